@@ -1,0 +1,1 @@
+"""Real PostgreSQL, Kafka and Neo4j as local child processes, without Docker."""

@@ -1,0 +1,1 @@
+"""Probing, decoding, resampling and cutting of audio and video with PyAV."""

@@ -1,0 +1,1 @@
+"""Delivery guarantees, job leases, migrations, object store and the service shell."""

@@ -1,0 +1,1 @@
+"""Measures tempo, key, loudness, danceability, beats and timbre of music."""

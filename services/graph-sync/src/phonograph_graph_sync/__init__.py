@@ -1,0 +1,1 @@
+"""Mirrors every result into Neo4j."""

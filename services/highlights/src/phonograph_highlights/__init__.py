@@ -1,0 +1,1 @@
+"""Finds silence, topics and clips in lectures and talks."""

@@ -1,0 +1,1 @@
+"""The music catalogue: recordings, metadata, tracklists and rename proposals."""

@@ -1,0 +1,1 @@
+"""Turns speech into text with word times and, with diarization, with speakers."""
