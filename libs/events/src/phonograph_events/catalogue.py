@@ -1,0 +1,78 @@
+"""Every topic: who owns it, who writes it, who reads it, how it is kept."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from phonograph_events import bodies
+from phonograph_events.bodies import Event
+from phonograph_events.words import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as data."""
+
+    event: type[Event]
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    partitions: int = 4
+    retention: timedelta | None = None
+    """Null keeps everything: the graph can be rebuilt from the first offset."""
+
+    @property
+    def name(self) -> str:
+        """Name on Kafka."""
+        return self.event.TOPIC
+
+    @property
+    def owner(self) -> str:
+        """Who answers for the topic: its first producer."""
+        return self.producers[0]
+
+
+ANALYSIS, DIARIZATION, GRAPH_SYNC, HIGHLIGHTS, INGEST, TRACKLIST, TRANSCRIPTION = (
+    Service.ANALYSIS.value,
+    Service.DIARIZATION.value,
+    Service.GRAPH_SYNC.value,
+    Service.HIGHLIGHTS.value,
+    Service.INGEST.value,
+    Service.TRACKLIST.value,
+    Service.TRANSCRIPTION.value,
+)
+WORKERS = (INGEST, ANALYSIS, TRANSCRIPTION, DIARIZATION, TRACKLIST, HIGHLIGHTS)
+CLI = "cli"
+
+TOPICS: Final[dict[str, Topic]] = {
+    topic.name: topic
+    for topic in (
+        Topic(bodies.IngestRequested, ("producers", CLI), (INGEST,)),
+        Topic(
+            bodies.MediaReady,
+            (INGEST,),
+            (ANALYSIS, TRANSCRIPTION, DIARIZATION, TRACKLIST, HIGHLIGHTS, GRAPH_SYNC),
+        ),
+        Topic(bodies.MediaRejected, (INGEST,), (GRAPH_SYNC,)),
+        Topic(bodies.MediaDuplicated, (INGEST,), (GRAPH_SYNC,)),
+        Topic(bodies.MediaMoved, (INGEST,), (GRAPH_SYNC,)),
+        Topic(bodies.MediaDeleted, (INGEST,), (GRAPH_SYNC,)),
+        Topic(bodies.MusicAnalyzed, (ANALYSIS,), (TRACKLIST, GRAPH_SYNC)),
+        Topic(bodies.TranscriptionCompleted, (TRANSCRIPTION,), (HIGHLIGHTS, GRAPH_SYNC)),
+        Topic(bodies.DiarizationCompleted, (DIARIZATION,), (TRANSCRIPTION, GRAPH_SYNC)),
+        Topic(bodies.TracklistCompleted, (TRACKLIST,), (GRAPH_SYNC,)),
+        Topic(bodies.RenameProposed, (TRACKLIST,), (GRAPH_SYNC,)),
+        Topic(bodies.HighlightsCompleted, (HIGHLIGHTS,), (GRAPH_SYNC,)),
+        Topic(bodies.JobProgressed, WORKERS, (GRAPH_SYNC, CLI)),
+        Topic(bodies.JobFailed, WORKERS, (GRAPH_SYNC, CLI)),
+        Topic(bodies.JobRetryRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
+        Topic(bodies.InventoryRequested, (CLI,), WORKERS, partitions=1, retention=timedelta(days=7)),
+        Topic(bodies.InventoryReported, WORKERS, (CLI,), partitions=1, retention=timedelta(days=7)),
+    )
+}
+EVENTS: Final[dict[str, type[Event]]] = {topic.event.event_type(): topic.event for topic in TOPICS.values()}
+DEAD_LETTER_SUFFIX = "-dlq"
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Where records of a topic go that a consumer could not take."""
+    return f"{topic}{DEAD_LETTER_SUFFIX}"

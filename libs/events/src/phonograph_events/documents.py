@@ -1,0 +1,155 @@
+"""The full results that services keep in the object store; result events carry their addresses.
+
+Times are seconds from the start of the file. The shapes are those of `phonograph show --json`.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Document(BaseModel):
+    """A result document: immutable, open to fields of later versions."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Word(Document):
+    """One recognised word."""
+
+    word: str
+    start: float | None
+    end: float | None
+    confidence: float | None = Field(ge=0, le=1)
+    speaker: str | None = None
+
+
+class TranscriptSegment(Document):
+    """A stretch of speech by one speaker, or of unknown speaker."""
+
+    start: float
+    end: float
+    text: str
+    speaker: str | None = None
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    words: list[Word] = []
+
+
+class TranscriptWarning(Document):
+    """Something a reader of the transcript should know; `segment` is an index into `segments`."""
+
+    code: str
+    message: str
+    segment: int | None = None
+
+
+class TranscriptDocument(Document):
+    """What was said; v4 says by whom."""
+
+    pipeline_version: str
+    engine: str
+    model: str
+    language: str | None
+    text: str
+    warnings: list[TranscriptWarning] = []
+    segments: list[TranscriptSegment] = []
+
+
+class Turn(Document):
+    """One speaker talking."""
+
+    start: float
+    end: float
+    speaker: str
+
+
+class SpeakersDocument(Document):
+    """Who speaks when."""
+
+    engine: str
+    count: int = Field(ge=0)
+    turns: list[Turn] = []
+
+
+class MusicDocument(Document):
+    """Everything measured on the music; null where there is nothing to measure, `reasons` says why."""
+
+    engine: str
+    algorithm_build: str
+    bpm: float | None
+    bpm_confidence: float | None
+    bpm_candidates: list[float]
+    key: str | None
+    scale: str | None
+    key_strength: float | None
+    loudness_lufs: float | None
+    danceability: float | None
+    beats: list[float]
+    timbre_mean: list[float] | None
+    timbre_variance: list[float] | None
+    reasons: dict[str, str] = {}
+
+
+class Track(Document):
+    """One entry of a tracklist."""
+
+    position: int
+    start_time: float
+    end_time: float | None
+    artist: str | None = None
+    title: str | None = None
+    remix: str | None = None
+    label: str | None = None
+    is_id: bool = False
+    confidence: float | None = None
+    transition_type: str | None = None
+    bpm: float | None = None
+    key: str | None = None
+    recording_id: str | None = None
+
+
+class TracklistDocument(Document):
+    """The tracks of one recording, in order."""
+
+    source_type: str | None
+    title: str | None = None
+    artist: str | None = None
+    tracks: list[Track] = []
+    warnings: list[str] = []
+
+
+class SilenceRegion(Document):
+    """A stretch without sound, without picture, or both."""
+
+    start: float
+    end: float
+    type: str
+
+
+class ContentSegment(Document):
+    """A stretch about one topic."""
+
+    start: float
+    end: float
+    title: str
+    keywords: list[str] = []
+    importance_score: float = Field(ge=0, le=1)
+
+
+class Clip(Document):
+    """A cut of the file, with its own subtitles."""
+
+    clip_id: str
+    start: float
+    end: float
+    title: str
+    uri: str
+    subtitle_uri: str | None = None
+    vtt_uri: str | None = None
+    thumbnail_uri: str | None = None
+
+
+class HighlightsDocument(Document):
+    """Silence, topics and clips of a talk."""
+
+    silence_regions: list[SilenceRegion] = []
+    segments: list[ContentSegment] = []
+    clips: list[Clip] = []

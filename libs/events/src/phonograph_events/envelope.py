@@ -1,0 +1,165 @@
+"""CloudEvents 1.0 in Kafka binary mode: attributes in `ce_*` headers, the body as JSON.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from phonograph_events.bodies import Event
+from phonograph_events.catalogue import EVENTS
+
+CONTENT_TYPE = "application/json"
+
+
+class EventError(ValueError):
+    """A record that is no event of ours; `reason` is one of the words below."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka record, for any client."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+class Envelope(BaseModel):
+    """An event with its CloudEvents attributes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(min_length=1, max_length=200)
+    """Unique among the events of one source; ours are UUIDv7."""
+    source: str = Field(min_length=1, max_length=200)
+    type: str
+    subject: str
+    time: datetime
+    correlationid: str = Field(max_length=200)
+    """Joins all events that one request led to."""
+    causationid: str | None = Field(default=None, max_length=200)
+    aggregateversion: int = Field(default=1, ge=1)
+    traceparent: str | None = None
+    data: Event
+
+    def to_record(self) -> Record:
+        """The record to send. The key is the subject, so that one file's events stay in order."""
+        attributes = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "subject": self.subject,
+            "time": self.time.isoformat(),
+            "dataschema": f"urn:phonograph:{self.type}",
+            "correlationid": self.correlationid,
+            "aggregateversion": str(self.aggregateversion),
+        }
+        if self.causationid:
+            attributes["causationid"] = self.causationid
+        headers = [("content-type", CONTENT_TYPE.encode())]
+        headers += [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
+        if self.traceparent:
+            headers += [
+                ("ce_traceparent", self.traceparent.encode()),
+                ("traceparent", self.traceparent.encode()),
+            ]
+        return Record(
+            topic=self.data.TOPIC,
+            key=self.subject.encode(errors="surrogateescape"),
+            value=self.data.model_dump_json().encode(),
+            headers=headers,
+        )
+
+
+def envelope(
+    event: Event,
+    *,
+    source: str,
+    causes: Envelope | None = None,
+    correlation_id: str | None = None,
+    version: int = 1,
+) -> Envelope:
+    """Wrap a body for publishing.
+
+    Args:
+        event: the body.
+        source: who publishes; a service's name, or any URI reference of a producer outside.
+        causes: the event that led to this one; its correlation id and trace are kept.
+        correlation_id: joins all events of one request; a new one when neither it nor a cause is given.
+        version: version of the aggregate that the event describes, from 1.
+    """
+    event_id = str(uuid7())
+    inherited = causes.correlationid if causes else event_id
+    return Envelope(
+        id=event_id,
+        source=source,
+        type=event.event_type(),
+        subject=event.subject,
+        time=datetime.now(UTC),
+        correlationid=correlation_id or inherited,
+        causationid=causes.id if causes else None,
+        aggregateversion=version,
+        traceparent=causes.traceparent if causes else None,
+        data=event,
+    )
+
+
+def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
+    """Read a record that any CloudEvents producer may have written.
+
+    Raises:
+        EventError: `not_cloudevents` (a `ce_` header is missing), `unknown_type`, `empty_body`,
+            `not_json` or `invalid` (a field is missing or wrong; the message names it).
+    """
+    attributes = {
+        name.lower().removeprefix("ce_"): raw.decode(errors="replace")
+        for name, raw in headers
+        if raw and name.lower().startswith("ce_")
+    }
+    missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
+    if missing:
+        raise EventError("not_cloudevents", f"The header ce_{missing[0]} is missing.")
+    model = EVENTS.get(attributes["type"])
+    if model is None:
+        raise EventError("unknown_type", f"No event has the type {attributes['type']!r}.")
+    if not value:
+        raise EventError("empty_body", "The record has no body.")
+    try:
+        body: Any = json.loads(value)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise EventError("not_json", f"The body is not JSON: {error}.") from error
+    try:
+        data = model.model_validate(body)
+        return Envelope.model_validate(
+            {"time": datetime.now(UTC), "correlationid": attributes["id"], "subject": data.subject}
+            | attributes
+            | {"data": data}
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise EventError("invalid", f"{attributes['type']}: {where}: {first['msg']}.") from error
+
+
+def uuid7() -> UUID:
+    """A UUID that sorts by time (RFC 9562, version 7): 48 bits of milliseconds, 74 random bits."""
+    random = int.from_bytes(os.urandom(10))
+    value = (time.time_ns() // 1_000_000) << 80
+    value |= 0x7 << 76 | (random >> 68) << 64 | 0x2 << 62 | (random & ((1 << 62) - 1))
+    return UUID(int=value)
