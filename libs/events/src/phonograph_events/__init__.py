@@ -29,7 +29,7 @@ from phonograph_events.bodies import (
     TranscriptionCompleted,
 )
 from phonograph_events.catalogue import DEAD_LETTER_SUFFIX, EVENTS, TOPICS, Topic, dead_letter_topic
-from phonograph_events.envelope import Envelope, EventError, Record, envelope, parse, uuid7
+from phonograph_events.envelope import Cause, Envelope, EventError, Record, envelope, parse, uuid7
 from phonograph_events.words import (
     RESULT_SERVICES,
     DuplicateKind,
@@ -46,6 +46,7 @@ __all__ = [
     "EVENTS",
     "RESULT_SERVICES",
     "TOPICS",
+    "Cause",
     "Chapter",
     "DiarizationCompleted",
     "DuplicateKind",

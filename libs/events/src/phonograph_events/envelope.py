@@ -39,6 +39,15 @@ class Record:
     headers: list[tuple[str, bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What led to an event: kept so that all events of one request can be joined."""
+
+    event_id: str
+    correlation_id: str
+    traceparent: str | None = None
+
+
 class Envelope(BaseModel):
     """An event with its CloudEvents attributes."""
 
@@ -56,6 +65,10 @@ class Envelope(BaseModel):
     aggregateversion: int = Field(default=1, ge=1)
     traceparent: str | None = None
     data: Event
+
+    def as_cause(self) -> Cause:
+        """This event as the cause of the next one."""
+        return Cause(self.id, self.correlationid, self.traceparent)
 
     def to_record(self) -> Record:
         """The record to send. The key is the subject, so that one file's events stay in order."""
@@ -91,7 +104,7 @@ def envelope(
     event: Event,
     *,
     source: str,
-    causes: Envelope | None = None,
+    cause: Cause | None = None,
     correlation_id: str | None = None,
     version: int = 1,
 ) -> Envelope:
@@ -100,12 +113,12 @@ def envelope(
     Args:
         event: the body.
         source: who publishes; a service's name, or any URI reference of a producer outside.
-        causes: the event that led to this one; its correlation id and trace are kept.
+        cause: what led to this event; its correlation id and trace are kept.
         correlation_id: joins all events of one request; a new one when neither it nor a cause is given.
         version: version of the aggregate that the event describes, from 1.
     """
     event_id = str(uuid7())
-    inherited = causes.correlationid if causes else event_id
+    inherited = cause.correlation_id if cause else event_id
     return Envelope(
         id=event_id,
         source=source,
@@ -113,9 +126,9 @@ def envelope(
         subject=event.subject,
         time=datetime.now(UTC),
         correlationid=correlation_id or inherited,
-        causationid=causes.id if causes else None,
+        causationid=cause.event_id if cause else None,
         aggregateversion=version,
-        traceparent=causes.traceparent if causes else None,
+        traceparent=cause.traceparent if cause else None,
         data=event,
     )
 

@@ -1,0 +1,33 @@
+"""The command of every service, `phonograph-NAME`: run it, or its migrations."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from phonograph_runtime import migrations
+from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.shell import ServiceShell
+
+USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
+
+
+def main(create_app: Callable[[], ServiceShell]) -> None:
+    """Run a service, or its migrations; exit with 1 and one line when it cannot."""
+    action, *rest = sys.argv[1:] or ["run"]
+    app = create_app()
+    folder = app.settings.migrations / app.service.value
+    url = app.settings.database_url.get_secret_value()
+    try:
+        match action, rest:
+            case "run", []:
+                asyncio.run(app.run())
+            case "migrate", [*revision]:
+                migrations.upgrade(url, folder, *revision[:1])
+            case "downgrade", [revision]:
+                migrations.downgrade(url, folder, revision)
+            case "revision", [text]:
+                migrations.make_revision(url, folder, text)
+            case _:
+                sys.exit(f"usage: phonograph-{app.service} {USAGE}")
+    except PermanentError as error:
+        sys.exit(error.message)

@@ -1,0 +1,237 @@
+"""Connections to PostgreSQL and the transaction in which everything happens or nothing."""
+
+import asyncio
+import base64
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+from pydantic import BaseModel
+from sqlalchemy import insert, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from phonograph_events import Cause, Event, Record, envelope, uuid7
+from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.settings import ServiceSettings
+from phonograph_runtime.tables import JobColumns, SqlOutbox
+
+MAX_EVENT_BYTES = 1_000_000
+OUTBOX_CHANNEL = "outbox"
+JOBS_CHANNEL = "jobs"
+
+_log = structlog.get_logger()
+
+
+class UnavailableError(Exception):
+    """PostgreSQL cannot be reached: wait, park nothing."""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """A database transaction together with the events and the jobs that belong to it."""
+
+    session: AsyncSession
+    source: str
+    cause: Cause | None = None
+    job_table: type[JobColumns] | None = None
+    max_retries: int = 3
+
+    def caused_by(self, cause: Cause | None) -> "Transaction":
+        """The same transaction on behalf of another event."""
+        return replace(self, cause=cause)
+
+    async def publish(self, event: Event, *, version: int = 1) -> None:
+        """Add an event to the outbox.
+
+        Raises:
+            PermanentError: `too_large`; large things travel by their address in the object store.
+        """
+        record = envelope(event, source=self.source, cause=self.cause, version=version).to_record()
+        if len(record.value) > MAX_EVENT_BYTES:
+            raise PermanentError(
+                f"{event.event_type()} has {len(record.value)} bytes; {MAX_EVENT_BYTES} are allowed.",
+                reason="too_large",
+            )
+        await self.send([record])
+
+    async def send(self, records: Sequence[Record]) -> None:
+        """Add records to the outbox as they are."""
+        rows = [
+            {
+                "topic": record.topic,
+                "key": record.key,
+                "value": record.value,
+                "headers": encode_headers(record.headers),
+            }
+            for record in records
+        ]
+        await self.session.execute(insert(SqlOutbox), rows)
+        await self._notify(OUTBOX_CHANNEL)
+
+    async def enqueue(
+        self, kind: str, task: BaseModel, *, media_id: UUID, priority: int = 0, dedupe_key: str | None = None
+    ) -> UUID | None:
+        """Add a job to the service's table; null when one with the same `dedupe_key` exists."""
+        if self.job_table is None:
+            raise TypeError(f"{self.source} has no job table.")
+        statement = (
+            upsert(self.job_table)
+            .values(
+                id=uuid7(),
+                media_file_id=media_id,
+                kind=kind,
+                dedupe_key=dedupe_key,
+                priority=priority,
+                task=task.model_dump(mode="json"),
+                cause=None if self.cause is None else cause_to_json(self.cause),
+                max_retries=self.max_retries,
+            )
+            .on_conflict_do_nothing(index_elements=["dedupe_key"])
+            .returning(self.job_table.id)
+        )
+        job_id: UUID | None = (await self.session.execute(statement)).scalar_one_or_none()
+        await self._notify(JOBS_CHANNEL)
+        return job_id
+
+    async def _notify(self, channel: str) -> None:
+        await self.session.execute(
+            text("SELECT pg_notify(:channel, '')"), {"channel": f"{self.source}.{channel}"}
+        )
+
+
+class Database:
+    """The service's connections."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        source: str,
+        job_table: type[JobColumns] | None = None,
+    ) -> None:
+        self._url = settings.database_url.get_secret_value()
+        self.source = source
+        self.job_table = job_table
+        self._max_retries = settings.max_retries
+        self.engine: AsyncEngine = create_async_engine(
+            self._url,
+            pool_size=settings.pool_size,
+            max_overflow=settings.pool_overflow,
+            pool_timeout=settings.pool_timeout.total_seconds(),
+            pool_recycle=int(settings.pool_recycle.total_seconds()),
+            pool_pre_ping=True,
+            connect_args={"server_settings": {"application_name": f"phonograph-{source}"}, "timeout": 10},
+        )
+
+    @asynccontextmanager
+    async def transaction(self, cause: Cause | None = None) -> AsyncIterator[Transaction]:
+        """Open a transaction; it commits when the block ends well. The only place that commits.
+
+        Raises:
+            UnavailableError: PostgreSQL cannot be reached, or the connection was lost.
+        """
+        try:
+            async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+                yield Transaction(session, self.source, cause, self.job_table, self._max_retries)
+        except Exception as error:
+            if is_unavailable(error):
+                raise UnavailableError(str(error)) from error
+            raise
+
+    async def ping(self) -> None:
+        """Ask the server for an answer."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    def listen(self, *channels: str) -> "Listener":
+        """Hear notifications on channels of this service."""
+        dsn = self._url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        return Listener(dsn, {channel: f"{self.source}.{channel}" for channel in channels})
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+class Listener:
+    """Wakes tasks when PostgreSQL notifies; only a hint, every waiter polls as well."""
+
+    def __init__(self, dsn: str, channels: dict[str, str]) -> None:
+        self._dsn = dsn
+        self._channels = channels
+        self._events = {channel: asyncio.Event() for channel in channels}
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        while True:
+            try:
+                await self._listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                _log.warning("listener lost", error=str(error))
+            await asyncio.sleep(1)
+
+    async def _listen(self) -> None:
+        connection = await asyncpg.connect(self._dsn, timeout=10)
+        try:
+            for channel, name in self._channels.items():
+                event = self._events[channel]
+                await connection.add_listener(name, lambda *_, event=event: event.set())
+                event.set()
+            closed = asyncio.Event()
+            connection.add_termination_listener(lambda *_: closed.set())
+            await closed.wait()
+        finally:
+            connection.terminate()
+
+    async def wait(self, channel: str, timeout_s: float) -> None:
+        """Until a notification comes or the time is over."""
+        event = self._events[channel]
+        try:
+            async with asyncio.timeout(timeout_s):
+                await event.wait()
+        except TimeoutError:
+            return
+        event.clear()
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the error says that the server is away, rather than that a statement was wrong."""
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return error.connection_invalidated or state[:2] in {"08", "57", "53"}
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate)[:2] in {"08", "57", "53"}
+    away = ConnectionError | TimeoutError | socket.gaierror | PoolTimeoutError | asyncpg.InterfaceError
+    return isinstance(error, away)
+
+
+def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[list[str]]:
+    """Header pairs as JSON: any byte may stand in a header, so values are base64."""
+    return [[name, base64.b64encode(value or b"").decode()] for name, value in headers]
+
+
+def decode_headers(headers: Iterable[Sequence[str]]) -> list[tuple[str, bytes]]:
+    """Back from `encode_headers`."""
+    return [(name, base64.b64decode(value)) for name, value in headers]
+
+
+def cause_to_json(cause: Cause) -> dict[str, Any]:
+    """A cause as a JSONB value."""
+    return {
+        "event_id": cause.event_id,
+        "correlation_id": cause.correlation_id,
+        "traceparent": cause.traceparent,
+    }
+
+
+def cause_from_json(value: dict[str, Any] | None) -> Cause | None:
+    """Back from `cause_to_json`."""
+    return None if value is None else Cause(**value)

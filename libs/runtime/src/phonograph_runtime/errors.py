@@ -1,0 +1,43 @@
+"""The two kinds of failure, split by what the caller should do."""
+
+from typing import Any
+
+
+class PermanentError(Exception):
+    """Trying again will not help: park the event, fail the job."""
+
+    reason = "permanent"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.reason
+
+    def to_logging_context(self) -> dict[str, Any]:
+        """Fields for the log."""
+        return {"reason": self.reason, "error": self.message}
+
+
+class TransientError(Exception):
+    """It may work the next time."""
+
+    reason = "transient"
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.reason
+
+    def to_logging_context(self) -> dict[str, Any]:
+        """Fields for the log."""
+        return {"reason": self.reason, "error": self.message}
+
+
+class LeaseLostError(Exception):
+    """Another worker has the job now; whatever this one did is dropped."""
+
+
+class StaleSchemaError(PermanentError):
+    """The database is not at the revision that this code needs."""
+
+    reason = "stale_schema"

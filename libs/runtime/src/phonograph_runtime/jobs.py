@@ -1,0 +1,239 @@
+"""The job table: claims with leases, and completions that a worker without the lease cannot make."""
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, and_, case, extract, func, or_, select, update
+
+from phonograph_events import Cause, JobFailed, JobProgressed, JobStatus, JobSummary
+from phonograph_runtime.database import Database, Transaction, cause_from_json
+from phonograph_runtime.errors import LeaseLostError
+from phonograph_runtime.tables import JobColumns
+
+_FREE = {"lease_token": None, "lease_expires_at": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job."""
+
+    id: UUID
+    media_id: UUID
+    kind: str
+    task: dict[str, Any]
+    attempt: int
+    max_retries: int
+    waited_s: float
+    lease_token: UUID
+    service: str
+    cause: Cause | None
+    seconds: float | None = None
+    """Time in the engine, once it is done."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all attempts were used up by workers that died."""
+        return self.attempt > self.max_retries + 1
+
+    def summary(
+        self, *, engine: str | None = None, model: str | None = None, reason: str | None = None
+    ) -> JobSummary:
+        """The job as results tell of it."""
+        return JobSummary(
+            job_id=self.id,
+            service=self.service,
+            engine=engine,
+            model=model,
+            seconds=self.seconds,
+            waited_s=self.waited_s,
+            attempt=self.attempt,
+            reason=reason,
+        )
+
+
+class JobQueue:
+    """Claims, renews, finishes and fails the jobs of one service."""
+
+    def __init__(
+        self, database: Database, table: type[JobColumns], *, lease: timedelta, retry_delay: timedelta
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._lease = lease
+        self._retry_delay = retry_delay
+
+    async def claim(self) -> Job | None:
+        """Take the next job: highest priority, then oldest.
+
+        A lease that ran out counts as an attempt; `Job.exhausted` tells that it was the last one.
+        """
+        async with self._database.transaction() as transaction:
+            row = await self._claim_row(transaction)
+            if row is None:
+                return None
+            job = self._to_job(row)
+            await transaction.caused_by(job.cause).publish(self._progressed(job, 0.0, "started"))
+            return job
+
+    async def _claim_row(self, transaction: Transaction) -> JobColumns | None:
+        table = self._table
+        expired = and_(table.status == JobStatus.PROCESSING.value, table.lease_expires_at < func.now())
+        waiting = and_(
+            table.status.in_([JobStatus.PENDING.value, JobStatus.RETRYING.value]), table.run_at <= func.now()
+        )
+        candidate = (
+            select(table.id)
+            .where(or_(waiting, expired))
+            .order_by(table.priority.desc(), table.run_at, table.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        statement = (
+            update(table)
+            .where(table.id == candidate.scalar_subquery())
+            .values(
+                status=JobStatus.PROCESSING.value,
+                retry_count=table.retry_count + case((table.status == JobStatus.PENDING.value, 0), else_=1),
+                lease_token=uuid4(),
+                lease_expires_at=func.now() + self._lease,
+                started_at=func.now(),
+                progress=0,
+            )
+            .returning(table)
+            .execution_options(synchronize_session=False)
+        )
+        row: JobColumns | None = (await transaction.session.scalars(statement)).one_or_none()
+        return row
+
+    async def renew(self, job: Job, progress: float, stage: str) -> None:
+        """Keep the lease and tell how far the work is.
+
+        Raises:
+            LeaseLostError: somebody else has the job.
+        """
+        async with self._database.transaction(job.cause) as transaction:
+            await self._fenced(
+                transaction,
+                job,
+                lease_expires_at=func.now() + self._lease,
+                progress=min(max(progress, 0.0), 1.0),
+            )
+            await transaction.publish(self._progressed(job, progress, stage))
+
+    async def complete(self, transaction: Transaction, job: Job) -> None:
+        """Mark the job done inside the transaction that holds its results. Raises as `renew`."""
+        await self._fenced(
+            transaction,
+            job,
+            status=JobStatus.COMPLETED.value,
+            completed_at=func.now(),
+            processing_time=job.seconds,
+            progress=1,
+            **_FREE,
+            error_reason=None,
+            error_message=None,
+        )
+
+    async def fail(
+        self, transaction: Transaction, job: Job, reason: str, message: str, *, permanent: bool
+    ) -> bool:
+        """Plan another attempt, or give up and say so; whether that was final. Raises as `renew`."""
+        final = permanent or job.attempt > job.max_retries
+        delay = self._retry_delay * 2 ** (job.attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
+        ending = (
+            {"status": JobStatus.FAILED.value, "completed_at": func.now()}
+            if final
+            else {"status": JobStatus.RETRYING.value, "run_at": func.now() + delay}
+        )
+        await self._fenced(
+            transaction, job, **ending, **_FREE, error_reason=reason[:100], error_message=message
+        )
+        await transaction.publish(self._failed(job, reason, message, final=final))
+        return final
+
+    async def release(self, job: Job) -> None:
+        """Give the job back untouched, for a service that stops. Raises as `renew`."""
+        async with self._database.transaction(job.cause) as transaction:
+            await self._fenced(transaction, job, status=JobStatus.PENDING.value, progress=0, **_FREE)
+
+    async def retry(self, transaction: Transaction, job_id: UUID) -> bool:
+        """Give a failed job a fresh set of attempts; whether there was one."""
+        table = self._table
+        statement = (
+            update(table)
+            .where(table.id == job_id, table.status == JobStatus.FAILED.value)
+            .values(status=JobStatus.PENDING.value, retry_count=0, run_at=func.now(), completed_at=None)
+            .returning(table.id)
+        )
+        return (await transaction.session.execute(statement)).scalar_one_or_none() is not None
+
+    async def counts(self) -> tuple[dict[str, int], float]:
+        """Jobs by status, and the age in seconds of the oldest that waits."""
+        table = self._table
+        waiting: ColumnElement[bool] = table.status.in_([JobStatus.PENDING.value, JobStatus.RETRYING.value])
+        async with self._database.transaction() as transaction:
+            rows = await transaction.session.execute(
+                select(table.status, func.count()).group_by(table.status)
+            )
+            counts = {status: count for status, count in rows}  # noqa: C416  # rows are not pairs to mypy
+            age = await transaction.session.scalar(
+                select(extract("epoch", func.now() - func.min(table.run_at))).where(waiting)
+            )
+        return counts, max(float(age or 0.0), 0.0)
+
+    async def _fenced(self, transaction: Transaction, job: Job, **values: Any) -> None:
+        table = self._table
+        statement = (
+            update(table)
+            .where(
+                table.id == job.id,
+                table.lease_token == job.lease_token,
+                table.status == JobStatus.PROCESSING.value,
+            )
+            .values(**values)
+            .returning(table.id)
+        )
+        if (await transaction.session.execute(statement)).scalar_one_or_none() is None:
+            raise LeaseLostError(str(job.id))
+
+    def _progressed(self, job: Job, progress: float, stage: str) -> JobProgressed:
+        return JobProgressed(
+            media_id=job.media_id,
+            job_id=job.id,
+            service=job.service,
+            status=JobStatus.PROCESSING,
+            progress=min(max(progress, 0.0), 1.0),
+            stage=stage,
+            attempt=job.attempt,
+        )
+
+    def _failed(self, job: Job, reason: str, message: str, *, final: bool) -> JobFailed:
+        return JobFailed(
+            media_id=job.media_id,
+            job_id=job.id,
+            service=job.service,
+            kind=job.kind,
+            reason=reason,
+            message=message,
+            attempt=job.attempt,
+            final=final,
+        )
+
+    def _to_job(self, row: JobColumns) -> Job:
+        if row.lease_token is None or row.started_at is None:
+            raise LeaseLostError(str(row.id))
+        return Job(
+            id=row.id,
+            media_id=row.media_file_id,
+            kind=row.kind,
+            task=row.task,
+            attempt=row.retry_count + 1,
+            max_retries=row.max_retries,
+            waited_s=max((row.started_at - row.created_at).total_seconds(), 0.0),
+            lease_token=row.lease_token,
+            service=self._database.source,
+            cause=cause_from_json(row.cause),
+        )

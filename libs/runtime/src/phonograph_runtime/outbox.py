@@ -1,0 +1,93 @@
+"""Publishes the outbox: one active relay per service, batches, an idempotent producer."""
+
+import asyncio
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from sqlalchemy import func, select, text, update
+
+from phonograph_runtime import metrics
+from phonograph_runtime.database import OUTBOX_CHANNEL, Database, Listener, decode_headers, is_unavailable
+from phonograph_runtime.tables import SqlOutbox
+
+RELAY_BATCH = 500
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+_log = structlog.get_logger()
+
+
+class OutboxRelay:
+    """Sends what lies in the outbox, in its order.
+
+    Only the holder of an advisory lock sends, so that the order of a key holds with several processes.
+    It reads `published_at IS NULL` rather than remembering a position: a transaction that took a lower
+    number and commits later is still seen.
+    """
+
+    def __init__(self, database: Database, listener: Listener, *, kafka_bootstrap_servers: str) -> None:
+        self._database = database
+        self._listener = listener
+        self._servers = kafka_bootstrap_servers
+
+    async def run(self) -> None:
+        """Relay until cancelled; comes back after failures of either server."""
+        while True:
+            try:
+                await self._lead()
+            except KafkaError as error:
+                _log.warning("relay interrupted", error=repr(error))
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                _log.warning("relay interrupted", error=repr(error))
+            finally:
+                metrics.OUTBOX_LEADER.set(0)
+            await asyncio.sleep(1)
+
+    async def _lead(self) -> None:
+        autocommit = self._database.engine.execution_options(isolation_level="AUTOCOMMIT")
+        async with autocommit.connect() as connection:
+            lock = {"name": f"{self._database.source}.outbox"}
+            locked = await connection.scalar(
+                text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), lock
+            )
+            if not locked:
+                return
+            try:
+                metrics.OUTBOX_LEADER.set(1)
+                async with AIOKafkaProducer(
+                    bootstrap_servers=self._servers,
+                    enable_idempotence=True,
+                    acks="all",
+                    linger_ms=5,
+                    compression_type="gzip",
+                    max_request_size=MAX_REQUEST_BYTES,
+                ) as producer:
+                    while True:
+                        if not await self._send_batch(producer):
+                            await self._listener.wait(OUTBOX_CHANNEL, 1.0)
+                        await connection.execute(text("SELECT 1"))
+            finally:
+                await connection.invalidate()
+
+    async def _send_batch(self, producer: AIOKafkaProducer) -> bool:
+        """Send up to 500 records; whether there may be more."""
+        async with self._database.transaction() as transaction:
+            waiting = select(SqlOutbox).where(SqlOutbox.published_at.is_(None)).order_by(SqlOutbox.seq)
+            rows = (await transaction.session.scalars(waiting.limit(RELAY_BATCH))).all()
+            if not rows:
+                return False
+            sends = [
+                await producer.send(
+                    row.topic, value=row.value, key=row.key, headers=decode_headers(row.headers)
+                )
+                for row in rows
+            ]
+            await asyncio.gather(*sends)
+            sent = [row.seq for row in rows]
+            await transaction.session.execute(
+                update(SqlOutbox).where(SqlOutbox.seq.in_(sent)).values(published_at=func.clock_timestamp())
+            )
+        metrics.OUTBOX_PUBLISHED.inc(len(sent))
+        return len(sent) == RELAY_BATCH

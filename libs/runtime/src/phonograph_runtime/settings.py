@@ -1,0 +1,94 @@
+"""Settings that every service has; a service's own class names the environment prefix."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings
+
+
+class ServiceSettings(BaseSettings):
+    """Where things are and how patient to be; a service's subclass sets `env_prefix`."""
+
+    database_url: SecretStr = Field(
+        title="PostgreSQL",
+        description="`postgresql+asyncpg://role:password@host/database` with the service's own role.",
+    )
+    kafka_bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", title="Kafka", description="Comma-separated `host:port`; the local default."
+    )
+    object_store_url: str = Field(
+        default="file:///var/lib/phonograph/objects",
+        title="Object store",
+        description="`file://` folder or `s3://bucket`; a folder needs no other server.",
+    )
+    migrations: Path = Field(
+        default=Path("migrations"),
+        title="Migrations",
+        description="Folder with one Alembic tree per service.",
+    )
+    http_host: str = Field(default="127.0.0.1", title="Address of the health and metrics server")
+    http_port: int = Field(
+        default=0,
+        title="Port",
+        description="Of /health and /metrics; 0, or a port that is taken: a free one.",
+    )
+    log_level: str = Field(default="INFO", title="Log level")
+
+    batch_size: int = Field(
+        default=500, gt=0, title="Batch", description="Events a transaction; past 500 the rate stops growing."
+    )
+    retry_budget: timedelta = Field(
+        default=timedelta(seconds=20),
+        title="Retry budget",
+        description="How long one event is retried in process before it is parked.",
+    )
+    fuse_consecutive: int = Field(
+        default=100, gt=0, title="Fuse", description="Consumption stops after so many parked events in a row."
+    )
+    stall_after: timedelta = Field(
+        default=timedelta(minutes=2),
+        title="Stall",
+        description="With events waiting and none taken for this long the service is no longer live.",
+    )
+
+    pool_size: int = Field(default=5, gt=0, title="Connections kept open")
+    pool_overflow: int = Field(default=5, ge=0, title="Connections opened under load")
+    pool_timeout: timedelta = Field(default=timedelta(seconds=30), title="Wait for a connection")
+    pool_recycle: timedelta = Field(default=timedelta(hours=1), title="Age at which a connection is renewed")
+
+    workers: int = Field(
+        default=1,
+        ge=0,
+        title="Jobs at once",
+        description="One keeps models from sharing memory; 0 only takes events.",
+    )
+    lease: timedelta = Field(
+        default=timedelta(seconds=60),
+        title="Lease",
+        description="A job whose worker is silent this long is free again.",
+    )
+    job_timeout: timedelta = Field(
+        default=timedelta(hours=6), title="Job timeout", description="An engine that runs longer is killed."
+    )
+    max_retries: int = Field(default=3, ge=0, title="Retries of a job")
+    retry_delay: timedelta = Field(
+        default=timedelta(seconds=5), title="First delay", description="Doubles with each retry, with jitter."
+    )
+    idle_unload: timedelta = Field(
+        default=timedelta(minutes=5),
+        title="Idle unload",
+        description="An engine without work gives its memory back.",
+    )
+
+    @model_validator(mode="after")
+    def _patience_fits(self) -> Self:
+        if self.retry_budget >= timedelta(seconds=100):
+            msg = "retry_budget must stay below 100 s: Kafka drops a consumer that does not poll for 300 s."
+            raise ValueError(msg)
+        if self.job_timeout <= self.lease:
+            raise ValueError(
+                "job_timeout must exceed lease: otherwise every job is killed before it is renewed."
+            )
+        return self

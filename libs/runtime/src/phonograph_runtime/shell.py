@@ -1,0 +1,312 @@
+"""The shell around every service: start, work, answer probes, stop."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import uvicorn
+from aiokafka.errors import KafkaError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from phonograph_events import (
+    TOPICS,
+    InventoryReported,
+    InventoryRequested,
+    JobRetryRequested,
+    Service,
+)
+from phonograph_runtime import metrics
+from phonograph_runtime.broker import make_broker, subscribe
+from phonograph_runtime.consumer import E, EventConsumer, Handler, HandlerSink, Sink
+from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction, UnavailableError
+from phonograph_runtime.jobs import JobQueue
+from phonograph_runtime.logs import configure_logging
+from phonograph_runtime.migrations import check_schema
+from phonograph_runtime.objects import ObjectStore
+from phonograph_runtime.outbox import OutboxRelay
+from phonograph_runtime.settings import ServiceSettings
+from phonograph_runtime.tables import JobColumns, SqlDeadLetter, SqlOutbox
+from phonograph_runtime.worker import JobKind, Worker
+
+WATCH_INTERVAL_S = 10.0
+
+Inventory = Callable[[Transaction], Awaitable[dict[str, dict[str, int]]]]
+"""Gives what a service holds: for each kind of thing, its ids with their versions."""
+
+_log = structlog.get_logger()
+
+
+class ServiceShell:
+    """One service: its consumer, relay, workers and probes. Built by the service's `create_app()`."""
+
+    def __init__(
+        self,
+        service: Service,
+        settings: ServiceSettings,
+        *,
+        job_table: type[JobColumns] | None = None,
+        engines: str | None = None,
+        sink: Sink | None = None,
+    ) -> None:
+        """Wire a service.
+
+        Args:
+            service: which one; also its consumer group and the source of its events.
+            settings: where things are.
+            job_table: its job table, if it does long work.
+            engines: `module:function` that builds its engines in the child process.
+            sink: where events take effect, if not by handlers in PostgreSQL.
+        """
+        self.service = service
+        self.settings = settings
+        self.database = Database(settings, source=service.value, job_table=job_table)
+        self.objects = ObjectStore(settings.object_store_url)
+        self._handlers = HandlerSink(self.database)
+        self.consumer = EventConsumer(
+            self.database,
+            sink or self._handlers,
+            retry_budget=settings.retry_budget,
+            fuse_consecutive=settings.fuse_consecutive,
+        )
+        self._broker = make_broker(settings.kafka_bootstrap_servers)
+        self._subscriber: Any = None
+        self._listener = self.database.listen(OUTBOX_CHANNEL, JOBS_CHANNEL)
+        self._relay = OutboxRelay(
+            self.database, self._listener, kafka_bootstrap_servers=settings.kafka_bootstrap_servers
+        )
+        self._engines = engines
+        self._kinds: dict[str, JobKind] = {}
+        self.queue: JobQueue | None = None
+        if job_table is not None:
+            self.queue = JobQueue(
+                self.database, job_table, lease=settings.lease, retry_delay=settings.retry_delay
+            )
+            self.on(JobRetryRequested, self._retry_job)
+        self._live_since_stall = time.monotonic()
+        self._positions: dict[Any, int] = {}
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that list this service among their consumers."""
+        return [topic.name for topic in TOPICS.values() if self.service.value in topic.consumers]
+
+    def on(self, event: type[E], handler: Handler[E]) -> None:
+        """Call a handler for each new event of a type, inside the transaction of its batch."""
+        self._handlers.handlers[event] = handler
+
+    def job(self, kind: str, definition: JobKind) -> None:
+        """Tell how jobs of a kind are read and finished."""
+        self._kinds[kind] = definition
+
+    def inventory(self, inventory: Inventory) -> None:
+        """Answer `inventory-requested` with what the service holds."""
+
+        async def report(event: InventoryRequested, transaction: Transaction) -> None:
+            held = await inventory(transaction)
+            key = f"inventory/{event.check_id}/{self.service.value}.json"
+            uri = await self.objects.put_async(key, _as_json(held))
+            await transaction.publish(
+                InventoryReported(
+                    media_id=event.media_id,
+                    check_id=event.check_id,
+                    service=self.service,
+                    counts={kind: len(items) for kind, items in held.items()},
+                    document_uri=uri,
+                )
+            )
+
+        self.on(InventoryRequested, report)
+
+    def on_stop(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close something of the service's own at the end."""
+        self._closers.append(close)
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then finish the batch in hand and give jobs back.
+
+        Raises:
+            StaleSchemaError: the migrations have not been run.
+        """
+        configure_logging(self.service.value, self.settings.log_level)
+        url = self.settings.database_url.get_secret_value()
+        await check_schema(url, self.settings.migrations / self.service.value)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        tasks = [
+            asyncio.create_task(task, name=name)
+            for name, task in {
+                "listener": self._listener.run(),
+                "relay": self._relay.run(),
+                "watch": self._watch(),
+                "probes": self._serve_probes(),
+                **{f"worker {number}": worker.run() for number, worker in enumerate(self._workers())},
+            }.items()
+        ]
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            self._subscriber = subscribe(
+                self._broker,
+                self.consumer.consume,
+                self.topics,
+                group=self.service.value,
+                batch_size=self.settings.batch_size,
+            )
+            await self._broker.start()
+            _log.info("service started", topics=self.topics)
+            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                await task
+        finally:
+            await self._broker.stop()
+            for task in [stopping, *tasks]:
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            for close in self._closers:
+                await close()
+            await self.database.aclose()
+            _log.info("service stopped")
+
+    def _workers(self) -> list[Worker]:
+        if self.queue is None or self._engines is None:
+            return []
+        return [
+            Worker(
+                self.database,
+                self.queue,
+                self._listener,
+                self._kinds,
+                engines=self._engines,
+                settings_json=self.settings.model_dump_json(),
+                lease=self.settings.lease,
+                job_timeout=self.settings.job_timeout,
+                idle_unload=self.settings.idle_unload,
+            )
+            for _ in range(self.settings.workers)
+        ]
+
+    async def _retry_job(self, event: JobRetryRequested, transaction: Transaction) -> None:
+        if self.queue is not None and event.service == self.service:
+            await self.queue.retry(transaction, event.job_id)
+
+    def is_live(self) -> bool:
+        """False when events wait and none has been taken for `stall_after`: a ping would not notice."""
+        return time.monotonic() - self._live_since_stall < self.settings.stall_after.total_seconds()
+
+    async def is_ready(self) -> bool:
+        """Whether the service takes events: connected to both servers and not stopped by the fuse."""
+        consumer = getattr(self._subscriber, "consumer", None)
+        if consumer is None or self.consumer.fused:
+            return False
+        try:
+            await self.database.ping()
+        except (OSError, SQLAlchemyError):
+            return False
+        return True
+
+    async def _watch(self) -> None:
+        """Sample the gauges; notice a consumer that stands still while events wait."""
+        while True:
+            with contextlib.suppress(UnavailableError, KafkaError, SQLAlchemyError, OSError):
+                await self._sample_kafka()
+                await self._sample_database()
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+    async def _sample_kafka(self) -> None:
+        consumer = getattr(self._subscriber, "consumer", None)
+        if consumer is None:
+            self._live_since_stall = time.monotonic()
+            return
+        assigned = list(consumer.assignment())
+        ends = await consumer.end_offsets(assigned) if assigned else {}
+        waiting, moved = 0, False
+        for partition, end in ends.items():
+            position = await consumer.position(partition)
+            moved |= self._positions.get(partition) != position
+            self._positions[partition] = position
+            waiting += max(end - position, 0)
+            metrics.CONSUMER_LAG.labels(partition.topic, partition.partition).set(max(end - position, 0))
+        if moved or waiting == 0:
+            self._live_since_stall = time.monotonic()
+
+    async def _sample_database(self) -> None:
+        async with self.database.transaction() as transaction:
+            waiting = SqlOutbox.published_at.is_(None)
+            pending, oldest = (
+                await transaction.session.execute(
+                    select(
+                        func.count(),
+                        func.coalesce(func.extract("epoch", func.now() - func.min(SqlOutbox.created_at)), 0),
+                    ).where(waiting)
+                )
+            ).one()
+            letters = await transaction.session.scalar(
+                select(func.count()).where(SqlDeadLetter.replayed_at.is_(None))
+            )
+        metrics.OUTBOX_PENDING.set(pending)
+        metrics.OUTBOX_OLDEST_AGE_SECONDS.set(float(oldest))
+        metrics.DEAD_LETTERS.set(letters or 0)
+        if self.queue is not None:
+            counts, age_s = await self.queue.counts()
+            for status, count in counts.items():
+                metrics.JOBS.labels(status).set(count)
+            metrics.JOB_OLDEST_WAITING_SECONDS.set(age_s)
+
+    async def _serve_probes(self) -> None:
+        listening = _listen(self.settings.http_host, self.settings.http_port)
+        _log.info("probes", host=self.settings.http_host, port=listening.getsockname()[1])
+        server = uvicorn.Server(
+            uvicorn.Config(self._probe, lifespan="off", log_config=None, access_log=False, ws="none")
+        )
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours are installed
+        with contextlib.closing(listening):
+            await server.serve(sockets=[listening])
+
+    async def _probe(self, scope: Any, _receive: Any, send: Any) -> None:
+        """ASGI: /health/live, /health/ready, /metrics."""
+        match scope["path"]:
+            case "/health/live":
+                status, body, kind = (
+                    (200, b"live\n", b"text/plain") if self.is_live() else (503, b"stalled\n", b"text/plain")
+                )
+            case "/health/ready":
+                ready = await self.is_ready()
+                status, body, kind = (
+                    (200, b"ready\n", b"text/plain") if ready else (503, b"not ready\n", b"text/plain")
+                )
+            case "/metrics":
+                status, body, kind = 200, generate_latest(), CONTENT_TYPE_LATEST.encode()
+            case _:
+                status, body, kind = 404, b"not found\n", b"text/plain"
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; a free port where the wanted one is taken, so that a second copy can start."""
+    for candidate in (port, 0):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, candidate))
+        except OSError:
+            listening.close()
+            continue
+        listening.listen()
+        return listening
+    raise OSError(f"No port can be opened on {host}.")
+
+
+def _as_json(held: dict[str, dict[str, int]]) -> bytes:
+    import json
+
+    return json.dumps(held, sort_keys=True).encode()
