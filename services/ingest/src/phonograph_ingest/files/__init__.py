@@ -1,0 +1,1 @@
+"""Reading files: content type, hashes, tags, sound."""
