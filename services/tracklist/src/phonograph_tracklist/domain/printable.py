@@ -1,0 +1,27 @@
+"""Text from outside, made fit for tables, events and names."""
+
+import unicodedata
+
+_DROPPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_JOINERS = frozenset("\u200c\u200d")
+
+
+def printable(text: str) -> str:
+    """One line of composed text (NFC) without control, direction, surrogate and unassigned characters.
+
+    Runs of white space become one space. PostgreSQL refuses NUL, JSON encoders refuse lone surrogates, and a
+    direction mark can make a name look like another; the two joiners stay, Persian and emoji need them.
+    """
+    spaced = " ".join(text.split())
+    kept = (
+        char
+        for char in spaced
+        if char in _JOINERS or char == " " or unicodedata.category(char) not in _DROPPED
+    )
+    return " ".join(unicodedata.normalize("NFC", "".join(kept)).split())
+
+
+def comparable(text: str) -> str:
+    """Letters and digits only, without case and accents: equal for names that differ in punctuation."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in decomposed if char.isalnum())

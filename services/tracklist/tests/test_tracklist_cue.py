@@ -1,0 +1,295 @@
+"""Reading cue sheets as they are found beside mixes and rips."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phonograph_tracklist.constants import MAX_CUE_BYTES, MAX_WARNINGS
+from phonograph_tracklist.domain.cue import CueFile, parse_cue, parse_cue_text
+from phonograph_tracklist.exceptions import BadCueError
+
+MIX = """\
+REM GENRE "Deep House"
+REM DATE 2019
+REM COMMENT "first"
+REM COMMENT second one
+CATALOG 1234567890123
+PERFORMER "DJ Example"
+TITLE "Ten Hours"
+SONGWRITER Somebody
+FILE "mix.mp3" MP3
+  TRACK 01 AUDIO
+    TITLE "Opening"
+    PERFORMER "First"
+    ISRC GBAYE0601498
+    FLAGS DCP PRE
+    PREGAP 00:02:00
+    INDEX 01 00:00:00
+  TRACK 02 AUDIO
+    TITLE "Middle"
+    PERFORMER "Second"
+    INDEX 00 59:58:00
+    INDEX 01 60:00:01
+    POSTGAP 00:01:10
+  TRACK 03 AUDIO
+    TITLE "Long after"
+    PERFORMER "Third"
+    INDEX 01 134:22:73
+  TRACK 04 AUDIO
+    TITLE "Tenth hour"
+    PERFORMER "Fourth"
+    INDEX 01 599:59:74
+"""
+
+
+def starts(text: str) -> list[float | None]:
+    return [track.start.start_s if track.start else None for track in parse_cue_text(text).tracks]
+
+
+def test_whole_sheet() -> None:
+    sheet = parse_cue_text(MIX)
+    assert (sheet.title, sheet.performer, sheet.songwriter) == ("Ten Hours", "DJ Example", "Somebody")
+    assert sheet.catalog == "1234567890123"
+    assert sheet.remarks == (
+        ("GENRE", "Deep House"),
+        ("DATE", "2019"),
+        ("COMMENT", "first"),
+        ("COMMENT", "second one"),
+    )
+    assert sheet.files == (CueFile("mix.mp3", "MP3"),)
+    first, second = sheet.tracks[:2]
+    assert (first.number, first.title, first.performer, first.isrc) == (1, "Opening", "First", "GBAYE0601498")
+    assert (first.flags, first.pregap_frames, first.line) == (("DCP", "PRE"), 150, 10)
+    assert [(index.number, index.frames) for index in second.indexes] == [(0, 269_850), (1, 270_001)]
+    assert second.postgap_frames == 85
+    assert sheet.warnings == ()
+
+
+def test_minutes_have_no_bound() -> None:
+    assert starts(MIX) == pytest.approx([0, 3600 + 1 / 75, 134 * 60 + 22 + 73 / 75, 36_000 - 1 / 75])
+
+
+def test_more_than_99_tracks_with_three_digits() -> None:
+    lines = ['FILE "mix.mp3" MP3']
+    lines += [f"TRACK {n:03d} AUDIO\nINDEX 01 {n}:00:00" for n in range(1, 151)]
+    sheet = parse_cue_text("\n".join(lines))
+    assert [track.number for track in sheet.tracks] == list(range(1, 151))
+    assert sheet.warnings == ()
+
+
+def test_file_between_the_indexes_of_a_track() -> None:
+    """The noncompliant layout of EAC: the gap lies at the end of the file before."""
+    sheet = parse_cue_text(
+        'FILE "01.wav" WAVE\n TRACK 01 AUDIO\n  INDEX 01 00:00:00\n TRACK 02 AUDIO\n  INDEX 00 03:00:00\n'
+        'FILE "02.wav" WAVE\n  INDEX 01 00:00:00\n TRACK 03 AUDIO\n  INDEX 00 04:00:00\n'
+        'FILE "03.wav" WAVE\n  TITLE "Third"\n  INDEX 01 00:00:00\n'
+    )
+    assert [file.name for file in sheet.files] == ["01.wav", "02.wav", "03.wav"]
+    assert [[(index.number, index.file) for index in track.indexes] for track in sheet.tracks] == [
+        [(1, 0)],
+        [(0, 0), (1, 1)],
+        [(0, 1), (1, 2)],
+    ]
+    assert [track.start and track.start.file for track in sheet.tracks] == [0, 1, 2]
+    assert sheet.tracks[2].title == "Third"
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_line_ends(line_end: str) -> None:
+    assert parse_cue_text(MIX.replace("\n", line_end)) == parse_cue_text(MIX)
+
+
+def test_only_line_ends_end_lines() -> None:
+    """Unicode has more line ends, and titles hold them."""
+    sheet = parse_cue_text('TRACK 01 AUDIO\nTITLE "a\u2028b\x85c"\nINDEX 01 00:00:00')
+    assert sheet.tracks[0].title == "a b c"
+
+
+def test_lower_case_tabs_and_blank_lines() -> None:
+    sheet = parse_cue_text(
+        '\n\tfile\t"m.flac"\twave\n\n\ttrack\t1\taudio\n\t\ttitle\tNo quotes\n\t\tindex 1  0:01:00 \n'
+    )
+    assert sheet.files == (CueFile("m.flac", "WAVE"),)
+    assert sheet.tracks[0].title == "No quotes"
+    assert sheet.tracks[0].start is not None
+    assert sheet.tracks[0].start.start_s == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "title", "warned"),
+    [
+        ('"Closed"', "Closed", False),
+        ('"Not closed', "Not closed", True),
+        ("Bare words", "Bare words", False),
+        ('"With "inner" quotes"', 'With "inner" quotes', False),
+        ('Ends with a quote"', 'Ends with a quote"', False),
+        ('"', None, True),
+        ('""', None, False),
+        ("“Heroes”", "“Heroes”", False),
+    ],
+)
+def test_quotes(written: str, title: str | None, *, warned: bool) -> None:
+    sheet = parse_cue_text(f"TRACK 01 AUDIO\nTITLE {written}\nFILE a WAVE\nINDEX 01 00:00:00")
+    assert sheet.tracks[0].title == title
+    assert any("Line 2" in warning for warning in sheet.warnings) is warned
+
+
+@pytest.mark.parametrize(
+    ("written", "file"),
+    [
+        ('"a b.wav" WAVE', CueFile("a b.wav", "WAVE")),
+        ("a b.wav wave", CueFile("a b.wav", "WAVE")),
+        ("a b.wav", CueFile("a b.wav", "")),
+        ('"a b.wav', CueFile("a b.wav", "")),
+        ('"a b.wav MP3', CueFile("a b.wav", "MP3")),
+        ('"a "b".wav" FLAC', CueFile('a "b".wav', "FLAC")),
+    ],
+)
+def test_file_names(written: str, file: CueFile) -> None:
+    sheet = parse_cue_text(f"FILE {written}\nTRACK 01 AUDIO\nINDEX 01 00:00:00")
+    assert sheet.files == (file,)
+
+
+def test_unknown_lines_are_warned_about_by_number() -> None:
+    sheet = parse_cue_text("FILE a WAVE\nTRACK 01 AUDIO\nHELLO there\n; what\nINDEX 01 00:00:00\n")
+    assert len(sheet.tracks) == 1
+    assert [warning.split(":")[0] for warning in sheet.warnings] == ["Line 3", "Line 4"]
+    assert "'HELLO'" in sheet.warnings[0]
+
+
+def test_warnings_are_bounded() -> None:
+    sheet = parse_cue_text("FILE a WAVE\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n" + "rubbish\n" * 5_000)
+    assert len(sheet.warnings) == MAX_WARNINGS + 1
+    assert sheet.warnings[-1] == "4900 more lines have such faults."
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("INDEX 01 00:00:75", "Frames go from 0 to 74"),
+        ("INDEX 01 00:60:00", "Seconds go from 0 to 59"),
+        ("INDEX 01 00:00", "minutes:seconds:frames"),
+        ("INDEX 01 -1:00:00", "minutes:seconds:frames"),
+        ("INDEX 01 ١٢:00:00", "minutes:seconds:frames"),
+        ("INDEX 01 " + "9" * 5000 + ":00:00", "minutes:seconds:frames"),
+        ("INDEX 01", "minutes:seconds:frames"),
+        ("INDEX x 00:00:00", "INDEX needs a number"),
+        ("INDEX", "INDEX needs a number"),
+        ("TRACK AUDIO", "TRACK needs a number"),
+        ("PREGAP soon", "minutes:seconds:frames"),
+    ],
+)
+def test_errors_name_the_line(line: str, says: str) -> None:
+    with pytest.raises(BadCueError, match=says) as caught:
+        parse_cue_text(f"FILE a WAVE\nTRACK 01 AUDIO\n{line}\n")
+    assert caught.value.line == 3
+    assert caught.value.message.startswith("Line 3: ")
+    assert caught.value.reason == "bad_cue"
+
+
+def test_index_before_any_track() -> None:
+    with pytest.raises(BadCueError, match="Line 2: INDEX stands before the first TRACK"):
+        parse_cue_text("FILE a WAVE\nINDEX 01 00:00:00")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b" \r\n ",
+        b"\x00" * 300,
+        b"\xff\xfe\x00",
+        b"\xef\xbb\xbf\xff",
+        b"This is not a cue sheet at all.\nNor is this.",
+        bytes(range(256)) * 20,
+        b"TRACK 01 AUDIO\nTITLE no index\n",
+        b" " * (MAX_CUE_BYTES + 1),
+    ],
+)
+def test_rubbish_is_a_clear_error(data: bytes) -> None:
+    with pytest.raises(BadCueError) as caught:
+        parse_cue(data)
+    assert caught.value.reason == "bad_cue"
+    assert caught.value.message.endswith((".", "!"))
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_crash(data: bytes) -> None:
+    try:
+        sheet = parse_cue(data)
+    except BadCueError:
+        return
+    assert sheet.tracks
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["FILE", "TRACK", "INDEX", "REM", "TITLE", '"', "01", "00:00:00", "AUDIO", "\n", " ", "\0", "x"]
+        ),
+        max_size=60,
+    )
+)
+def test_no_shuffled_words_crash(words: list[str]) -> None:
+    try:
+        sheet = parse_cue_text(" ".join(words))
+    except BadCueError:
+        return
+    assert any(track.start for track in sheet.tracks)
+
+
+RUSSIAN = 'PERFORMER "Тату"\nTITLE "Нас не догонят"\nFILE "mix.mp3" MP3\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n'
+FRENCH = (
+    'PERFORMER "Beyoncé"\nTITLE "Déjà Vu – naïve"\nFILE "mix.mp3" MP3\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n'
+)
+GERMAN = 'PERFORMER "Die Ärzte"\nTITLE "Grüße"\nFILE "mix.mp3" MP3\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n'
+POLISH = 'PERFORMER "Zażółć"\nTITLE "gęślą jaźń"\nFILE "mix.mp3" MP3\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n'
+JAPANESE = (
+    'PERFORMER "坂本龍一"\nTITLE "メリークリスマス"\nFILE m.wav WAVE\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (RUSSIAN, "utf-8"),
+        (RUSSIAN, "utf-8-sig"),
+        (RUSSIAN, "utf-16"),
+        (RUSSIAN, "utf-16-le"),
+        (RUSSIAN, "utf-16-be"),
+        (RUSSIAN, "utf-32"),
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN.upper(), "cp1251"),
+        (RUSSIAN.replace("Нас не догонят", "Hits").replace("Тату", "Кино"), "cp1251"),
+        (RUSSIAN, "koi8_r"),
+        (FRENCH, "cp1252"),
+        (GERMAN, "cp1252"),
+        (GERMAN.replace("Grüße", "Live"), "cp1252"),
+        (POLISH, "cp1250"),
+        (JAPANESE, "shift_jis"),
+    ],
+)
+def test_encodings(text: str, encoding: str) -> None:
+    sheet = parse_cue(text.encode(encoding))
+    assert sheet == parse_cue_text(text)
+    assert sheet.warnings == ()
+
+
+def test_text_is_fit_for_postgresql() -> None:
+    sheet = parse_cue_text('TRACK 01 AUDIO\nTITLE "a\0b\u202ec\ud800"\nINDEX 01 00:00:00')
+    assert sheet.tracks[0].title == "abc"
+
+
+@pytest.mark.parametrize(
+    ("written", "media", "same"),
+    [
+        ("mix.wav", "mix.flac", True),
+        ("C:\\Rips\\Mix.WAV", "mix.mp3", True),
+        ("../a/Béla.wav", "Be\u0301la.flac", True),
+        ("mix 1.wav", "mix 2.wav", False),
+        ("", "mix.mp3", False),
+        ("???.wav", "!!!.mp3", False),
+    ],
+)
+def test_file_line_means_the_media_file(written: str, media: str, *, same: bool) -> None:
+    assert CueFile(written, "WAVE").names(media) is same

@@ -1,0 +1,169 @@
+"""Better names from tags: the decision table of `domain/rename.py`, row by row."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phonograph_tracklist.domain.rename import propose_rename
+
+FULL = {"album": ["Album"], "year": ["2019"], "genre": ["House"], "track": ["3"]}
+
+
+def name(artist: str, title: str, present: str = "x.mp3") -> str | None:
+    proposal = propose_rename(present, {"artist": [artist], "title": [title]})
+    return proposal.proposed_filename if proposal else None
+
+
+@pytest.mark.parametrize(
+    ("artist", "title", "proposed"),
+    [
+        ("Daft Punk", "One More Time", "Daft Punk - One More Time.mp3"),
+        ("Fergie", "Don’t Stop", "Fergie - Don't Stop.mp3"),
+        ("A", "Song [Extended] (Live)!", "A - Song [Extended] (Live)!.mp3"),
+        ("A", 'The "Big" One', "A - The 'Big' One.mp3"),
+        ("A", "Why? *Because*", "A - Why Because.mp3"),
+        ("A", "<3", "A - (3.mp3"),
+        ("AC/DC", "Back|In\\Black", "AC-DC - Back-In-Black.mp3"),
+        ("A", "Part 2: 12:30", "A - Part 2 - 12-30.mp3"),
+        ("Björk", "Jo\u0301ga", "Björk - Jóga.mp3"),
+        ("坂本龍一", "戦場のメリークリスマス", "坂本龍一 - 戦場のメリークリスマス.mp3"),
+        ("...And You", "Will Know...", "And You - Will Know.mp3"),
+        ("-M-", "Je dis aime.", "M- - Je dis aime.mp3"),
+        ("NUL.x", "y", "NUL_.x - y.mp3"),
+        ("con", "y", "con - y.mp3"),
+        ("a\u202eb\0c", "t\nu", "ab, c - t u.mp3"),
+        ("../../etc", "passwd", "etc - passwd.mp3"),
+        ("..\\..\\Windows", "..", None),
+        ("???", "y", None),
+    ],
+)
+def test_names(artist: str, title: str, proposed: str | None) -> None:
+    assert name(artist, title) == proposed
+
+
+@pytest.mark.parametrize(
+    ("artists", "proposed"),
+    [
+        (["A", "B", "C"], "A, B, C - T.mp3"),
+        (["A; B"], "A, B - T.mp3"),
+        (["A", "B", "C", "D"], "A, B, C and others - T.mp3"),
+    ],
+)
+def test_several_artists(artists: list[str], proposed: str) -> None:
+    proposal = propose_rename("x.mp3", {"artist": artists, "title": ["T"]})
+    assert proposal is not None
+    assert proposal.proposed_filename == proposed
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        "daft punk - one more time.mp3",
+        "Daft_Punk-One_More_Time.MP3",
+        "07. Daft Punk – One  More Time!.mp3",
+        "Dáft Punk - One More Time",
+    ],
+)
+def test_no_proposal_where_the_name_says_it_already(present: str) -> None:
+    assert name("Daft Punk", "One More Time", present) is None
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"artist": ["A"]},
+        {"title": ["T"]},
+        {"artist": [" "], "title": ["T"]},
+        {"artist": ["Unknown Artist"], "title": ["T"]},
+        {"artist": ["<unknown>"], "title": ["T"]},
+        {"artist": ["A"], "title": ["Track 01"]},
+    ],
+)
+def test_no_proposal_without_artist_and_title(tags: dict[str, list[str]]) -> None:
+    assert propose_rename("x.mp3", tags) is None
+
+
+@pytest.mark.parametrize(
+    ("present", "extension"),
+    [("x.MP3", ".mp3"), ("x.y.Flac", ".flac"), ("x", ""), ("Vol.2", ""), ("x.", "")],
+)
+def test_extension_is_kept_in_small_letters(present: str, extension: str) -> None:
+    assert name("A", "T", present) == f"A - T{extension}"
+
+
+def test_confidence_says_how_complete_the_tags_are() -> None:
+    """K-05: confidence_score and metadata_used."""
+    full = propose_rename("x.mp3", {"artist": ["A"], "title": ["T"], **FULL})
+    short = propose_rename("x.mp3", {"artist": ["A"], "title": ["T"]})
+    album = propose_rename("x.mp3", {"albumartist": ["A"], "title": ["T"]})
+    assert [p and p.confidence for p in (full, short, album)] == [1.0, 0.7, 0.55]
+    assert full is not None
+    assert full.metadata_used == {
+        "artist": "A",
+        "title": "T",
+        "album": "Album",
+        "year": "2019",
+        "genre": "House",
+        "track": "3",
+    }
+
+
+@pytest.mark.parametrize(
+    ("present", "says"),
+    [
+        ("One More Time - Daft Punk.mp3", "in another order"),
+        ("Daft Punk One More Time live.mp3", "more words than"),
+        ("One More Time.mp3", "only a part"),
+        ("recording 7.mp3", "another artist or title"),
+    ],
+)
+def test_reason_is_a_sentence(present: str, says: str) -> None:
+    proposal = propose_rename(present, {"artist": ["Daft Punk"], "title": ["One More Time"]})
+    assert proposal is not None
+    assert says in proposal.reason
+    assert proposal.reason.endswith(".")
+
+
+def test_long_cyrillic_name_is_spelt_in_latin() -> None:
+    """C-50: 255 bytes, not only characters."""
+    proposal = propose_rename("x.mp3", {"artist": ["Тату " * 12], "title": ["Нас не догонят " * 6]})
+    assert proposal is not None
+    assert proposal.proposed_filename.isascii()
+    assert proposal.proposed_filename.startswith("Tatu Tatu")
+    assert proposal.proposed_filename.endswith("Nas ne dogonyat.mp3")
+    assert proposal.confidence == 0.56
+
+
+def test_long_japanese_name_is_cut() -> None:
+    """C-50: kanji have no derivable spelling."""
+    proposal = propose_rename("x.mp3", {"artist": ["坂本龍一"], "title": ["戦" * 90]})
+    assert proposal is not None
+    assert proposal.proposed_filename == f"坂本龍一 - {'戦' * 78}.mp3"
+    assert len(proposal.proposed_filename.encode()) == 253
+
+
+def test_folder_and_name_together_stay_within_255() -> None:
+    """C-50: the rule on the pair."""
+    folder = "f" * 150
+    proposal = propose_rename("x.mp3", {"artist": ["a" * 200], "title": ["t" * 200]}, folder_name=folder)
+    assert proposal is not None
+    assert len(folder) + len(proposal.proposed_filename) == 255
+    assert (
+        propose_rename("x.mp3", {"artist": ["a" * 200], "title": ["t" * 200]}, folder_name="f" * 230) is None
+    )
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.sampled_from(["x.mp3", "x", ".hidden", "a.b.FLAC"]))
+def test_any_proposal_is_a_safe_name(artist: str, title: str, present: str) -> None:
+    proposal = propose_rename(present, {"artist": [artist], "title": [title]})
+    if proposal is None:
+        return
+    proposed = proposal.proposed_filename
+    assert 0 < len(proposed) <= len(proposed.encode()) <= 255
+    assert not set(proposed) & set('/\\:*?"<>|\0')
+    assert all(char.isprintable() or char in "\u200c\u200d" for char in proposed)
+    assert not proposed.startswith((".", " ", "-"))
+    assert not proposed.endswith((".", " "))
+    assert proposed != present
+    assert 0 <= proposal.confidence <= 1

@@ -1,0 +1,221 @@
+"""Which source a tracklist comes from, and what becomes of its tracks."""
+
+import pytest
+
+from phonograph_tracklist.domain.cue import parse_cue_text
+from phonograph_tracklist.domain.tracklist import (
+    ChapterMark,
+    Sidecar,
+    SourceType,
+    find_tracklist,
+    from_chapters,
+    from_cue,
+    is_cue_tag,
+    order_sidecars,
+)
+
+CUE = """\
+FILE "mix.mp3" MP3
+TRACK 01 AUDIO
+TITLE A
+INDEX 01 00:00:00
+TRACK 02 AUDIO
+TITLE B
+INDEX 01 75:00:00
+"""
+RIP = (
+    'PERFORMER "Band"\nFILE "01 One.wav" WAVE\nTRACK 01 AUDIO\nTITLE One\nINDEX 01 00:00:00\n'
+    'FILE "02 Two.wav" WAVE\nTRACK 02 AUDIO\nTITLE Two\nINDEX 01 00:00:00\n'
+)
+CHAPTERS = [ChapterMark(0, "Intro"), ChapterMark(60, "Outro")]
+
+
+def find(**given: object) -> object:
+    asked = {"file_name": "mix.mp3", "duration_s": 7200.0, "sidecars": [], "tags": {}, "chapters": []} | given
+    return find_tracklist(**asked)  # type: ignore[arg-type]
+
+
+def test_end_is_the_next_start_and_the_last_end_is_the_duration() -> None:
+    """C-47: the shape of an entry."""
+    tracklist = from_cue(parse_cue_text(CUE), SourceType.CUE_FILE, file_name="mix.mp3", duration_s=7200)
+    assert tracklist is not None
+    assert [(t.position, t.start_time, t.end_time, t.title) for t in tracklist.tracks] == [
+        (1, 0, 4500, "A"),
+        (2, 4500, 7200, "B"),
+    ]
+    assert tracklist.warnings == ()
+
+
+def test_track_after_the_end_of_the_file() -> None:
+    tracklist = from_cue(parse_cue_text(CUE), SourceType.CUE_FILE, file_name="mix.mp3", duration_s=600)
+    assert tracklist is not None
+    assert [(t.start_time, t.end_time) for t in tracklist.tracks] == [(0, 600), (4500, None)]
+    assert tracklist.warnings == ("Track 2 starts at 4500.00 s, but the file ends at 600.00 s.",)
+
+
+def test_tracks_out_of_order_are_sorted() -> None:
+    text = CUE.replace("00:00:00", "80:00:00")
+    tracklist = from_cue(parse_cue_text(text), SourceType.CUE_FILE, file_name="a", duration_s=4900)
+    assert tracklist is not None
+    assert [(t.position, t.title, t.end_time) for t in tracklist.tracks] == [
+        (1, "B", 4800),
+        (2, "A", 4900),
+    ]
+    assert "not in order" in tracklist.warnings[0]
+
+
+def test_only_the_tracks_that_lie_in_the_file() -> None:
+    sheet = parse_cue_text(RIP)
+    tracklist = from_cue(sheet, SourceType.CUE_FILE, file_name="02 two.flac", duration_s=200)
+    assert tracklist is not None
+    assert [(t.position, t.title, t.artist, t.end_time) for t in tracklist.tracks] == [
+        (1, "Two", "Band", 200)
+    ]
+    assert from_cue(sheet, SourceType.CUE_FILE, file_name="other.flac", duration_s=200) is None
+
+
+def test_one_file_is_the_media_file_whatever_it_is_called() -> None:
+    sheet = parse_cue_text(CUE.replace("mix.mp3", "CDImage.wav"))
+    tracklist = from_cue(sheet, SourceType.CUE_FILE, file_name="Live 2019.flac", duration_s=7200)
+    assert tracklist is not None
+    assert len(tracklist.tracks) == 2
+
+
+def test_same_file_named_before_each_track() -> None:
+    text = "".join(f'FILE "set.mp3" MP3\nTRACK {n:02d} AUDIO\nINDEX 01 {n}:00:00\n' for n in range(3))
+    tracklist = from_cue(parse_cue_text(text), SourceType.CUE_FILE, file_name="other.mp3", duration_s=300)
+    assert tracklist is not None
+    assert len(tracklist.tracks) == 3
+
+
+def test_data_track_is_no_track() -> None:
+    text = CUE + "TRACK 03 MODE1/2352\nTITLE Data\nINDEX 01 100:00:00\n"
+    tracklist = from_cue(parse_cue_text(text), SourceType.CUE_FILE, file_name="mix.mp3", duration_s=7200)
+    assert tracklist is not None
+    assert [track.title for track in tracklist.tracks] == ["A", "B"]
+
+
+def test_sidecars_in_order() -> None:
+    names = ["zz.cue", "Mix.mp3.cue", "MIX.CUE", "mix.cue"]
+    assert list(order_sidecars("mix.mp3", names)) == [
+        ("mix.cue", True),
+        ("MIX.CUE", True),
+        ("Mix.mp3.cue", True),
+        ("zz.cue", False),
+    ]
+    assert list(order_sidecars("Be\u0301la.mp3", ["Béla.cue"])) == [("Béla.cue", True)]
+
+
+def test_first_source_wins() -> None:
+    sidecar = Sidecar("mix.cue", CUE.replace("TITLE A", "TITLE Beside").encode(), beside=True)
+    tags = {"artist": ["x"], "cuesheet": [CUE.replace("TITLE A", "TITLE Inside")]}
+    found = [
+        find(sidecars=[sidecar], tags=tags, chapters=CHAPTERS),
+        find(tags=tags, chapters=CHAPTERS),
+        find(chapters=CHAPTERS),
+        find(),
+    ]
+    assert [
+        (f.tracklist and f.tracklist.source_type, f.tracklist and f.tracklist.tracks[0].title) for f in found
+    ] == [
+        ("cue_file", "Beside"),
+        ("embedded_cue", "Inside"),
+        ("chapters", "Intro"),
+        (None, None),
+    ]
+    assert [f.reason for f in found] == [None, None, None, "no_tracklist"]
+
+
+def test_bad_cue_file_gives_way_with_a_warning() -> None:
+    bad = Sidecar("mix.cue", b"rubbish", beside=True)
+    found = find(sidecars=[bad], chapters=CHAPTERS)
+    assert found.tracklist.source_type is SourceType.CHAPTERS
+    assert found.warnings == ("mix.cue: This is no cue sheet: it has no TRACK line.",)
+    alone = find(sidecars=[bad])
+    assert (alone.tracklist, alone.reason) == (None, "bad_cue")
+
+
+def test_cue_of_another_name_counts_when_it_names_the_file() -> None:
+    named = Sidecar("set list.cue", CUE.encode(), beside=False)
+    assert find(sidecars=[named]).tracklist.source_type is SourceType.CUE_FILE
+    foreign = Sidecar("other.cue", CUE.replace("mix.mp3", "other.mp3").encode(), beside=False)
+    broken = Sidecar("broken.cue", b"rubbish", beside=False)
+    found = find(sidecars=[foreign, broken])
+    assert (found.tracklist, found.reason, found.warnings) == (None, "no_tracklist", ())
+
+
+def test_sheet_of_other_files_says_so() -> None:
+    found = find(sidecars=[Sidecar("mix.cue", RIP.encode(), beside=True)])
+    assert found.tracklist is None
+    assert found.warnings == ("mix.cue: no track lies in 'mix.mp3'.",)
+
+
+@pytest.mark.parametrize("name", ["cuesheet", "CUESHEET", "----:com.apple.iTunes:CUESHEET", "txxx:cuesheet"])
+def test_tags_that_hold_cue_sheets(name: str) -> None:
+    assert is_cue_tag(name)
+    assert find(tags={name: [CUE]}).tracklist.source_type is SourceType.EMBEDDED_CUE
+
+
+def test_tags_that_hold_none() -> None:
+    assert not is_cue_tag("comment")
+    assert not is_cue_tag("cuesheet_version")
+
+
+def test_chapter_titles_are_split() -> None:
+    tracks = from_chapters(
+        [
+            ChapterMark(600, "03. Artist C – Title - Dub"),
+            ChapterMark(0, "01 - Artist A - Title (Somebody's Remix)"),
+            ChapterMark(300, "[05:00] ID - ID"),
+            ChapterMark(900, "Crowd"),
+        ],
+        duration_s=1000,
+    ).tracks
+    assert [(t.artist, t.title, t.remix, t.is_id) for t in tracks] == [
+        ("Artist A", "Title (Somebody's Remix)", "Somebody's Remix", False),
+        ("ID", "ID", None, True),
+        ("Artist C", "Title - Dub", None, False),
+        (None, "Crowd", None, False),
+    ]
+    assert [t.end_time for t in tracks] == [300, 600, 900, 1000]
+
+
+def test_chapters_of_a_talk_name_no_artists() -> None:
+    tracks = from_chapters(
+        [ChapterMark(n * 9, title) for n, title in enumerate(["Welcome", "Part 1 - Basics", "", "End"])],
+        duration_s=40,
+    ).tracks
+    assert [(t.artist, t.title) for t in tracks] == [
+        (None, "Welcome"),
+        (None, "Part 1 - Basics"),
+        (None, None),
+        (None, "End"),
+    ]
+
+
+def test_one_chapter_is_no_tracklist() -> None:
+    assert find(chapters=CHAPTERS[:1]).tracklist is None
+
+
+def test_cue_titles_hold_artists_where_no_performer_is_given() -> None:
+    text = 'PERFORMER "DJ"\nFILE a WAVE\n' + "".join(
+        f"TRACK {n} AUDIO\nTITLE {title}\nINDEX 01 {n}:00:00\n"
+        for n, title in enumerate(["A - One", "B - Two", "ID"])
+    )
+    tracklist = from_cue(parse_cue_text(text), SourceType.CUE_FILE, file_name="a", duration_s=600)
+    assert tracklist is not None
+    assert [(t.artist, t.title) for t in tracklist.tracks] == [("A", "One"), ("B", "Two"), ("DJ", "ID")]
+
+
+def test_album_keeps_its_performer() -> None:
+    text = 'PERFORMER "Band"\nFILE a WAVE\n' + "".join(
+        f"TRACK {n} AUDIO\nTITLE {title}\nINDEX 01 {n}:00:00\n"
+        for n, title in enumerate(["One", "Two - Live", "Three"])
+    )
+    tracklist = from_cue(parse_cue_text(text), SourceType.CUE_FILE, file_name="a", duration_s=600)
+    assert tracklist is not None
+    assert [(t.artist, t.title) for t in tracklist.tracks] == [
+        ("Band", "One"),
+        ("Band", "Two - Live"),
+        ("Band", "Three"),
+    ]
