@@ -1,0 +1,57 @@
+"""The public contract: what is committed under schemas/ is what the models say."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from phonograph_events import EVENTS, TOPICS, Event, parse
+from phonograph_events.examples import EXAMPLES, example_envelope
+from phonograph_events.schemas import generate
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+def test_schemas_folder_is_what_the_models_say() -> None:
+    committed = {
+        str(path.relative_to(SCHEMAS)): path.read_text(encoding="utf-8")
+        for path in SCHEMAS.rglob("*")
+        if path.is_file()
+    }
+    assert committed == generate(), "schemas/ has drifted from the models: run `make schemas`"
+
+
+def test_every_event_has_one_example() -> None:
+    assert sorted(event.event_type() for event in EXAMPLES) == sorted(EVENTS)
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.TOPIC)
+def test_example_survives_kafka(event: Event) -> None:
+    envelope = example_envelope(event)
+    record = envelope.to_record()
+    assert parse(record.value, record.headers) == envelope
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("examples/*/*/*.json")), ids=lambda path: path.parts[-3])
+def test_committed_example_parses_and_keeps_its_schema(path: Path) -> None:
+    example = json.loads(path.read_text(encoding="utf-8"))
+    headers = [(name, value.encode()) for name, value in example["headers"].items()]
+    envelope = parse(json.dumps(example["body"]).encode(), headers)
+    schema = json.loads((SCHEMAS / f"events/{envelope.type}.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(example["body"])
+
+
+@pytest.mark.parametrize("name", sorted(TOPICS))
+def test_topic_file_is_yaml_with_all_its_facts(name: str) -> None:
+    topic = yaml.safe_load((SCHEMAS / f"topics/{name}.yaml").read_text(encoding="utf-8"))
+    assert topic["topic"] == name
+    assert {"partitions", "retention", "owner", "producers", "consumers"} <= topic.keys()
+
+
+def test_reader_ignores_fields_and_words_of_later_versions() -> None:
+    record = example_envelope(EXAMPLES[0]).to_record()
+    body = json.loads(record.value) | {"profile": "podcast", "added_later": 1}
+    envelope = parse(json.dumps(body).encode(), record.headers)
+    assert envelope.data.profile == "podcast"
