@@ -4,7 +4,7 @@ Every time is counted in seconds from the first sample of sound; without sound, 
 """
 
 from phonograph_media.cut import cut
-from phonograph_media.decode import decode_mono, decode_stereo
+from phonograph_media.decode import decode_blocks, decode_mono, decode_stereo
 from phonograph_media.errors import MediaError, Reason
 from phonograph_media.picture import thumbnail
 from phonograph_media.probe import AudioStream, Chapter, Probe, VideoStream, probe
@@ -30,6 +30,7 @@ __all__ = [
     "audio_silences",
     "blank_frames",
     "cut",
+    "decode_blocks",
     "decode_mono",
     "decode_stereo",
     "make_rendition",

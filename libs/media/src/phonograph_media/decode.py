@@ -104,6 +104,39 @@ def decode_stereo(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float3
     return _whole(path, sample_rate_hz, "stereo").reshape(-1, 2)
 
 
+def decode_blocks(
+    path: Path, *, sample_rate_hz: int = 44_100, channels: int = 2, block_s: float = 60.0
+) -> Iterator[NDArray[np.float32]]:
+    """Decode `path` in blocks, so that memory does not grow with its length.
+
+    Yields:
+        Shape (frames, channels), about `block_s` seconds each; a mono source is duplicated.
+
+    Raises:
+        MediaError: as `decode_stereo`, when the first or the last block is asked for.
+    """
+    with opened(path) as container:
+        mono = channels == 1 or audio_of(container, path).channels == 1
+        layout: Layout = "mono" if mono else "stereo"
+        sound = sound_of(container, path, sample_rate_hz=sample_rate_hz, layout=layout, sample_format="flt")
+        width = 1 if mono else 2
+        held: list[NDArray[np.float32]] = []
+        count = 0
+        for frame in sound.frames:
+            held.append(frame.to_ndarray()[0].astype(np.float32).reshape(-1, width))
+            count += frame.samples
+            if count >= block_s * sample_rate_hz:
+                yield _joined(held, channels)
+                held, count = [], 0
+        if held:
+            yield _joined(held, channels)
+
+
+def _joined(frames: list[NDArray[np.float32]], channels: int) -> NDArray[np.float32]:
+    block = np.concatenate(frames)
+    return np.repeat(block, 2, axis=1) if block.shape[1] < channels else block
+
+
 def sound_of(
     container: InputContainer,
     path: Path,

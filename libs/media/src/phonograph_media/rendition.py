@@ -25,6 +25,8 @@ class Rendition:
     sample_count: int
     content_fp: str
     """`pcm16k1:` and the SHA-256 of the samples as s16le bytes."""
+    silent: bool
+    """Nothing but digital silence: such a fingerprint does not tell two files apart."""
     warnings: tuple[str, ...] = ()
     """Sentences on damage that was passed over."""
 
@@ -41,7 +43,7 @@ def make_rendition(source: Path, target: Path) -> Rendition:
         MediaError: any of its reasons but `not_video`.
     """
     digest = hashlib.sha256()
-    sample_count = 0
+    sample_count, silent = 0, True
     with opened(source) as container, written(target) as part, part.open("wb") as file:
         sound = sound_of(container, source, sample_rate_hz=SAMPLE_RATE_HZ, layout="mono", sample_format="s16")
         with wave.open(file, "wb") as wav:
@@ -52,11 +54,13 @@ def make_rendition(source: Path, target: Path) -> Rendition:
                 block = frame.to_ndarray().astype("<i2").tobytes()
                 digest.update(block)
                 wav.writeframesraw(block)
+                silent = silent and not any(block)
                 sample_count += frame.samples
     return Rendition(
         duration_s=sample_count / SAMPLE_RATE_HZ,
         sample_count=sample_count,
         content_fp=f"pcm16k1:{digest.hexdigest()}",
+        silent=silent,
         warnings=sound.tally.warnings(sound.promised_s),
     )
 
