@@ -3,10 +3,10 @@
 Every choice below is a measured fact; docs/decisions/0001-delivery.md has the table.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import structlog
 from aiokafka import ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
@@ -29,11 +29,10 @@ def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
     return KafkaBroker(
         kafka_bootstrap_servers.split(","),
         request_timeout_ms=REQUEST_TIMEOUT_MS,
-        allow_auto_create_topics=False,
         ack_policy=AckPolicy.NACK_ON_ERROR,
         decoder=_raw,
         graceful_timeout=25,
-        logger=structlog.get_logger("faststream"),
+        logger=logging.getLogger("faststream.kafka"),
     )
 
 

@@ -1,7 +1,7 @@
 """The engine's process: reads tasks from standard input, writes progress and results to standard output.
 
-Run as `python -m phonograph_runtime.child MODULE:FUNCTION`. The function takes the service's settings as
-JSON and gives a callable per kind of task. A frame is a length of four bytes and a pickle.
+Its one argument is `module:function`; the function takes the service's settings as JSON and gives a
+callable per kind of task. A frame is a length of four bytes and a pickle.
 """
 
 import ctypes
@@ -118,7 +118,3 @@ def _read(source: BinaryIO) -> Any:
 def _write(sink: BinaryIO, message: Any) -> None:
     sink.write(frame(message))
     sink.flush()
-
-
-if __name__ == "__main__":
-    main()

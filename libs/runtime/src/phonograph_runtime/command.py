@@ -1,11 +1,13 @@
 """The command of every service, `phonograph-NAME`: run it, or its migrations."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable
 
 from phonograph_runtime import migrations
 from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.logs import configure_logging
 from phonograph_runtime.shell import ServiceShell
 
 USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
@@ -20,7 +22,7 @@ def main(create_app: Callable[[], ServiceShell]) -> None:
     try:
         match action, rest:
             case "run", []:
-                asyncio.run(app.run())
+                asyncio.run(_run(app))
             case "migrate", [*revision]:
                 migrations.upgrade(url, folder, *revision[:1])
             case "downgrade", [revision]:
@@ -31,3 +33,11 @@ def main(create_app: Callable[[], ServiceShell]) -> None:
                 sys.exit(f"usage: phonograph-{app.service} {USAGE}")
     except PermanentError as error:
         sys.exit(error.message)
+
+
+async def _run(app: ServiceShell) -> None:
+    configure_logging(app.service.value, app.settings.log_level)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await app.run(stop)

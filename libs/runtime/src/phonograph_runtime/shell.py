@@ -2,17 +2,14 @@
 
 import asyncio
 import contextlib
-import signal
-import socket
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-import uvicorn
 from aiokafka.errors import KafkaError
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import func, select
+from sqlalchemy import extract, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from phonograph_events import (
@@ -27,10 +24,10 @@ from phonograph_runtime.broker import make_broker, subscribe
 from phonograph_runtime.consumer import E, EventConsumer, Handler, HandlerSink, Sink
 from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction, UnavailableError
 from phonograph_runtime.jobs import JobQueue
-from phonograph_runtime.logs import configure_logging
 from phonograph_runtime.migrations import check_schema
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay
+from phonograph_runtime.probes import serve_probes
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns, SqlDeadLetter, SqlOutbox
 from phonograph_runtime.worker import JobKind, Worker
@@ -112,7 +109,7 @@ class ServiceShell:
         async def report(event: InventoryRequested, transaction: Transaction) -> None:
             held = await inventory(transaction)
             key = f"inventory/{event.check_id}/{self.service.value}.json"
-            uri = await self.objects.put_async(key, _as_json(held))
+            uri = await self.objects.put_async(key, json.dumps(held, sort_keys=True).encode())
             await transaction.publish(
                 InventoryReported(
                     media_id=event.media_id,
@@ -129,25 +126,26 @@ class ServiceShell:
         """Close something of the service's own at the end."""
         self._closers.append(close)
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then finish the batch in hand and give jobs back.
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop, then finish the batch in hand and give jobs back.
 
         Raises:
             StaleSchemaError: the migrations have not been run.
         """
-        configure_logging(self.service.value, self.settings.log_level)
         url = self.settings.database_url.get_secret_value()
         await check_schema(url, self.settings.migrations / self.service.value)
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         tasks = [
             asyncio.create_task(task, name=name)
             for name, task in {
                 "listener": self._listener.run(),
                 "relay": self._relay.run(),
                 "watch": self._watch(),
-                "probes": self._serve_probes(),
+                "probes": serve_probes(
+                    self.settings.http_host,
+                    self.settings.http_port,
+                    is_live=self.is_live,
+                    is_ready=self.is_ready,
+                ),
                 **{f"worker {number}": worker.run() for number, worker in enumerate(self._workers())},
             }.items()
         ]
@@ -244,7 +242,7 @@ class ServiceShell:
                 await transaction.session.execute(
                     select(
                         func.count(),
-                        func.coalesce(func.extract("epoch", func.now() - func.min(SqlOutbox.created_at)), 0),
+                        func.coalesce(extract("epoch", func.now() - func.min(SqlOutbox.created_at)), 0),
                     ).where(waiting)
                 )
             ).one()
@@ -259,54 +257,3 @@ class ServiceShell:
             for status, count in counts.items():
                 metrics.JOBS.labels(status).set(count)
             metrics.JOB_OLDEST_WAITING_SECONDS.set(age_s)
-
-    async def _serve_probes(self) -> None:
-        listening = _listen(self.settings.http_host, self.settings.http_port)
-        _log.info("probes", host=self.settings.http_host, port=listening.getsockname()[1])
-        server = uvicorn.Server(
-            uvicorn.Config(self._probe, lifespan="off", log_config=None, access_log=False, ws="none")
-        )
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # ours are installed
-        with contextlib.closing(listening):
-            await server.serve(sockets=[listening])
-
-    async def _probe(self, scope: Any, _receive: Any, send: Any) -> None:
-        """ASGI: /health/live, /health/ready, /metrics."""
-        match scope["path"]:
-            case "/health/live":
-                status, body, kind = (
-                    (200, b"live\n", b"text/plain") if self.is_live() else (503, b"stalled\n", b"text/plain")
-                )
-            case "/health/ready":
-                ready = await self.is_ready()
-                status, body, kind = (
-                    (200, b"ready\n", b"text/plain") if ready else (503, b"not ready\n", b"text/plain")
-                )
-            case "/metrics":
-                status, body, kind = 200, generate_latest(), CONTENT_TYPE_LATEST.encode()
-            case _:
-                status, body, kind = 404, b"not found\n", b"text/plain"
-        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; a free port where the wanted one is taken, so that a second copy can start."""
-    for candidate in (port, 0):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, candidate))
-        except OSError:
-            listening.close()
-            continue
-        listening.listen()
-        return listening
-    raise OSError(f"No port can be opened on {host}.")
-
-
-def _as_json(held: dict[str, dict[str, int]]) -> bytes:
-    import json
-
-    return json.dumps(held, sort_keys=True).encode()

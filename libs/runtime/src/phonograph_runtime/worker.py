@@ -209,8 +209,8 @@ class EngineProcess:
         if not self.running:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "phonograph_runtime.child",
+                "-c",
+                "from phonograph_runtime import child; child.main()",
                 self._target,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -2,7 +2,7 @@
 
 from phonograph_ingest.config import Settings
 from phonograph_ingest.constants import INGEST
-from phonograph_ingest.domain.media import Intake, Rejection, display_name
+from phonograph_ingest.domain.media import Intake, Rejection, canonical_uri, display_name
 from phonograph_ingest.domain.request import IngestTask
 from phonograph_ingest.services.ingest import IngestService
 from phonograph_ingest.storage.media import SqlMediaRegistry
@@ -28,7 +28,7 @@ def ingest_job() -> JobKind:
 
     async def fail(transaction: Transaction, job: Job, reason: str, message: str) -> None:
         task = IngestTask.model_validate(job.task)
-        rejection = Rejection(task.uri, display_name(task.uri), reason, message)
+        rejection = Rejection(canonical_uri(task.uri), display_name(task.uri), reason, message)
         await ingest_service(transaction).reject(job, task, rejection)
 
     return JobKind(IngestTask, finish, fail)

@@ -86,6 +86,14 @@ def local_path(uri: str) -> Path:
     return Path(os.path.normpath(name))
 
 
+def canonical_uri(uri: str) -> str:
+    """One spelling for each address: a local path as `file://`, the rest as it came."""
+    try:
+        return local_path(uri).as_uri()
+    except RejectedError:
+        return uri
+
+
 def display_name(uri: str) -> str:
     """The last part of an address, readable whatever bytes it holds."""
     path = unquote_to_bytes(uri) if uri.lower().startswith("file://") else os.fsencode(uri)

@@ -10,7 +10,7 @@ import xxhash
 from tinytag import TinyTag, TinyTagException
 
 from phonograph_events import Chapter, MediaKind, Profile, Stream
-from phonograph_ingest.domain.media import Intake, Rejection, display_name, local_path
+from phonograph_ingest.domain.media import Intake, Rejection, canonical_uri, display_name, local_path
 from phonograph_ingest.domain.request import IngestTask
 from phonograph_ingest.exceptions import RejectedError
 from phonograph_media import MediaError, Probe, make_rendition, probe
@@ -37,7 +37,7 @@ class LocalFileReader:
                 )
             return self._read(local_path(task.uri), progress)
         except (RejectedError, MediaError) as error:
-            return Rejection(task.uri, display_name(task.uri), error.reason, error.message)
+            return Rejection(canonical_uri(task.uri), display_name(task.uri), error.reason, error.message)
 
     def _read(self, path: Path, progress: Progress) -> Intake:
         started = time.perf_counter()

@@ -1,0 +1,60 @@
+"""The HTTP side of a service: /health/live, /health/ready and /metrics."""
+
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+PLAIN = "text/plain; charset=utf-8"
+
+_log = structlog.get_logger()
+
+
+async def serve_probes(
+    host: str, port: int, *, is_live: Callable[[], bool], is_ready: Callable[[], Awaitable[bool]]
+) -> None:
+    """Answer probes until cancelled."""
+
+    async def answer(scope: Any, _receive: Any, send: Any) -> None:
+        status, body, kind = 200, b"ok\n", PLAIN
+        match scope["path"]:
+            case "/health/live":
+                if not is_live():
+                    status, body = 503, b"stalled: events wait and none is taken\n"
+            case "/health/ready":
+                if not await is_ready():
+                    status, body = 503, b"not ready\n"
+            case "/metrics":
+                body, kind = generate_latest(), CONTENT_TYPE_LATEST
+            case _:
+                status, body = 404, b"not found\n"
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    config = uvicorn.Config(
+        answer, interface="asgi3", lifespan="off", log_config=None, access_log=False, ws="none"
+    )
+    server = uvicorn.Server(config)
+    with contextlib.closing(_listen(host, port)) as listening:
+        _log.info("probes", host=host, port=listening.getsockname()[1])
+        await server._serve([listening])  # noqa: SLF001  # serve() would take our signal handlers
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; a free port where the wanted one is taken, so that a second copy can start."""
+    for candidate in (port, 0):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, candidate))
+        except OSError:
+            listening.close()
+            continue
+        listening.listen()
+        return listening
+    raise OSError(f"No port can be opened on {host}.")

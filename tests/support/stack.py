@@ -1,0 +1,153 @@
+"""Real PostgreSQL, Kafka and Neo4j for tests, one set per session.
+
+Fixtures:
+    stack: `Stack` with the addresses; roles, schemas, migrations of all services and topics are there.
+    Use `stack.settings(Service.X, tmp_path)` as keyword arguments of a service's `Settings`, `running(app)` to
+    run a service inside the test, and `stack.publish(...)`/`stack.collect(...)` to talk to it through Kafka.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from phonograph_devstack import Addresses, stack_from
+from phonograph_events import TOPICS, Envelope, Event, EventError, Record, Service, envelope, parse
+from phonograph_runtime import migrations
+from phonograph_runtime.broker import create_topics
+from phonograph_runtime.provision import provision_database, role
+from phonograph_runtime.shell import ServiceShell
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "test-password"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running servers."""
+
+    addresses: Addresses
+
+    def database_url(self, service: Service) -> str:
+        """Login of a service, with its own role."""
+        host = self.addresses.postgres_url.partition("@")[2]
+        return f"postgresql+asyncpg://{role(service)}:{PASSWORD}@{host}"
+
+    def settings(self, service: Service, folder: Path) -> dict[str, Any]:
+        """Keyword arguments of the service's `Settings`; objects lie in `folder`."""
+        return {
+            "database_url": self.database_url(service),
+            "kafka_bootstrap_servers": self.addresses.kafka_bootstrap_servers,
+            "object_store_url": (folder / "objects").as_uri(),
+            "migrations": ROOT / "migrations",
+            "http_port": 0,
+            "retry_delay": "PT0.1S",
+        }
+
+    async def publish(
+        self, event: Event, *, source: str = "test", correlation_id: str | None = None
+    ) -> Envelope:
+        """Publish an event as any producer would."""
+        wrapped = envelope(event, source=source, correlation_id=correlation_id)
+        await self.send(wrapped.to_record())
+        return wrapped
+
+    async def send(self, *records: Record) -> None:
+        """Send records as they are."""
+        async with AIOKafkaProducer(bootstrap_servers=self.addresses.kafka_bootstrap_servers) as producer:
+            for record in records:
+                await producer.send_and_wait(
+                    record.topic, value=record.value, key=record.key, headers=record.headers
+                )
+
+    async def collect(
+        self, until: Callable[[list[Envelope]], bool], *, correlation_id: str, timeout_s: float = 60
+    ) -> list[Envelope]:
+        """Events of one correlation id from the first offset on, until there are enough.
+
+        Raises:
+            TimeoutError: they did not come; the message shows what did.
+        """
+        found: list[Envelope] = []
+        consumer = AIOKafkaConsumer(
+            *TOPICS,
+            bootstrap_servers=self.addresses.kafka_bootstrap_servers,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        async with consumer:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    async for message in consumer:
+                        try:
+                            received = parse(message.value, message.headers)
+                        except EventError:
+                            continue
+                        if received.correlationid == correlation_id:
+                            found.append(received)
+                            if until(found):
+                                return found
+            except TimeoutError as error:
+                raise TimeoutError(f"after {timeout_s} s: {[event.type for event in found]}") from error
+        raise AssertionError("the consumer ended by itself")
+
+
+@asynccontextmanager
+async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
+    """Run a service inside the test; stops it gracefully at the end and raises what it raised."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(app.run(stop))
+    try:
+        async with asyncio.timeout(60):
+            while not await app.is_ready():
+                if task.done():
+                    await task
+                await asyncio.sleep(0.05)
+        yield app
+    finally:
+        stop.set()
+        await task
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The servers, with everything that `phonograph up` would set up before the services start."""
+    kind = os.environ.get("PHONOGRAPH_STACK", "local")
+    servers = stack_from(
+        kind,
+        home=ROOT / ".phonograph" / "test",
+        manifests=ROOT / "deploy" / "devstack",
+        cache=Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "phonograph",
+        environment=os.environ,
+        report=lambda line: print(line),  # noqa: T201  # shown by pytest when starting fails
+    )
+    addresses = servers.up()
+    try:
+        prepare(addresses)
+        yield Stack(addresses)
+    finally:
+        servers.down(wipe=kind == "local")
+
+
+def prepare(addresses: Addresses) -> None:
+    """Roles, schemas, topics and migrations of every service that has some."""
+    asyncio.run(provision_database(addresses.postgres_url, dict.fromkeys(Service, PASSWORD)))
+    asyncio.run(create_topics(addresses.kafka_bootstrap_servers))
+    ready = Stack(addresses)
+    for service in Service:
+        folder = ROOT / "migrations" / service.value
+        if folder.is_dir():
+            migrations.upgrade(ready.database_url(service), folder)
+
+
+@pytest.fixture
+def correlation_id() -> str:
+    """Joins the events of one test."""
+    return str(uuid4())
