@@ -2,8 +2,8 @@
 
 Fixtures:
     stack: `Stack` with the addresses; roles, schemas, migrations of all services and topics are there.
-    Use `stack.settings(Service.X, tmp_path)` as keyword arguments of a service's `Settings`, `running(app)` to
-    run a service inside the test, and `stack.publish(...)`/`stack.collect(...)` to talk to it through Kafka.
+    Use `stack.settings(Service.X, tmp_path)` as keyword arguments of a service's `Settings`, `running(app)`
+    to run a service inside the test, `stack.publish(...)` and `stack.collect(...)` to talk to it by Kafka.
 """
 
 import asyncio
@@ -126,7 +126,7 @@ def stack() -> Iterator[Stack]:
         manifests=ROOT / "deploy" / "devstack",
         cache=Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "phonograph",
         environment=os.environ,
-        report=lambda line: print(line),  # noqa: T201  # shown by pytest when starting fails
+        report=print,  # noqa: T201  # shown by pytest when starting fails
     )
     addresses = servers.up()
     try:

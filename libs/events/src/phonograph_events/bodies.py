@@ -301,6 +301,8 @@ class TracklistCompleted(Result):
     track_count: int = Field(default=0, ge=0)
     tracks: list[Track] = Field(default=[], max_length=1000)
     metadata: list[MetadataEntry] = []
+    warnings: list[str] = []
+    """Sentences on a cue sheet that could be read in part, or not at all."""
 
 
 class RenameProposed(Event):

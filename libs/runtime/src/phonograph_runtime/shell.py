@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import random
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -88,6 +90,7 @@ class ServiceShell:
             self.on(JobRetryRequested, self._retry_job)
         self._live_since_stall = time.monotonic()
         self._positions: dict[Any, int] = {}
+        self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -122,6 +125,10 @@ class ServiceShell:
 
         self.on(InventoryRequested, report)
 
+    def every(self, interval: timedelta, action: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Repeat an action in a transaction of its own. Several copies of the service may do it at once."""
+        self._recurring.append((interval, action))
+
     def on_stop(self, close: Callable[[], Awaitable[None]]) -> None:
         """Close something of the service's own at the end."""
         self._closers.append(close)
@@ -146,6 +153,7 @@ class ServiceShell:
                     is_live=self.is_live,
                     is_ready=self.is_ready,
                 ),
+                **{f"recurring {n}": self._repeat(*each) for n, each in enumerate(self._recurring)},
                 **{f"worker {number}": worker.run() for number, worker in enumerate(self._workers())},
             }.items()
         ]
@@ -190,6 +198,15 @@ class ServiceShell:
             )
             for _ in range(self.settings.workers)
         ]
+
+    async def _repeat(self, interval: timedelta, action: Callable[[Transaction], Awaitable[None]]) -> None:
+        while True:
+            try:
+                async with self.database.transaction() as transaction:
+                    await action(transaction)
+            except (UnavailableError, SQLAlchemyError) as error:
+                _log.warning("recurring action failed", action=action.__name__, error=str(error))
+            await asyncio.sleep(interval.total_seconds() * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
 
     async def _retry_job(self, event: JobRetryRequested, transaction: Transaction) -> None:
         if self.queue is not None and event.service == self.service:
