@@ -1,0 +1,1 @@
+"""What is measured on music, without any engine."""

@@ -1,0 +1,235 @@
+"""Music analysis with essentia (AGPL-3), the only place that imports it."""
+
+import importlib
+from dataclasses import dataclass, replace
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phonograph_analysis import constants
+from phonograph_analysis.domain.loudness import integrated_loudness, sounding_extent
+from phonograph_analysis.domain.ports import Progress
+from phonograph_analysis.domain.result import (
+    DANCEABILITY_FIELD,
+    KEY_FIELDS,
+    LOUDNESS_FIELD,
+    TEMPO_FIELDS,
+    TIMBRE_FIELDS,
+    Key,
+    MusicAnalysis,
+    Reason,
+    Tempo,
+    Timbre,
+)
+from phonograph_analysis.domain.tempo import Pulse, steady_tempo
+from phonograph_analysis.domain.tonality import KeyOpinion, choose_key, not_music
+from phonograph_analysis.exceptions import AnalysisError
+from phonograph_analysis.inference import spectra
+from phonograph_analysis.inference.blocks import blocks
+from phonograph_media import probe
+
+PROFILES = ("bgate", "temperley")
+"""Key profiles: essentia's default, made for popular music; as second opinion one from classical music."""
+LOUDNESS_HOP_S = 0.1
+WINDOW_EDGE = 2
+"""Momentary windows at either end of a block that reach beyond it."""
+LEVEL_RMS = 0.1
+LEAST_S = 3.0
+"""Excerpts are padded with silence to this length, which every algorithm can take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What reading the file gave."""
+
+    loudness_lufs: float | None
+    start_s: float
+    """Where the excerpt begins in the file."""
+    end_s: float
+    sounding_s: float
+    """How much of the file is louder than silence."""
+    samples: NDArray[np.float32]
+    """The excerpt: 44.1 kHz mono at about -20 dBFS, shape (samples,)."""
+
+
+class EssentiaAnalyzer:
+    """Measures music with essentia; every file has algorithm objects of its own.
+
+    In essentia 2.1b6 several of them answer for the first file again when they are used a second time.
+    """
+
+    engine = constants.ENGINE
+
+    def __init__(self) -> None:
+        self._standard: Any = None
+
+    @property
+    def algorithm_build(self) -> str:
+        """Version of essentia and the revision of what is built on it."""
+        return f"{metadata.version('essentia')}-r{constants.REVISION}"
+
+    def load(self) -> None:
+        """Import essentia, silenced; it takes about a second."""
+        if self._standard is None:
+            self._standard = self._load()
+
+    def predict(self, path: Path, progress: Progress) -> MusicAnalysis:
+        """Measure the music of a media file.
+
+        Loudness is measured on all of it, the rest on the stretch from its first to its last sound; where that
+        is longer than ten minutes, on the ten minutes around the middle of what sounds.
+
+        Args:
+            path: anything that FFmpeg decodes.
+            progress: told after each minute read and before each step.
+
+        Raises:
+            MediaError: the file cannot be decoded.
+            AnalysisError: essentia failed on its sound.
+        """
+        self.load()
+        try:
+            return self._predict(self._listen(path, progress), progress)
+        except RuntimeError as error:
+            raise AnalysisError(
+                "engine_failed", f"essentia failed on the sound of {path.name}: {error}"
+            ) from error
+
+    def _load(self) -> Any:
+        log = importlib.import_module("essentia").log
+        log.infoActive = False
+        log.warningActive = False
+        return importlib.import_module("essentia.standard")
+
+    def _predict(self, sound: Sound, progress: Progress) -> MusicAnalysis:
+        nothing = MusicAnalysis(
+            engine=self.engine,
+            algorithm_build=self.algorithm_build,
+            excerpt_start_s=round(sound.start_s, 3),
+            excerpt_end_s=round(sound.end_s, 3),
+        )
+        if sound.loudness_lufs is None or not sound.sounding_s:
+            return nothing.without_music(Reason.SILENCE, LOUDNESS_FIELD, *TIMBRE_FIELDS)
+        heard = replace(nothing, loudness_lufs=round(sound.loudness_lufs, 2))
+        progress(0.5, "texture")
+        texture = spectra.texture(sound.samples)
+        pulse = spectra.pulse(sound.samples)
+        short = sound.sounding_s < constants.MIN_SOUNDING_S
+        if short and (pulse.repeats or not texture.noisy):
+            return replace(heard, timbre=self._timbre(sound.samples)).without_music(Reason.TOO_SHORT)
+        progress(0.6, "tempo")
+        tempo = None if short else self._tempo(sound, pulse)
+        reason = not_music(texture, has_tempo=tempo is not None)
+        if reason is Reason.NOISE:
+            return nothing.without_music(reason, LOUDNESS_FIELD, *TIMBRE_FIELDS)
+        if reason is not None:
+            return heard.without_music(reason, *TIMBRE_FIELDS)
+        progress(0.8, "key")
+        first, second = (self._key(sound.samples, profile) for profile in PROFILES)
+        key = choose_key(first, second, texture)
+        progress(0.9, "timbre")
+        reasons: dict[str, str] = {}
+        if tempo is None:
+            reasons |= dict.fromkeys((*TEMPO_FIELDS, DANCEABILITY_FIELD), Reason.NO_STEADY_BEAT)
+        if not isinstance(key, Key):
+            reasons |= dict.fromkeys(KEY_FIELDS, key)
+        return replace(
+            heard,
+            tempo=tempo,
+            key=key if isinstance(key, Key) else None,
+            danceability=None if tempo is None else self._danceability(sound.samples),
+            timbre=self._timbre(sound.samples),
+            reasons=reasons,
+        )
+
+    def _listen(self, path: Path, progress: Progress) -> Sound:
+        duration_s = probe(path).duration_s
+        momentary: list[NDArray[np.float64]] = []
+        whole_windows: list[NDArray[np.float64]] = []
+        kept: list[NDArray[np.float32]] = []
+        for number, block in enumerate(blocks(path)):
+            if duration_s:
+                progress(min(0.4 * number * constants.BLOCK_S / duration_s, 0.4), "decoding")
+            windows = self._momentary_loudness(block)
+            momentary.append(windows)
+            whole_windows.append(windows[WINDOW_EDGE:-WINDOW_EDGE])
+            if number * constants.BLOCK_S < constants.EXCERPT_S:
+                kept.append(block.mean(axis=1))
+        windows = np.concatenate(momentary)
+        start_s, end_s, sounding_s = sounding_extent(
+            windows, LOUDNESS_HOP_S, floor_lufs=constants.SILENCE_LUFS, longest_s=constants.EXCERPT_S
+        )
+        in_memory = end_s <= len(kept) * constants.BLOCK_S
+        if not in_memory:
+            progress(0.4, "decoding")
+            kept.clear()
+        samples = _between(kept, start_s, end_s) if in_memory else _read_between(path, start_s, end_s)
+        return Sound(
+            loudness_lufs=integrated_loudness(np.concatenate(whole_windows)),
+            start_s=start_s,
+            end_s=end_s,
+            sounding_s=sounding_s,
+            samples=_levelled(samples),
+        )
+
+    def _momentary_loudness(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
+        """LUFS every 0.1 s. The one channel of a mono source is weighed once, as ITU-R BS.1770 has it."""
+        silent = np.zeros((len(block), 2 - block.shape[1]), dtype=np.float32)
+        stereo = np.ascontiguousarray(np.hstack([block, silent]))
+        loudness = self._standard.LoudnessEBUR128(
+            sampleRate=constants.SAMPLE_RATE_HZ, hopSize=LOUDNESS_HOP_S, startAtZero=True
+        )
+        return np.asarray(loudness(stereo)[0], dtype=np.float64)
+
+    def _tempo(self, sound: Sound, pulse: Pulse) -> Tempo | None:
+        tracker = self._standard.RhythmExtractor2013(method="multifeature")
+        _, beats, confidence, _, _ = tracker(sound.samples)
+        return steady_tempo(
+            np.asarray(beats, dtype=np.float64),
+            float(confidence),
+            repeats=pulse.repeats,
+            duration_s=sound.end_s - sound.start_s,
+            offset_s=sound.start_s,
+        )
+
+    def _key(self, samples: NDArray[np.float32], profile: str) -> KeyOpinion:
+        extractor = self._standard.KeyExtractor(profileType=profile, sampleRate=constants.SAMPLE_RATE_HZ)
+        key, scale, strength = extractor(samples)
+        return KeyOpinion(profile, key, scale, float(strength))
+
+    def _danceability(self, samples: NDArray[np.float32]) -> float:
+        value, _ = self._standard.Danceability(sampleRate=constants.SAMPLE_RATE_HZ)(samples)
+        return round(float(value), 3)
+
+    def _timbre(self, samples: NDArray[np.float32]) -> Timbre:
+        mfcc = self._standard.MFCC(inputSize=spectra.FRAME // 2 + 1, sampleRate=constants.SAMPLE_RATE_HZ)
+        coefficients = np.array([mfcc(spectrum)[1] for spectrum in spectra.active_spectra(samples)])
+        return Timbre(
+            mean=tuple(np.round(coefficients.mean(axis=0), 4).tolist()),
+            variance=tuple(np.round(coefficients.var(axis=0), 4).tolist()),
+        )
+
+
+def _between(kept: list[NDArray[np.float32]], start_s: float, end_s: float) -> NDArray[np.float32]:
+    start, end = (round(at_s * constants.SAMPLE_RATE_HZ) for at_s in (start_s, end_s))
+    return np.concatenate(kept)[start:end]
+
+
+def _read_between(path: Path, start_s: float, end_s: float) -> NDArray[np.float32]:
+    """Mono samples of a stretch that was not kept while reading."""
+    first, last = int(start_s // constants.BLOCK_S), int(end_s // constants.BLOCK_S)
+    kept = [block.mean(axis=1) for block in islice(blocks(path), first, last + 1)]
+    begin_s = first * constants.BLOCK_S
+    return _between(kept, start_s - begin_s, end_s - begin_s)
+
+
+def _levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Samples at -20 dBFS: key, onsets and the first MFCC depend on the level."""
+    rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if samples.size else 0.0
+    level = samples * np.float32(LEVEL_RMS / rms) if rms else samples
+    missing = int(LEAST_S * constants.SAMPLE_RATE_HZ) - level.size
+    return np.pad(level, (0, max(missing, 0))).astype(np.float32)
