@@ -2,9 +2,9 @@
 
 import pytest
 
+from phonograph_events import Chapter
 from phonograph_tracklist.domain.cue import parse_cue_text
 from phonograph_tracklist.domain.tracklist import (
-    ChapterMark,
     Sidecar,
     SourceType,
     find_tracklist,
@@ -27,7 +27,13 @@ RIP = (
     'PERFORMER "Band"\nFILE "01 One.wav" WAVE\nTRACK 01 AUDIO\nTITLE One\nINDEX 01 00:00:00\n'
     'FILE "02 Two.wav" WAVE\nTRACK 02 AUDIO\nTITLE Two\nINDEX 01 00:00:00\n'
 )
-CHAPTERS = [ChapterMark(0, "Intro"), ChapterMark(60, "Outro")]
+
+
+def chapter(start: float, title: str) -> Chapter:
+    return Chapter(start=start, end=start + 1, title=title)
+
+
+CHAPTERS = [chapter(0, "Intro"), chapter(60, "Outro")]
 
 
 def find(**given: object) -> object:
@@ -164,10 +170,10 @@ def test_tags_that_hold_none() -> None:
 def test_chapter_titles_are_split() -> None:
     tracks = from_chapters(
         [
-            ChapterMark(600, "03. Artist C – Title - Dub"),
-            ChapterMark(0, "01 - Artist A - Title (Somebody's Remix)"),
-            ChapterMark(300, "[05:00] ID - ID"),
-            ChapterMark(900, "Crowd"),
+            chapter(600, "03. Artist C – Title - Dub"),
+            chapter(0, "01 - Artist A - Title (Somebody's Remix)"),
+            chapter(300, "[05:00] ID - ID"),
+            chapter(900, "Crowd"),
         ],
         duration_s=1000,
     ).tracks
@@ -182,7 +188,7 @@ def test_chapter_titles_are_split() -> None:
 
 def test_chapters_of_a_talk_name_no_artists() -> None:
     tracks = from_chapters(
-        [ChapterMark(n * 9, title) for n, title in enumerate(["Welcome", "Part 1 - Basics", "", "End"])],
+        [chapter(n * 9, title) for n, title in enumerate(["Welcome", "Part 1 - Basics", "", "End"])],
         duration_s=40,
     ).tracks
     assert [(t.artist, t.title) for t in tracks] == [

@@ -18,3 +18,12 @@ MAX_VALUE_CHARS: Final = 4_000
 """Of one value of a metadata row; lyrics and notes are cut there."""
 MAX_TITLE_CHARS: Final = 500
 MAX_ARTIST_CHARS: Final = 255
+
+TRACKLIST: Final = "tracklist"
+"""The kind of job that looks for a tracklist and a name."""
+
+MAX_EVENT_TRACKS: Final = 1_000
+MAX_EVENT_TRACKS_BYTES: Final = 400_000
+MAX_EVENT_METADATA_BYTES: Final = 300_000
+MAX_EVENT_WARNINGS: Final = 100
+"""Together with the rest an event stays below 1 MB; tables and document hold everything."""

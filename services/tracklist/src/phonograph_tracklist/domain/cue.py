@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from phonograph_tracklist.constants import MAX_TRACKS, MAX_WARNINGS
+from phonograph_tracklist.constants import MAX_TITLE_CHARS, MAX_TRACKS, MAX_WARNINGS
 from phonograph_tracklist.domain.cue_text import decode_cue
 from phonograph_tracklist.domain.printable import comparable, printable
 from phonograph_tracklist.exceptions import BadCueError
@@ -310,7 +310,7 @@ class _Parser:
             if not closed:
                 self._warn("The quote is not closed.")
             value = value[1:-1] if closed else value[1:]
-        return printable(value)
+        return printable(value)[:MAX_TITLE_CHARS].strip()
 
     def _warn(self, message: str) -> None:
         self._warned += 1

@@ -3,12 +3,14 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
 from typing import Final
 from uuid import UUID
 
+from phonograph_events import Chapter
+from phonograph_events.documents import Track, TracklistDocument
 from phonograph_tracklist.domain.cue import CueSheet, CueTrack, parse_cue, parse_cue_text
 from phonograph_tracklist.domain.printable import comparable, printable
 from phonograph_tracklist.exceptions import BadCueError
@@ -52,6 +54,12 @@ class TrackEntry:
     key: str | None = None
     recording_id: UUID | None = None
 
+    def as_document(self) -> Track:
+        """The entry as events and documents hold it."""
+        return Track.model_validate(
+            asdict(self) | {"recording_id": self.recording_id and str(self.recording_id)}
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Tracklist:
@@ -62,14 +70,6 @@ class Tracklist:
     artist: str | None
     tracks: tuple[TrackEntry, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ChapterMark:
-    """A chapter of the container, in seconds."""
-
-    start_s: float
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,18 @@ class Finding:
     reason: str | None
     warnings: tuple[str, ...]
     """About sources that were passed over."""
+
+    def as_document(self) -> TracklistDocument:
+        """The full result, with all warnings."""
+        if self.tracklist is None:
+            return TracklistDocument(source_type=None, warnings=list(self.warnings))
+        return TracklistDocument(
+            source_type=self.tracklist.source_type,
+            title=self.tracklist.title,
+            artist=self.tracklist.artist,
+            tracks=[entry.as_document() for entry in self.tracklist.tracks],
+            warnings=[*self.warnings, *self.tracklist.warnings],
+        )
 
 
 def order_sidecars(file_name: str, cue_names: Iterable[str]) -> Iterator[tuple[str, bool]]:
@@ -121,7 +133,7 @@ def find_tracklist(
     duration_s: float,
     sidecars: Iterable[Sidecar],
     tags: Mapping[str, Sequence[str]],
-    chapters: Sequence[ChapterMark],
+    chapters: Sequence[Chapter],
 ) -> Finding:
     """Take the first usable source: cue file, embedded cue sheet, chapters.
 
@@ -187,14 +199,14 @@ def from_cue(
     )
 
 
-def from_chapters(chapters: Sequence[ChapterMark], *, duration_s: float) -> Tracklist:
+def from_chapters(chapters: Sequence[Chapter], *, duration_s: float) -> Tracklist:
     """Chapters as tracks; "Artist - Title" is split when at least half of them are written so."""
-    ordered = sorted(chapters, key=lambda chapter: chapter.start_s)
+    ordered = sorted(chapters, key=lambda chapter: chapter.start)
     titles = [_NUMBERED.sub("", printable(chapter.title)) for chapter in ordered]
     named = _titles_name_artists(titles)
     names = [_split(title) if named else (None, title or None) for title in titles]
     warnings: list[str] = []
-    starts = [max(0.0, chapter.start_s) for chapter in ordered]
+    starts = [max(0.0, chapter.start) for chapter in ordered]
     entries = _entries(starts, names, duration_s, warnings)
     return Tracklist(SourceType.CHAPTERS, None, None, entries, tuple(warnings))
 

@@ -1,0 +1,1 @@
+"""Reading what lies beside a media file."""

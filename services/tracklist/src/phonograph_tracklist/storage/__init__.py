@@ -1,0 +1,1 @@
+"""The tracklist service's tables."""
