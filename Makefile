@@ -8,6 +8,7 @@ UV_VERSION := 0.13.8
 UV := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv
 MEMBERS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
 EDITABLE := $(foreach member,$(MEMBERS),-e $(dir $(member)))
+EXPORT := $(UV) export -q --no-emit-workspace --no-header --no-annotate --format requirements-txt
 INSTALLED := $(VENV)/.installed
 
 help: ## Show the commands
@@ -26,13 +27,40 @@ install: $(INSTALLED) ## Install everything into .venv
 install-gpu: $(INSTALLED) ## Add torch and pyannote.audio
 	@$(UV) pip install --require-hashes -r requirements/gpu.txt
 
+demo: $(INSTALLED) ## Start everything, take the sample recordings in, show what was found, stop
+	@$(BIN)/phonograph demo
+
+up: $(INSTALLED) ## Start servers and services; start again what has died
+	@$(BIN)/phonograph up
+
+down: $(INSTALLED) ## Stop them; data stay
+	@$(BIN)/phonograph down
+
+test: $(INSTALLED) ## Run every test on real servers
+	$(BIN)/pytest
+
 lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(INSTALLED) ## Run every test on real servers
-	$(BIN)/pytest
+bench: $(INSTALLED) ## Measure, against named baselines
+	$(BIN)/pytest tests/bench -m bench -s
 
-.PHONY: help install install-gpu lint test
+migrate: $(INSTALLED) ## Bring every service's schema of the running stack to its head
+	@$(BIN)/phonograph migrate
+
+schemas: $(INSTALLED) ## Write schemas/ from the event models
+	$(BIN)/python -m phonograph_events.schemas schemas
+
+samples: $(INSTALLED) ## Make the sample recordings again (needs espeak-ng)
+	$(BIN)/python tests/samples/make.py
+
+requirements: $(INSTALLED) ## Compile requirements/*.txt with hashes and without addresses
+	@for member in $(notdir $(patsubst %/,%,$(wildcard services/*/))); do \
+		$(EXPORT) --package phonograph-$$member --no-dev -o requirements/$$member.txt > /dev/null; done
+	@$(EXPORT) --all-packages -o requirements/dev.txt > /dev/null
+	@$(EXPORT) --package phonograph-diarization --extra gpu --no-dev -o requirements/gpu.txt > /dev/null
+
+.PHONY: help install install-gpu demo up down test lint bench migrate schemas samples requirements

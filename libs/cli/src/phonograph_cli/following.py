@@ -1,0 +1,201 @@
+"""What has become of one requested file, told by the events that its request led to."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from phonograph_cli.kafka import Seen
+from phonograph_events import (
+    RESULT_SERVICES,
+    DiarizationCompleted,
+    Event,
+    HighlightsCompleted,
+    HighlightsStage,
+    JobFailed,
+    JobProgressed,
+    MediaDuplicated,
+    MediaReady,
+    MediaRejected,
+    MusicAnalyzed,
+    PipelineVersion,
+    Profile,
+    Result,
+    Service,
+    TracklistCompleted,
+    TranscriptionCompleted,
+)
+
+
+class State(StrEnum):
+    """How far a service is with a file."""
+
+    WAITING = "waiting"
+    WORKING = "working"
+    DONE = "done"
+    FAILED = "failed"
+
+
+RESULTS: dict[type[Event], Service] = {
+    MusicAnalyzed: Service.ANALYSIS,
+    TranscriptionCompleted: Service.TRANSCRIPTION,
+    DiarizationCompleted: Service.DIARIZATION,
+    TracklistCompleted: Service.TRACKLIST,
+    HighlightsCompleted: Service.HIGHLIGHTS,
+}
+
+
+@dataclass(slots=True)
+class Mark:
+    """One service's part."""
+
+    state: State = State.WAITING
+    progress: float = 0.0
+    stage: str = ""
+    reason: str | None = None
+    engine: str | None = None
+    seconds: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in {State.DONE, State.FAILED}
+
+
+@dataclass(slots=True)
+class FileProgress:
+    """A requested file. `apply` each event of its correlation; `ended` tells when all is over."""
+
+    path: str
+    correlation_id: str
+    media_id: str | None = None
+    outcome: str | None = None
+    """ready, duplicate, rejected or failed."""
+    reason: str | None = None
+    message: str | None = None
+    marks: dict[Service, Mark] = field(default_factory=lambda: {Service.INGEST: Mark()})
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Last offset seen by topic and partition: the graph must hold these before it is asked."""
+    _words: int | None = None
+    _turns: int | None = None
+    _with_speakers: bool = False
+    _highlights: str | None = None
+
+    def apply(self, seen: Seen) -> None:
+        """Take one event of this request."""
+        self.offsets[seen.topic, seen.partition] = seen.offset
+        match seen.envelope.data:
+            case MediaReady() as event:
+                self._ready(event)
+            case MediaRejected() as event:
+                self.media_id = str(event.media_id)
+                self._end_ingest("rejected", event.reason, event.message)
+            case MediaDuplicated() as event:
+                self.media_id = str(event.media_id)
+                first = event.media.uri
+                self._end_ingest("duplicate", str(event.duplicate), f"The first one is {first}.")
+            case JobProgressed() as event:
+                mark = self._mark(event.service)
+                if not mark.ended:
+                    mark.state, mark.progress, mark.stage = State.WORKING, event.progress, event.stage
+            case JobFailed() as event:
+                self._failed(event)
+            case Result() as event:
+                self._result(event)
+        self._settle()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        if self.outcome is None:
+            return False
+        return all(mark.ended for mark in self.marks.values())
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file ended well."""
+        failed = any(mark.state is State.FAILED for mark in self.marks.values())
+        return self.outcome in {"ready", "duplicate"} and not failed
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "path": self.path,
+            "media_id": self.media_id,
+            "status": "failed" if self.outcome == "ready" and not self.ok else self.outcome,
+            "reason": self.reason,
+            "message": self.message,
+            "services": {
+                service.value: {
+                    "status": mark.state.value,
+                    "reason": mark.reason,
+                    "engine": mark.engine,
+                    "seconds": mark.seconds,
+                }
+                for service, mark in self.marks.items()
+            },
+        }
+
+    def _mark(self, service: str) -> Mark:
+        return self.marks.setdefault(Service(service), Mark())
+
+    def _ready(self, event: MediaReady) -> None:
+        self.media_id, self.outcome = str(event.media_id), "ready"
+        ingest = self.marks[Service.INGEST]
+        ingest.state, ingest.engine, ingest.seconds = State.DONE, event.job.engine, event.job.seconds
+        known = event.media.profile in set(Profile)
+        for service in sorted(RESULT_SERVICES[Profile(event.media.profile) if known else Profile.AUTO]):
+            self._mark(service)
+
+    def _end_ingest(self, outcome: str, reason: str, message: str) -> None:
+        self.outcome, self.reason, self.message = outcome, reason, message
+        mark = self.marks[Service.INGEST]
+        mark.state, mark.reason = (State.FAILED if outcome == "rejected" else State.DONE), reason
+
+    def _failed(self, event: JobFailed) -> None:
+        mark = self._mark(event.service)
+        mark.reason = event.reason
+        if event.final and not (
+            event.service == Service.HIGHLIGHTS and event.kind == HighlightsStage.SILENCE
+        ):
+            mark.state = State.FAILED
+        if event.final and event.service == Service.INGEST and self.outcome is None:
+            self._end_ingest("rejected", event.reason, event.message)
+
+    def _result(self, event: Result) -> None:
+        mark = self._mark(RESULTS[type(event)])
+        mark.engine = event.job.engine or mark.engine
+        mark.seconds = (mark.seconds or 0.0) + (event.job.seconds or 0.0)
+        mark.reason = event.job.reason
+        match event:
+            case TranscriptionCompleted():
+                self._with_speakers |= event.pipeline_version == PipelineVersion.V4
+                self._words = event.word_count
+            case DiarizationCompleted():
+                self._turns = event.turn_count
+                mark.state = State.DONE
+            case HighlightsCompleted():
+                if self._highlights != HighlightsStage.SEGMENTS:
+                    self._highlights = event.stage
+            case _:
+                mark.state = State.DONE
+
+    def _settle(self) -> None:
+        """Decide on the services whose end depends on another one's."""
+        transcription = self.marks.get(Service.TRANSCRIPTION)
+        diarization = self.marks.get(Service.DIARIZATION)
+        if transcription and not transcription.ended and self._words is not None:
+            speakers_to_come = (
+                self._words > 0
+                and not self._with_speakers
+                and diarization is not None
+                and (not diarization.ended or bool(self._turns))
+            )
+            if not speakers_to_come:
+                transcription.state = State.DONE
+        highlights = self.marks.get(Service.HIGHLIGHTS)
+        if highlights and not highlights.ended and self._highlights is not None:
+            no_words_to_come = (
+                transcription is None or transcription.state is State.FAILED
+            ) and self._words is None
+            if self._highlights == HighlightsStage.SEGMENTS or no_words_to_come:
+                highlights.state = State.DONE

@@ -1,0 +1,118 @@
+"""Reading and writing topics from the command line, without a consumer group."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+
+from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
+
+SOURCE = "cli"
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event and where it lies."""
+
+    topic: str
+    partition: int
+    offset: int
+    envelope: Envelope
+
+
+class Tail:
+    """Follows topics from a fixed point on."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def events(self) -> AsyncIterator[Seen]:
+        """Events as they come; records that are none are passed over."""
+        async for record in self._consumer:
+            seen = _seen(record)
+            if seen is not None:
+                yield seen
+
+
+@asynccontextmanager
+async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = False) -> AsyncIterator[Tail]:
+    """Open a tail; everything published after this has returned will be seen."""
+    consumer = _consumer(servers)
+    await consumer.start()
+    try:
+        partitions = await _assign(consumer, topics)
+        if from_beginning:
+            await consumer.seek_to_beginning(*partitions)
+        else:
+            await consumer.seek_to_end(*partitions)
+        for partition in partitions:
+            await consumer.position(partition)
+        yield Tail(consumer)
+    finally:
+        await consumer.stop()
+
+
+async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[bytes, bytes]"]:
+    """Every record of the topics up to now, oldest first."""
+    consumer = _consumer(servers)
+    await consumer.start()
+    try:
+        partitions = await _assign(consumer, topics)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        records: list[ConsumerRecord[bytes, bytes]] = []
+        for partition, end in ends.items():
+            while await consumer.position(partition) < end:
+                for batch in (await consumer.getmany(timeout_ms=500)).values():
+                    records.extend(batch)
+        return sorted(
+            records, key=lambda record: (record.timestamp, record.topic, record.partition, record.offset)
+        )
+    finally:
+        await consumer.stop()
+
+
+async def publish(servers: str, events: Iterable[Event]) -> list[Envelope]:
+    """Publish events of this command; each begins a correlation of its own."""
+    envelopes = [envelope(event, source=SOURCE) for event in events]
+    await send(servers, [wrapped.to_record() for wrapped in envelopes])
+    return envelopes
+
+
+async def send(servers: str, records: Iterable[Record]) -> None:
+    """Send records as they are."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=servers, enable_idempotence=True, max_request_size=MAX_RECORD_BYTES
+    )
+    async with producer:
+        for record in records:
+            await producer.send_and_wait(
+                record.topic, value=record.value, key=record.key, headers=record.headers
+            )
+
+
+def _consumer(servers: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=servers, enable_auto_commit=False, max_partition_fetch_bytes=MAX_RECORD_BYTES
+    )
+
+
+async def _assign(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
+    wanted = set(topics)
+    present = await consumer.topics()
+    partitions = [
+        TopicPartition(topic, number)
+        for topic in sorted(wanted & present)
+        for number in sorted(consumer.partitions_for_topic(topic) or ())
+    ]
+    consumer.assign(partitions)
+    return partitions
+
+
+def _seen(record: "ConsumerRecord[bytes, bytes]") -> Seen | None:
+    try:
+        return Seen(record.topic, record.partition, record.offset, parse(record.value, record.headers))
+    except EventError:
+        return None

@@ -1,0 +1,141 @@
+"""Where this installation lies, and what its servers and services are given."""
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from phonograph_devstack import (
+    Addresses,
+    ContainerStack,
+    ExternalStack,
+    LocalStack,
+    Process,
+    stack_from,
+)
+from phonograph_events import Service
+from phonograph_runtime import migrations
+from phonograph_runtime.broker import create_topics
+from phonograph_runtime.objects import ObjectStore
+from phonograph_runtime.provision import provision_database, role
+
+FIRST_PROBE_PORT = 8801
+READY = "/health/ready"
+
+
+@dataclass(frozen=True)
+class Project:
+    """One checkout with its `.phonograph` folder."""
+
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    report: Callable[[str], None] = lambda _line: None
+
+    @classmethod
+    def here(cls, report: Callable[[str], None] = lambda _line: None) -> "Project":
+        """The checkout that this command was installed from, unless `PHONOGRAPH_ROOT` names another."""
+        root = os.environ.get("PHONOGRAPH_ROOT")
+        return cls(Path(root) if root else Path(__file__).parents[4], report=report)
+
+    @property
+    def home(self) -> Path:
+        """Data, logs and process files."""
+        return Path(self.environment.get("PHONOGRAPH_HOME", self.root / ".phonograph"))
+
+    @cached_property
+    def stack(self) -> LocalStack | ExternalStack | ContainerStack:
+        """The servers: local child processes unless `PHONOGRAPH_STACK` says otherwise."""
+        cache = Path(self.environment.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "phonograph"
+        return stack_from(
+            self.environment.get("PHONOGRAPH_STACK", "local"),
+            home=self.home,
+            manifests=self.root / "deploy" / "devstack",
+            cache=cache,
+            environment=self.environment,
+            report=self.report,
+        )
+
+    @property
+    def object_store_url(self) -> str:
+        """Where services keep objects."""
+        return self.environment.get("PHONOGRAPH_OBJECT_STORE", (self.home / "objects").as_uri())
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The object store itself."""
+        return ObjectStore(self.object_store_url)
+
+    def services(self) -> list[Service]:
+        """The services that are installed here."""
+        return sorted(Service(entry.name) for entry in entry_points(group="phonograph.services"))
+
+    def up(self) -> None:
+        """Start what is missing: servers, roles, topics, migrations, services."""
+        addresses = self.stack.up()
+        self.report("preparing database and topics")
+        self.prepare(addresses)
+        self.report("starting services")
+        self.stack.start([self._process(number, service) for number, service in enumerate(self.services())])
+
+    def prepare(self, addresses: Addresses) -> None:
+        """Roles, topics and migrations; safe to repeat."""
+        asyncio.run(provision_database(addresses.postgres_url, self._passwords()))
+        asyncio.run(create_topics(addresses.kafka_bootstrap_servers))
+        for service in self.services():
+            folder = self.root / "migrations" / service.value
+            migrations.upgrade(self._database_url(addresses, service), folder)
+
+    def service_environment(self, service: Service) -> dict[str, str]:
+        """What a service's process is given: the caller's environment and the addresses of the stack."""
+        addresses = self.stack.addresses()
+        prefix = service.value.upper().replace("-", "_")
+        ours = {
+            "DATABASE_URL": self._database_url(addresses, service),
+            "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap_servers,
+            "OBJECT_STORE_URL": self.object_store_url,
+            "MIGRATIONS": str(self.root / "migrations"),
+        }
+        if service is Service.GRAPH_SYNC:
+            ours |= {
+                "NEO4J_URI": addresses.neo4j_uri,
+                "NEO4J_USER": addresses.neo4j_user,
+                "NEO4J_PASSWORD": addresses.neo4j_password,
+            }
+        return {**self.environment, **{f"{prefix}_{name}": value for name, value in ours.items()}}
+
+    def service_command(self, service: Service) -> str:
+        """The service's own command, beside this one."""
+        return str(Path(sys.executable).parent / f"phonograph-{service.value}")
+
+    def _process(self, number: int, service: Service) -> Process:
+        port = self.stack.free_port(service.value, FIRST_PROBE_PORT + number)
+        prefix = service.value.upper().replace("-", "_")
+        return Process(
+            name=service.value,
+            command=(self.service_command(service),),
+            environment=self.service_environment(service) | {f"{prefix}_HTTP_PORT": str(port)},
+            health_url=f"http://127.0.0.1:{port}{READY}",
+            port=port,
+        )
+
+    def _database_url(self, addresses: Addresses, service: Service) -> str:
+        host = addresses.postgres_url.partition("@")[2]
+        return f"postgresql+asyncpg://{role(service)}:{self._passwords()[service]}@{host}"
+
+    def _passwords(self) -> dict[Service, str]:
+        """One password per service, made once and kept for this installation only."""
+        path = self.home / "passwords.json"
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        missing = [service for service in Service if service.value not in kept]
+        if missing:
+            kept |= {service.value: secrets.token_urlsafe(18) for service in missing}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(kept))
+        return {service: kept[service.value] for service in Service}
