@@ -1,0 +1,1 @@
+"""Turns, speakers and voices, without Kafka, SQL or models."""

@@ -1,0 +1,27 @@
+"""Why speakers cannot be told apart; none of these gets better by trying again."""
+
+from phonograph_runtime.errors import PermanentError
+
+
+class EngineUnavailableError(PermanentError):
+    """The engine asked for by name cannot be loaded."""
+
+    reason = "engine_unavailable"
+
+
+class BadOptionsError(PermanentError):
+    """The wanted numbers of speakers contradict each other."""
+
+    reason = "bad_options"
+
+
+class BadRenditionError(PermanentError):
+    """The rendition is missing or is not 16 kHz mono."""
+
+    reason = "bad_rendition"
+
+
+class BadRttmError(PermanentError):
+    """A line is not RTTM."""
+
+    reason = "bad_rttm"
