@@ -12,7 +12,7 @@ REVISION: Final = 1
 
 SAMPLE_RATE_HZ: Final = 44_100
 BLOCK_S: Final = 60.0
-"""Sound is read in blocks of this length, so that a recording of any length takes the same memory."""
+"""Sound is read in blocks of about this length, so that a recording of any length takes the same memory."""
 EXCERPT_S: Final = 600.0
 """Longest stretch on which tempo, key, danceability and timbre are measured; loudness is measured on all."""
 

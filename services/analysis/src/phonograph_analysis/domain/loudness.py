@@ -25,12 +25,24 @@ def integrated_loudness(momentary_lufs: NDArray[np.float64]) -> float | None:
 
 
 def sounding_extent(
-    momentary_lufs: NDArray[np.float64], hop_s: float, *, floor_lufs: float, longest_s: float
+    momentary_lufs: NDArray[np.float64],
+    at_s: NDArray[np.float64],
+    hop_s: float,
+    *,
+    floor_lufs: float,
+    longest_s: float,
 ) -> tuple[float, float, float]:
     """Stretch that is worth analysing.
 
     It runs from the first to the last window above `floor_lufs`. Where that is longer than `longest_s`, it is
     as much of it as lies around the middle of what sounds.
+
+    Args:
+        momentary_lufs: loudness of each window, shape (windows,).
+        at_s: where each window lies, in seconds.
+        hop_s: distance of two windows.
+        floor_lufs: what is not louder does not sound.
+        longest_s: longest stretch to give.
 
     Returns:
         Start and end in seconds, and how many seconds of the file lie above the floor in all.
@@ -38,12 +50,12 @@ def sounding_extent(
     sounding = np.flatnonzero(momentary_lufs > floor_lufs)
     if not sounding.size:
         return 0.0, 0.0, 0.0
-    start_s, end_s = sounding[0] * hop_s, (sounding[-1] + 1) * hop_s
+    start_s, end_s = at_s[sounding[0]], at_s[sounding[-1]] + hop_s
     if end_s - start_s > longest_s:
-        middle_s = sounding[sounding.size // 2] * hop_s
+        middle_s = at_s[sounding[sounding.size // 2]]
         start_s = min(max(start_s, middle_s - longest_s / 2), end_s - longest_s)
         end_s = start_s + longest_s
-    return float(start_s), float(end_s), sounding.size * hop_s
+    return float(start_s), float(end_s), float(sounding.size * hop_s)
 
 
 def _mean(lufs: NDArray[np.float64]) -> float:

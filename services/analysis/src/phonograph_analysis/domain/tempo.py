@@ -35,8 +35,8 @@ def steady_tempo(
     """Tempo of a beat track, null where the beats are not to be believed.
 
     A tracker puts beats on anything. They count where the onsets repeat at some beat distance or where, over
-    20 s and more, the trackers agree well; and only if most intervals are alike. The tempo is the slope of the
-    beat times over their count, which is finer than the tracker's own histogram (it says 172.3 for 170).
+    20 s and more, the trackers agree well; and only if most intervals are alike. The tempo is the slope of
+    the beat times over their count, which is finer than the tracker's own histogram (it says 172.3 for 170).
 
     Args:
         beats: seconds from the start of the excerpt, shape (beats,).

@@ -21,7 +21,7 @@ class Texture:
     """What tells music, speech and noise apart without knowing notes or words."""
 
     flatness: float
-    """Spectral flatness within third octaves, 0 (tones) to about 0.6 (noise), in the median frame that sounds."""
+    """Spectral flatness within third octaves in the median frame: 0 for tones, about 0.6 for noise."""
     chroma_spread: float
     """Standard deviation of the mean pitch-class profile, whose mean is 1."""
     pauses: float

@@ -1,9 +1,10 @@
 """Music analysis with essentia (AGPL-3), the only place that imports it."""
 
 import importlib
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,7 @@ from phonograph_analysis.domain.tempo import Pulse, steady_tempo
 from phonograph_analysis.domain.tonality import KeyOpinion, choose_key, not_music
 from phonograph_analysis.exceptions import AnalysisError
 from phonograph_analysis.inference import spectra
-from phonograph_analysis.inference.blocks import blocks
-from phonograph_media import probe
+from phonograph_media import decode_blocks, probe
 
 PROFILES = ("bgate", "temperley")
 """Key profiles: essentia's default, made for popular music; as second opinion one from classical music."""
@@ -80,8 +80,8 @@ class EssentiaAnalyzer:
     def predict(self, path: Path, progress: Progress) -> MusicAnalysis:
         """Measure the music of a media file.
 
-        Loudness is measured on all of it, the rest on the stretch from its first to its last sound; where that
-        is longer than ten minutes, on the ten minutes around the middle of what sounds.
+        Loudness is measured on all of it, the rest on the stretch from its first to its last sound; where
+        that is longer than ten minutes, on the ten minutes around the middle of what sounds.
 
         Args:
             path: anything that FFmpeg decodes.
@@ -147,33 +147,45 @@ class EssentiaAnalyzer:
         )
 
     def _listen(self, path: Path, progress: Progress) -> Sound:
-        duration_s = probe(path).duration_s
+        found = probe(path)
+        channels = found.audio.channels if found.audio else 0
         momentary: list[NDArray[np.float64]] = []
         whole_windows: list[NDArray[np.float64]] = []
+        begins_s: list[NDArray[np.float64]] = []
         kept: list[NDArray[np.float32]] = []
-        for number, block in enumerate(blocks(path)):
-            if duration_s:
-                progress(min(0.4 * number * constants.BLOCK_S / duration_s, 0.4), "decoding")
-            windows = self._momentary_loudness(block)
+        read_s = kept_s = 0.0
+        for block in _blocks(path):
+            if found.duration_s:
+                progress(min(0.4 * read_s / found.duration_s, 0.4), "decoding")
+            windows = self._momentary_loudness(block if channels > 1 else block[:, :1])
             momentary.append(windows)
             whole_windows.append(windows[WINDOW_EDGE:-WINDOW_EDGE])
-            if number * constants.BLOCK_S < constants.EXCERPT_S:
+            begins_s.append(read_s + LOUDNESS_HOP_S * np.arange(windows.size, dtype=np.float64))
+            read_s += len(block) / constants.SAMPLE_RATE_HZ
+            if kept_s < constants.EXCERPT_S:
                 kept.append(block.mean(axis=1))
-        windows = np.concatenate(momentary)
+                kept_s = read_s
+        all_windows = np.concatenate(momentary)
         start_s, end_s, sounding_s = sounding_extent(
-            windows, LOUDNESS_HOP_S, floor_lufs=constants.SILENCE_LUFS, longest_s=constants.EXCERPT_S
+            all_windows,
+            np.concatenate(begins_s),
+            LOUDNESS_HOP_S,
+            floor_lufs=constants.SILENCE_LUFS,
+            longest_s=constants.EXCERPT_S,
         )
-        in_memory = end_s <= len(kept) * constants.BLOCK_S
-        if not in_memory:
+        if end_s > kept_s:
             progress(0.4, "decoding")
-            kept.clear()
-        samples = _between(kept, start_s, end_s) if in_memory else _read_between(path, start_s, end_s)
+            kept = [block.mean(axis=1) for block in _blocks(path, start_s, end_s)]
+        else:
+            kept = list(_between(kept, start_s, end_s))
         return Sound(
-            loudness_lufs=integrated_loudness(np.concatenate(whole_windows)),
+            # Less than half a second has no whole window.
+            loudness_lufs=integrated_loudness(np.concatenate(whole_windows))
+            or integrated_loudness(all_windows),
             start_s=start_s,
             end_s=end_s,
             sounding_s=sounding_s,
-            samples=_levelled(samples),
+            samples=_levelled(np.concatenate([np.zeros(0, np.float32), *kept])),
         )
 
     def _momentary_loudness(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -183,7 +195,8 @@ class EssentiaAnalyzer:
         loudness = self._standard.LoudnessEBUR128(
             sampleRate=constants.SAMPLE_RATE_HZ, hopSize=LOUDNESS_HOP_S, startAtZero=True
         )
-        return np.asarray(loudness(stereo)[0], dtype=np.float64)
+        windows = np.asarray(loudness(stereo)[0], dtype=np.float64)
+        return windows[: math.ceil(len(block) / (LOUDNESS_HOP_S * constants.SAMPLE_RATE_HZ))]
 
     def _tempo(self, sound: Sound, pulse: Pulse) -> Tempo | None:
         tracker = self._standard.RhythmExtractor2013(method="multifeature")
@@ -214,17 +227,27 @@ class EssentiaAnalyzer:
         )
 
 
-def _between(kept: list[NDArray[np.float32]], start_s: float, end_s: float) -> NDArray[np.float32]:
-    start, end = (round(at_s * constants.SAMPLE_RATE_HZ) for at_s in (start_s, end_s))
-    return np.concatenate(kept)[start:end]
+def _blocks(path: Path, start_s: float = 0.0, end_s: float = math.inf) -> Iterator[NDArray[np.float32]]:
+    """About a minute each of the sound between two times, shape (samples, 2).
+
+    Samples that are no numbers, as a damaged float WAV has them, are 0.
+    """
+    decoded = decode_blocks(path, sample_rate_hz=constants.SAMPLE_RATE_HZ, block_s=constants.BLOCK_S)
+    for block in _between(decoded, start_s, end_s):
+        yield np.nan_to_num(block, posinf=0.0, neginf=0.0)
 
 
-def _read_between(path: Path, start_s: float, end_s: float) -> NDArray[np.float32]:
-    """Mono samples of a stretch that was not kept while reading."""
-    first, last = int(start_s // constants.BLOCK_S), int(end_s // constants.BLOCK_S)
-    kept = [block.mean(axis=1) for block in islice(blocks(path), first, last + 1)]
-    begin_s = first * constants.BLOCK_S
-    return _between(kept, start_s - begin_s, end_s - begin_s)
+def _between(
+    blocks: Iterable[NDArray[np.float32]], start_s: float, end_s: float
+) -> Iterator[NDArray[np.float32]]:
+    begin = 0
+    for block in blocks:
+        if begin >= end_s * constants.SAMPLE_RATE_HZ:
+            return
+        first = max(round(start_s * constants.SAMPLE_RATE_HZ) - begin, 0)
+        last = len(block) if end_s == math.inf else round(end_s * constants.SAMPLE_RATE_HZ) - begin
+        yield block[first:last]
+        begin += len(block)
 
 
 def _levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -63,8 +63,8 @@ def texture(samples: NDArray[np.float32]) -> Texture:
 def pulse(samples: NDArray[np.float32]) -> Pulse:
     """Regularity of the onsets of 44.1 kHz mono at a level of about -20 dBFS, at least two seconds long.
 
-    Onset strength is the rise of the log magnitude spectrum from frame to frame (spectral flux), less its mean
-    over half a second.
+    Onset strength is the rise of the log magnitude spectrum from frame to frame (spectral flux), less its
+    mean over half a second.
     """
     rises, levels = [], []
     last: NDArray[np.float32] | None = None
