@@ -18,27 +18,28 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from phonograph_devstack import Addresses, stack_from
+from phonograph_cli.project import Project
+from phonograph_devstack import Addresses
 from phonograph_events import TOPICS, Envelope, Event, EventError, Record, Service, envelope, parse
-from phonograph_runtime import migrations
-from phonograph_runtime.broker import create_topics
-from phonograph_runtime.provision import provision_database, role
 from phonograph_runtime.shell import ServiceShell
 
 ROOT = Path(__file__).parents[2]
-PASSWORD = "test-password"
 
 
 @dataclass(frozen=True)
 class Stack:
     """The running servers."""
 
-    addresses: Addresses
+    project: Project
+
+    @property
+    def addresses(self) -> Addresses:
+        """Of the three servers."""
+        return self.project.stack.addresses()
 
     def database_url(self, service: Service) -> str:
         """Login of a service, with its own role."""
-        host = self.addresses.postgres_url.partition("@")[2]
-        return f"postgresql+asyncpg://{role(service)}:{PASSWORD}@{host}"
+        return self.project.database_url(service)
 
     def settings(self, service: Service, folder: Path) -> dict[str, Any]:
         """Keyword arguments of the service's `Settings`; objects lie in `folder`."""
@@ -118,33 +119,15 @@ async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The servers, with everything that `phonograph up` would set up before the services start."""
-    kind = os.environ.get("PHONOGRAPH_STACK", "local")
-    servers = stack_from(
-        kind,
-        home=ROOT / ".phonograph" / "test",
-        manifests=ROOT / "deploy" / "devstack",
-        cache=Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "phonograph",
-        environment=os.environ,
-        report=print,  # noqa: T201  # shown by pytest when starting fails
-    )
-    addresses = servers.up()
+    """The servers, with everything that `phonograph up` sets up before the services start."""
+    home = {"PHONOGRAPH_HOME": str(ROOT / ".phonograph" / "test")}
+    project = Project(ROOT, environment=home | dict(os.environ), report=print)
+    project.stack.up()
     try:
-        prepare(addresses)
-        yield Stack(addresses)
+        project.prepare()
+        yield Stack(project)
     finally:
-        servers.down(wipe=kind == "local")
-
-
-def prepare(addresses: Addresses) -> None:
-    """Roles, schemas, topics and migrations of every service that has some."""
-    asyncio.run(provision_database(addresses.postgres_url, dict.fromkeys(Service, PASSWORD)))
-    asyncio.run(create_topics(addresses.kafka_bootstrap_servers))
-    ready = Stack(addresses)
-    for service in Service:
-        folder = ROOT / "migrations" / service.value
-        if folder.is_dir():
-            migrations.upgrade(ready.database_url(service), folder)
+        project.stack.down(wipe=True)
 
 
 @pytest.fixture

@@ -124,8 +124,7 @@ def demo() -> None:
 def migrate() -> None:
     """Bring every service's schema of the running stack to its head."""
     with _clear_errors():
-        project = Project.here()
-        project.prepare(project.stack.addresses())
+        Project.here().prepare()
     err.print("Every schema is at its head.")
 
 

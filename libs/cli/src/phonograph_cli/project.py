@@ -11,14 +11,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from phonograph_devstack import (
-    Addresses,
-    ContainerStack,
-    ExternalStack,
-    LocalStack,
-    Process,
-    stack_from,
-)
+from phonograph_devstack import ContainerStack, ExternalStack, LocalStack, Process, stack_from
 from phonograph_events import Service
 from phonograph_runtime import migrations
 from phonograph_runtime.broker import create_topics
@@ -77,26 +70,27 @@ class Project:
 
     def up(self) -> None:
         """Start what is missing: servers, roles, topics, migrations, services."""
-        addresses = self.stack.up()
+        self.stack.up()
         self.report("preparing database and topics")
-        self.prepare(addresses)
+        self.prepare()
         self.report("starting services")
         self.stack.start([self._process(number, service) for number, service in enumerate(self.services())])
 
-    def prepare(self, addresses: Addresses) -> None:
+    def prepare(self) -> None:
         """Roles, topics and migrations; safe to repeat."""
+        addresses = self.stack.addresses()
         asyncio.run(provision_database(addresses.postgres_url, self._passwords()))
         asyncio.run(create_topics(addresses.kafka_bootstrap_servers))
         for service in self.services():
             folder = self.root / "migrations" / service.value
-            migrations.upgrade(self._database_url(addresses, service), folder)
+            migrations.upgrade(self.database_url(service), folder)
 
     def service_environment(self, service: Service) -> dict[str, str]:
         """What a service's process is given: the caller's environment and the addresses of the stack."""
         addresses = self.stack.addresses()
         prefix = service.value.upper().replace("-", "_")
         ours = {
-            "DATABASE_URL": self._database_url(addresses, service),
+            "DATABASE_URL": self.database_url(service),
             "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap_servers,
             "OBJECT_STORE_URL": self.object_store_url,
             "MIGRATIONS": str(self.root / "migrations"),
@@ -124,8 +118,9 @@ class Project:
             port=port,
         )
 
-    def _database_url(self, addresses: Addresses, service: Service) -> str:
-        host = addresses.postgres_url.partition("@")[2]
+    def database_url(self, service: Service) -> str:
+        """Login of a service on the running stack, with its own role."""
+        host = self.stack.addresses().postgres_url.partition("@")[2]
         return f"postgresql+asyncpg://{role(service)}:{self._passwords()[service]}@{host}"
 
     def _passwords(self) -> dict[Service, str]:

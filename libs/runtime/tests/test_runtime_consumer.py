@@ -1,0 +1,161 @@
+"""Batches of events: each takes effect once, and a bad one harms no other."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from tests.support.scratch import delivered, rows, scratch_database
+from tests.support.stack import Stack
+
+from phonograph_events import IngestRequested, Record, envelope, parse
+from phonograph_runtime.consumer import EventConsumer, FusedError, HandlerSink
+from phonograph_runtime.database import Database, Transaction, UnavailableError
+from phonograph_runtime.errors import PermanentError
+
+JUNK = Record("ingest-requested", b"", b"junk", [])
+
+
+def request(uri: str) -> Record:
+    return envelope(IngestRequested(uri=uri), source="test").to_record()
+
+
+async def effects(database: Database) -> list[str]:
+    return [uri for (uri,) in await rows(database, "SELECT uri FROM effects ORDER BY uri")]
+
+
+async def consumer(database: Database, *, fuse: int = 100) -> EventConsumer:
+    """A consumer whose effect is a row per address; addresses with a word in them misbehave."""
+    attempts: dict[str, int] = {}
+
+    async def handler(event: IngestRequested, transaction: Transaction) -> None:
+        attempts[event.uri] = attempts.get(event.uri, 0) + 1
+        await transaction.session.execute(text("INSERT INTO effects VALUES (:uri)"), {"uri": event.uri})
+        if "forbidden" in event.uri:
+            raise PermanentError("It is forbidden.", reason="forbidden")
+        if "flaky" in event.uri and attempts[event.uri] < 3:
+            raise RuntimeError("not yet")
+        if "hopeless" in event.uri:
+            raise RuntimeError("never")
+
+    async with database.engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS effects (uri text)"))
+    sink = HandlerSink(database, {IngestRequested: handler})
+    return EventConsumer(database, sink, retry_budget=timedelta(seconds=2), fuse_consecutive=fuse)
+
+
+async def test_batch_takes_effect_and_its_repetition_does_nothing(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        batch = [delivered(request(f"/{number}.mp3"), number) for number in range(20)]
+        await events.consume(batch)
+        await events.consume(batch)
+        await events.consume([*batch[:3], *batch[:3]])
+        assert len(await effects(database)) == 20
+
+
+async def test_one_event_twice_in_a_batch_counts_once(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        record = request("/a.mp3")
+        await (await consumer(database)).consume([delivered(record, 0), delivered(record, 1)])
+        assert await effects(database) == ["/a.mp3"]
+
+
+async def test_bad_records_are_parked_and_harm_no_other(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        records = [
+            request("/a.mp3"),
+            JUNK,
+            request("/forbidden.mp3"),
+            request("/flaky.mp3"),
+            request("/b.mp3"),
+        ]
+        await events.consume([delivered(record, offset) for offset, record in enumerate(records)])
+        assert await effects(database) == ["/a.mp3", "/b.mp3", "/flaky.mp3"]
+        letters = await rows(database, 'SELECT "offset", reason, value FROM dead_letters ORDER BY "offset"')
+        assert [(offset, reason) for offset, reason, _ in letters] == [
+            (1, "not_cloudevents"),
+            (2, "forbidden"),
+        ]
+        assert letters[0].value == b"junk"
+        told = await rows(database, "SELECT topic, value FROM outbox ORDER BY seq")
+        assert [topic for topic, _ in told] == ["ingest-requested-dlq", "ingest-requested-dlq"]
+        assert {value for _, value in told} == {records[1].value, records[2].value}
+
+
+async def test_transient_failure_is_parked_when_its_budget_is_spent(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        await (await consumer(database)).consume([delivered(request("/hopeless.mp3"), 7)])
+        ((reason, attempts),) = await rows(database, "SELECT reason, attempts FROM dead_letters")
+        assert reason == "RuntimeError"
+        assert attempts > 1
+        assert await effects(database) == []
+
+
+async def test_record_parked_twice_has_one_letter(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        await events.consume([delivered(JUNK, 3)])
+        await events.consume([delivered(JUNK, 3)])
+        assert len(await rows(database, "SELECT 1 FROM dead_letters")) == 1
+        assert len(await rows(database, "SELECT 1 FROM outbox")) == 1
+
+
+async def test_replayed_record_is_for_one_service_and_clears_its_letter(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        record = request("/a.mp3")
+        await events.consume([delivered(replace(record, value=b"{}"), 0)])
+        ((letter,),) = await rows(database, "SELECT id FROM dead_letters")
+        replay = [("phonograph-target", b"scratch"), ("phonograph-dead-letter", str(letter).encode())]
+        other = [("phonograph-target", b"analysis")]
+        await events.consume(
+            [delivered(Record(record.topic, record.key, record.value, record.headers + other), 1)]
+        )
+        assert await effects(database) == []
+        await events.consume(
+            [delivered(Record(record.topic, record.key, record.value, record.headers + replay), 2)]
+        )
+        assert await effects(database) == ["/a.mp3"]
+        assert await rows(database, "SELECT 1 FROM dead_letters WHERE replayed_at IS NULL") == []
+
+
+async def test_without_postgresql_nothing_is_parked_and_nothing_acknowledged(
+    stack: Stack, unused_tcp_port: int
+) -> None:
+    async with scratch_database(stack) as (database, settings):
+        await consumer(database)
+        gone = settings.model_copy(
+            update={"database_url": SecretStr(f"postgresql+asyncpg://x:x@127.0.0.1:{unused_tcp_port}/x")}
+        )
+        away = Database(gone, source="scratch")
+        events = EventConsumer(away, HandlerSink(away))
+        with pytest.raises(UnavailableError):
+            await events.consume([delivered(request("/a.mp3"), 0), delivered(JUNK, 1)])
+        with pytest.raises(UnavailableError):
+            await events.consume([delivered(JUNK, 1)])
+
+
+async def test_fuse_stops_consumption_when_everything_is_parked(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phonograph_runtime.consumer.MAX_PAUSE_S", 0.0)
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database, fuse=3)
+        await events.consume([delivered(JUNK, offset) for offset in range(3)])
+        assert events.fused
+        with pytest.raises(FusedError):
+            await events.consume([delivered(request("/a.mp3"), 3)])
+        assert await effects(database) == []
+
+
+async def test_text_that_postgresql_refuses_is_parked_at_once(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        record = request("/nul\x00.mp3")
+        assert parse(record.value, record.headers).data
+        await (await consumer(database)).consume([delivered(record, 0), delivered(request("/a.mp3"), 1)])
+        assert await effects(database) == ["/a.mp3"]
+        ((reason, attempts),) = await rows(database, "SELECT reason, attempts FROM dead_letters")
+        assert (reason, attempts) == ("refused_by_database", 1)

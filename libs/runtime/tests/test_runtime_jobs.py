@@ -1,0 +1,198 @@
+"""Jobs: leases, fences, retries, and engines that are killed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from tests.support.scratch import ScratchSettings, SqlScratchJob, Sum, rows, scratch_database
+from tests.support.stack import Stack
+
+from phonograph_runtime.database import Database, Transaction
+from phonograph_runtime.errors import LeaseLostError
+from phonograph_runtime.jobs import Job, JobQueue
+from phonograph_runtime.worker import JobKind, Worker
+
+
+def queue_of(database: Database, *, lease_s: float = 2.0) -> JobQueue:
+    return JobQueue(
+        database, SqlScratchJob, lease=timedelta(seconds=lease_s), retry_delay=timedelta(seconds=0.05)
+    )
+
+
+async def enqueue(
+    database: Database, *numbers: float, priority: int = 0, key: str | None = None
+) -> UUID | None:
+    async with database.transaction() as transaction:
+        task = Sum(numbers=list(numbers))
+        return await transaction.enqueue("add", task, media_id=uuid4(), priority=priority, dedupe_key=key)
+
+
+@asynccontextmanager
+async def working(
+    database: Database, settings: ScratchSettings, results: list[float]
+) -> AsyncIterator[JobQueue]:
+    """A worker at work until the block ends."""
+
+    async def finish(_transaction: Transaction, _job: Job, result: float) -> None:
+        results.append(result)
+
+    listener = database.listen("outbox", "jobs")
+    queue = queue_of(database)
+    worker = Worker(
+        database,
+        queue,
+        listener,
+        {"add": JobKind(Sum, finish)},
+        engines="tests.support.engines:engines",
+        settings_json=settings.model_dump_json(),
+        lease=settings.lease,
+        job_timeout=timedelta(seconds=20),
+        idle_unload=timedelta(seconds=60),
+    )
+    tasks = [asyncio.create_task(listener.run()), asyncio.create_task(worker.run())]
+    try:
+        yield queue
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until_ended(
+    database: Database, job_id: UUID | None, timeout_s: float = 30
+) -> tuple[str, str | None, int]:
+    async with asyncio.timeout(30):
+        while True:
+            query = f"SELECT status, error_reason, retry_count FROM scratch_jobs WHERE id = '{job_id}'"
+            ((status, reason, retries),) = await rows(database, query)
+            if status in {"completed", "failed"}:
+                return status, reason, retries
+            await asyncio.sleep(0.05)
+
+
+async def topics(database: Database) -> list[str]:
+    return [topic for (topic,) in await rows(database, "SELECT topic FROM outbox ORDER BY seq")]
+
+
+async def test_job_runs_in_a_child_and_finishes_once(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, settings):
+        results: list[float] = []
+        async with working(database, settings, results):
+            job_id = await enqueue(database, 1, 2, 3)
+            assert await until_ended(database, job_id) == ("completed", None, 0)
+        assert results == [6]
+        assert (await topics(database))[0] == "job-progressed"
+
+
+async def test_dedupe_key_makes_one_job(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        assert await enqueue(database, 1, key="a") is not None
+        assert await enqueue(database, 1, key="a") is None
+
+
+async def test_higher_priority_goes_first_then_the_older(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        first, second = await enqueue(database, 1), await enqueue(database, 2)
+        urgent = await enqueue(database, 3, priority=5)
+        queue = queue_of(database)
+        claimed = [await queue.claim() for _ in range(4)]
+        assert [job.id if job else None for job in claimed] == [urgent, first, second, None]
+
+
+async def test_two_workers_never_get_the_same_job(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        wanted = {await enqueue(database, number) for number in range(20)}
+        queues = [queue_of(database) for _ in range(4)]
+
+        async def drain(queue: JobQueue) -> list[UUID]:
+            found = []
+            while (job := await queue.claim()) is not None:
+                found.append(job.id)
+            return found
+
+        found = [job for part in await asyncio.gather(*map(drain, queues)) for job in part]
+        assert len(found) == 20
+        assert set(found) == wanted
+
+
+async def test_worker_without_the_lease_changes_nothing(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        job_id = await enqueue(database, 1)
+        slow = queue_of(database, lease_s=0.2)
+        zombie = await slow.claim()
+        assert zombie is not None
+        await asyncio.sleep(0.4)
+        second = await queue_of(database).claim()
+        assert second is not None
+        assert second.id == job_id
+        assert second.attempt == 2
+        before = len(await topics(database))
+        for action in ("complete", "renew", "fail"):
+            with pytest.raises(LeaseLostError):
+                async with database.transaction() as transaction:
+                    match action:
+                        case "complete":
+                            await slow.complete(transaction, zombie)
+                        case "renew":
+                            await slow.renew(zombie, 0.5, "late")
+                        case _:
+                            await slow.fail(transaction, zombie, "late", "Late.", permanent=False)
+        assert len(await topics(database)) == before
+        async with database.transaction() as transaction:
+            await queue_of(database).complete(transaction, second)
+        assert (await until_ended(database, job_id))[0] == "completed"
+
+
+async def test_engine_that_kills_itself_uses_up_its_attempts(stack: Stack) -> None:
+    async with scratch_database(stack, max_retries=1) as (database, settings):
+        async with working(database, settings, []):
+            job_id = await enqueue(database, -1)
+            good = await enqueue(database, 4)
+            assert await until_ended(database, job_id) == ("failed", "engine_died", 1)
+            assert (await until_ended(database, good))[0] == "completed"
+        assert (await topics(database)).count("job-failed") == 2
+
+
+async def test_permanent_error_fails_at_once_and_keeps_its_reason(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, settings), working(database, settings, []):
+        job_id = await enqueue(database)
+        assert await until_ended(database, job_id) == ("failed", "empty", 0)
+
+
+async def test_failed_job_can_be_retried_by_hand(stack: Stack) -> None:
+    async with scratch_database(stack, max_retries=0) as (database, settings):
+        async with working(database, settings, []) as queue:
+            job_id = await enqueue(database, -2)
+            assert (await until_ended(database, job_id))[:2] == ("failed", "RuntimeError")
+            assert job_id is not None
+            async with database.transaction() as transaction:
+                assert await queue.retry(transaction, job_id)
+                assert not await queue.retry(transaction, uuid4())
+            assert (await until_ended(database, job_id))[0] == "failed"
+        assert (await topics(database)).count("job-failed") == 2
+
+
+async def test_stopped_worker_gives_its_job_back_untouched(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        job_id = await enqueue(database, 1)
+        queue = queue_of(database)
+        job = await queue.claim()
+        assert job is not None
+        await queue.release(job)
+        again = await queue.claim()
+        assert again is not None
+        assert (again.id, again.attempt) == (job_id, 1)
+
+
+async def test_silent_worker_counts_as_an_attempt_until_none_is_left(stack: Stack) -> None:
+    async with scratch_database(stack, max_retries=1) as (database, settings):
+        job_id = await enqueue(database, 1)
+        queue = queue_of(database, lease_s=0.05)
+        for _ in range(2):
+            assert await queue.claim() is not None
+            await asyncio.sleep(0.1)
+        async with working(database, settings, []):
+            assert await until_ended(database, job_id) == ("failed", "lease_expired", 2)

@@ -1,0 +1,84 @@
+"""The outbox: everything committed is published, in order, by one relay at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+from tests.support.scratch import rows, scratch_database
+from tests.support.stack import Stack
+
+from phonograph_events import IngestRequested, JobRetryRequested
+from phonograph_runtime.database import Database
+from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.outbox import OutboxRelay
+
+
+@asynccontextmanager
+async def relaying(database: Database, servers: str, copies: int = 1) -> AsyncIterator[None]:
+    listener = database.listen("outbox", "jobs")
+    relays = [OutboxRelay(database, listener, kafka_bootstrap_servers=servers) for _ in range(copies)]
+    tasks = [asyncio.create_task(part.run()) for part in (listener, *relays)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until_published(database: Database, timeout_s: float = 20) -> None:
+    async with asyncio.timeout(timeout_s):
+        while await rows(database, "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
+            await asyncio.sleep(0.05)
+
+
+async def test_events_of_one_key_arrive_once_and_in_order_with_two_relays(
+    stack: Stack, correlation_id: str
+) -> None:
+    servers = stack.addresses.kafka_bootstrap_servers
+    media_id = uuid4()
+    async with scratch_database(stack) as (database, _), relaying(database, servers, copies=2):
+        for _ in range(3):
+            async with database.transaction() as transaction:
+                for _ in range(200):
+                    event = JobRetryRequested(media_id=media_id, job_id=uuid4(), service="nobody")
+                    await transaction.publish(event)
+        await until_published(database)
+        sent = [bytes(value) for (value,) in await rows(database, "SELECT value FROM outbox ORDER BY seq")]
+    from phonograph_cli.kafka import read_all
+
+    records = await read_all(servers, [JobRetryRequested.TOPIC])
+    assert [record.value for record in records if record.key == str(media_id).encode()] == sent
+
+
+async def test_lower_number_that_commits_later_is_published_too(stack: Stack) -> None:
+    servers = stack.addresses.kafka_bootstrap_servers
+    async with scratch_database(stack) as (database, _), relaying(database, servers):
+        async with database.transaction() as late:
+            await late.publish(IngestRequested(uri="/late.mp3", request_id="late"))
+            await late.session.flush()
+            async with database.transaction() as early:
+                await early.publish(IngestRequested(uri="/early.mp3"))
+            await asyncio.sleep(1.5)
+            published = await rows(database, "SELECT seq FROM outbox WHERE published_at IS NOT NULL")
+            assert [seq for (seq,) in published] == [2]
+        await until_published(database)
+
+
+async def test_rolled_back_transaction_publishes_nothing(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        with pytest.raises(RuntimeError):
+            async with database.transaction() as transaction:
+                await transaction.publish(IngestRequested(uri="/a.mp3"))
+                raise RuntimeError
+        assert await rows(database, "SELECT 1 FROM outbox") == []
+
+
+async def test_too_large_an_event_is_refused_when_written(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        with pytest.raises(PermanentError, match="bytes") as caught:
+            async with database.transaction() as transaction:
+                await transaction.publish(IngestRequested(uri="/" + "a" * 1_000_001))
+        assert caught.value.reason == "too_large"
