@@ -57,10 +57,9 @@ class Tally:
         said = []
         if self.damaged:
             said.append(f"{self.damaged} of {self.packets} packets are damaged and were left out.")
-        missing_s = (promised_s or 0.0) - max(self.reached_s, self.decoded_s)
-        if missing_s > _NOTICEABLE_S:
+        if promised_s is not None and promised_s - self.decoded_s > _NOTICEABLE_S:
             said.append(
-                f"The file promises {promised_s:.1f} s of sound; the last {missing_s:.1f} s are missing."
+                f"The file promises {promised_s:.1f} s of sound; {self.decoded_s:.1f} s could be decoded."
             )
         return tuple(said)
 
@@ -85,7 +84,7 @@ def decode_mono(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float32]
     Raises:
         MediaError: any of its reasons but `not_video`.
     """
-    return _whole(path, sample_rate_hz, "mono").reshape(-1)
+    return np.concatenate(list(decode_blocks(path, sample_rate_hz=sample_rate_hz, channels=1)))[:, 0]
 
 
 def decode_stereo(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float32]:
@@ -97,11 +96,7 @@ def decode_stereo(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float3
     Raises:
         MediaError: any of its reasons but `not_video`.
     """
-    with opened(path) as container:
-        mono = audio_of(container, path).channels == 1
-    if mono:
-        return np.repeat(decode_mono(path, sample_rate_hz)[:, np.newaxis], 2, axis=1)
-    return _whole(path, sample_rate_hz, "stereo").reshape(-1, 2)
+    return np.concatenate(list(decode_blocks(path, sample_rate_hz=sample_rate_hz)))
 
 
 def decode_blocks(
@@ -160,12 +155,6 @@ def sound_of(
         path,
     )
     return Sound(frames=frames, tally=tally, promised_s=promised_s)
-
-
-def _whole(path: Path, sample_rate_hz: int, layout: Layout) -> NDArray[np.float32]:
-    with opened(path) as container:
-        sound = sound_of(container, path, sample_rate_hz=sample_rate_hz, layout=layout, sample_format="flt")
-        return np.concatenate([frame.to_ndarray()[0].astype(np.float32) for frame in sound.frames])
 
 
 def _decoded(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[AudioFrame]:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,8 +16,9 @@ from av.video.stream import VideoStream
 
 from phonograph_media.errors import MediaError, shown
 
-# Text that FFmpeg takes for a terminal recording, and lists that would make it open other files.
-_NOT_RECORDINGS = {"tty", "hls", "concat", "dash", "sdp"}
+# What FFmpeg takes for text art by its suffix, and lists that would make it open other files.
+_NOT_RECORDINGS = {"tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash", "sdp"}
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 
 _MAGIC = {
     b"fLaC": "a FLAC file",
@@ -27,7 +29,7 @@ _MAGIC = {
     b"\x1aE\xdf\xa3": "a Matroska or WebM file",
 }
 # Containers whose times after a seek are exact.
-_SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "flac", "wav", "mp3"}
+_SEEKABLE = {_MP4, "matroska,webm", "ogg", "flac", "wav", "mp3"}
 # Codecs lean on what came before: mp3 on its bit reservoir, Opus on 80 ms.
 _PREROLL_S = 1.0
 
@@ -62,6 +64,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
             found = streams_of(container)
             if found.audio is None and found.video is None:
                 raise _no_streams(path, container)
+            if found.audio is None and container.format.name == _MP4 and not _mp4_is_whole(path):
+                raise MediaError("truncated", f"{shown(path)} ends early. Copy or download it again.")
             yield container
     except av.FFmpegError as error:
         if isinstance(error, OSError):
@@ -78,13 +82,17 @@ def streams_of(container: InputContainer) -> Streams:
     usable = isinstance(audio, AudioStream) and (
         _has_no_decoder(audio) or (audio.sample_rate > 0 and audio.channels > 0)
     )
-    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    moving = [
+        s
+        for s in container.streams.video
+        if not s.disposition & Disposition.attached_pic and (_has_no_decoder(s) or s.width > 0)
+    ]
     best = container.streams.best("video")
     video = next((s for s in moving if best is not None and s.index == best.index), None)
     return Streams(
         audio=audio if usable and isinstance(audio, AudioStream) else None,
         video=video or next(iter(moving), None),
-        has_cover=len(moving) < len(container.streams.video)
+        has_cover=any(s.disposition & Disposition.attached_pic for s in container.streams.video)
         or any((s.mimetype or "").startswith("image/") for s in container.streams.attachments),
     )
 
@@ -128,7 +136,7 @@ def seek_before(container: InputContainer, at_s: float) -> None:
         container.seek(int((at_s - _PREROLL_S) * av.time_base), backward=True)
 
 
-def _has_no_decoder(stream: AudioStream) -> bool:
+def _has_no_decoder(stream: AudioStream | VideoStream) -> bool:
     return getattr(stream, "codec_context", None) is None
 
 
@@ -167,7 +175,7 @@ def _not_media(path: Path) -> MediaError:
 
 
 def _no_streams(path: Path, container: InputContainer) -> MediaError:
-    if container.streams.video:
+    if streams_of(container).has_cover:
         return MediaError("no_audio", f"{shown(path)} holds a picture and neither sound nor video.")
     early_end = _early_end(path)
     return MediaError("truncated", early_end) if early_end is not None else _not_media(path)
@@ -183,3 +191,18 @@ def _early_end(path: Path) -> str | None:
     if kind is None:
         return None
     return f"{shown(path)} begins like {kind}, but its end is missing or damaged. Copy or download it again."
+
+
+def _mp4_is_whole(path: Path) -> bool:
+    """Whether the last box of an MP4 file ends where the file does."""
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            length, _, long_length = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+            length = {0: size - at, 1: long_length}.get(length, length)
+            if length < 8:
+                return False
+            at += length
+    return at == size
