@@ -36,10 +36,10 @@ def make_rendition(source: Path, target: Path) -> Rendition:
 
     Memory does not grow with the length. `target` appears only when it is whole.
 
-    The fingerprint is equal for the same samples in any lossless container (WAV, FLAC, ALAC, AIFF, Matroska),
-    whatever its packet sizes and tags, and for a lossy file and its 16-bit decoded copy. A lossy stream that is
-    copied into another container keeps it where that container tells the encoder's padding (MP4 to MOV or M4A,
-    Ogg to WebM or Matroska). FFmpeg drops the padding of MP3 and AAC on the way into Matroska and MPEG-TS: the
+    The fingerprint is equal for the same samples in any lossless container (WAV, FLAC, ALAC, AIFF, MKV),
+    whatever its packet sizes and tags, and for a lossy file and its 16-bit decoded copy. A lossy stream that
+    is copied into another container keeps it where that container tells the encoder's padding (MP4 to MOV or
+    M4A, Ogg to WebM or MKV). FFmpeg drops the padding of MP3 and AAC on the way into MKV and MPEG-TS: the
     copy plays 10 to 50 ms more and counts as other sound.
 
     Raises:
