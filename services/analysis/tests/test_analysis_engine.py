@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from phonograph_analysis.exceptions import UnreadableMediaError
 from phonograph_analysis.inference.essentia_analyzer import EssentiaAnalyzer
-from phonograph_media import MediaError
 
 RATE_HZ = 44_100
 NOTES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"]
@@ -273,7 +273,7 @@ def test_progress_rises_and_names_its_stages(tmp_path, analyzer):
 def test_what_is_no_media_is_refused_with_a_reason(tmp_path, analyzer):
     broken = tmp_path / "broken.mp3"
     broken.write_bytes(b"this is a letter, not a recording" * 100)
-    with pytest.raises(MediaError) as refusal:
+    with pytest.raises(UnreadableMediaError) as refusal:
         analyzer.predict(broken, ignore)
     assert refusal.value.reason == "not_media"
 

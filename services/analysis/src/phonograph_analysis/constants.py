@@ -6,6 +6,9 @@ click tracks, solo and ambient pieces without a pulse, synthetic and recorded sp
 
 from typing import Final
 
+ANALYSIS: Final = "analysis"
+"""The kind of job that measures a file."""
+
 ENGINE: Final = "essentia"
 REVISION: Final = 1
 """Counts changes of this package that change results; part of `algorithm_build`."""

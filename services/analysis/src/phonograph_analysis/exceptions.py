@@ -1,10 +1,15 @@
-"""What can go wrong in an analysis, beside a file that cannot be decoded (`phonograph_media.MediaError`)."""
+"""Why a file cannot be analysed; trying again would not help."""
+
+from phonograph_runtime.errors import PermanentError
 
 
-class AnalysisError(Exception):
-    """The engine failed on sound that could be decoded."""
+class UnreadableMediaError(PermanentError):
+    """The file cannot be found or decoded."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+    reason = "unreadable"
+
+
+class EngineFailedError(PermanentError):
+    """The engine failed on sound that could be decoded; it would fail on it again."""
+
+    reason = "engine_failed"

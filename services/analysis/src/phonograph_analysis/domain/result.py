@@ -89,7 +89,20 @@ class MusicAnalysis:
     reasons: dict[str, str] = field(default_factory=dict)
     """Name of a null field, as in the result document, to the reason."""
 
+    @property
+    def first_reason(self) -> str | None:
+        """One word for why there is nothing, or not all, in the result."""
+        return self.reason or next(iter(self.reasons.values()), None)
+
     def without_music(self, reason: Reason, *more: str) -> Self:
         """The same, with one reason for all that music would have, and for `more` fields."""
         fields = (*TEMPO_FIELDS, *KEY_FIELDS, DANCEABILITY_FIELD, *more)
         return replace(self, reason=reason, reasons=dict.fromkeys(fields, reason.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A finished analysis and where its full document lies."""
+
+    analysis: MusicAnalysis
+    document_uri: str

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from phonograph_analysis import constants
 from phonograph_analysis.domain.loudness import integrated_loudness, sounding_extent
-from phonograph_analysis.domain.ports import Progress
 from phonograph_analysis.domain.result import (
     DANCEABILITY_FIELD,
     KEY_FIELDS,
@@ -28,9 +27,10 @@ from phonograph_analysis.domain.result import (
 )
 from phonograph_analysis.domain.tempo import Pulse, steady_tempo
 from phonograph_analysis.domain.tonality import KeyOpinion, choose_key, not_music
-from phonograph_analysis.exceptions import AnalysisError
+from phonograph_analysis.exceptions import EngineFailedError, UnreadableMediaError
 from phonograph_analysis.inference import spectra
-from phonograph_media import decode_blocks, probe
+from phonograph_media import MediaError, decode_blocks, probe
+from phonograph_runtime.ports import Progress
 
 PROFILES = ("bgate", "temperley")
 """Key profiles: essentia's default, made for popular music; as second opinion one from classical music."""
@@ -88,16 +88,16 @@ class EssentiaAnalyzer:
             progress: told after each minute read and before each step.
 
         Raises:
-            MediaError: the file cannot be decoded.
-            AnalysisError: essentia failed on its sound.
+            UnreadableMediaError: the file cannot be decoded; the reason is that of `MediaError`.
+            EngineFailedError: essentia failed on its sound.
         """
         self.load()
         try:
             return self._predict(self._listen(path, progress), progress)
+        except MediaError as error:
+            raise UnreadableMediaError(error.message, reason=error.reason) from error
         except RuntimeError as error:
-            raise AnalysisError(
-                "engine_failed", f"essentia failed on the sound of {path.name}: {error}"
-            ) from error
+            raise EngineFailedError(f"essentia failed on the sound of {path.name}: {error}") from error
 
     def _load(self) -> Any:
         log = importlib.import_module("essentia").log
