@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from phonograph_diarization.constants import NO_SPEECH, SAMPLE_RATE_HZ
+from phonograph_diarization.constants import NO_SPEECH, PYANNOTE, SAMPLE_RATE_HZ
 from phonograph_diarization.domain.diarization import (
     Diarization,
     SpeakerBounds,
@@ -64,7 +64,7 @@ class PyannoteDiarizer(Diarizer):
     @property
     @override
     def engine(self) -> str:
-        return "pyannote"
+        return PYANNOTE
 
     @property
     @override

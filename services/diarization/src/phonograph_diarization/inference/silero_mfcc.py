@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from phonograph_diarization.constants import NO_SPEECH, SAMPLE_RATE_HZ
+from phonograph_diarization.constants import NO_SPEECH, SAMPLE_RATE_HZ, SILERO_MFCC
 from phonograph_diarization.domain.diarization import (
     Diarization,
     SpeakerBounds,
@@ -50,7 +50,7 @@ class SileroMfccDiarizer(Diarizer):
     @property
     @override
     def engine(self) -> str:
-        return "silero-mfcc"
+        return SILERO_MFCC
 
     @property
     @override

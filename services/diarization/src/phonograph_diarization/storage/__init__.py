@@ -1,0 +1,1 @@
+"""The diarization service's tables."""

@@ -1,0 +1,173 @@
+"""Tables of the schema `diarization`: meetings and their speakers (SCHEMA A.4), voices (T0-10)."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, String, Text, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from phonograph_diarization.domain.meeting import ArtifactType, MeetingStatus
+from phonograph_runtime.tables import JobColumns, Timestamps, service_registry
+
+
+def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(word.value) for word in words)})", name=column)
+
+
+class Base(DeclarativeBase):
+    """Tables of this service."""
+
+    registry = service_registry()
+
+
+class SqlDiarizationJob(JobColumns, Base):
+    """Recordings to be diarized."""
+
+    __tablename__ = "diarization_jobs"
+
+
+class SqlFile(Base):
+    """What this service knows of a file (M-02); its id is the media id."""
+
+    __tablename__ = "files"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    content_fp: Mapped[str | None] = mapped_column(String(128), index=True)
+    mime: Mapped[str | None] = mapped_column(String(100))
+    duration: Mapped[float | None] = mapped_column(Float)
+    """Seconds (C-15)."""
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    owner: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SqlMeeting(Base):
+    """One diarization of a file (M-03, C-22, C-23)."""
+
+    __tablename__ = "meetings"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id", ondelete="CASCADE"), index=True)
+    version: Mapped[int]
+    """Counts the meetings of a file, from 1."""
+    status: Mapped[str] = mapped_column(String(50), index=True)
+    language: Mapped[str | None] = mapped_column(String(10))
+    engine: Mapped[str | None] = mapped_column(String(50))
+    model_used: Mapped[str | None] = mapped_column(String(200))
+    speaker_count: Mapped[int | None]
+    reason: Mapped[str | None] = mapped_column(String(100))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        _one_of("status", MeetingStatus),
+        CheckConstraint("speaker_count >= 0", name="speaker_count"),
+        Index("uq_meetings_file_id_version", "file_id", "version", unique=True),
+        Index(
+            "uq_meetings_file_id_open",
+            "file_id",
+            unique=True,
+            postgresql_where=text("status IN ('pending', 'processing')"),
+        ),
+    )
+
+
+class SqlUserProfile(Base):
+    """A person who is known by voice (M-06, C-24)."""
+
+    __tablename__ = "user_profiles"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str | None] = mapped_column(String(200), index=True)
+    display_name: Mapped[str] = mapped_column(String(255))
+    embeddings: Mapped[list[Any]] = mapped_column(server_default="[]")
+    """The seeds' arrays of floats; voices are compared with `speaker_profiles`, which name their model."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SqlSpeakerProfile(Timestamps, Base):
+    """One voice of a person, made by one model (T0-10, C-06, C-24)."""
+
+    __tablename__ = "speaker_profiles"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[str | None] = mapped_column(String(200))
+    """Owner of the profile (T0-21)."""
+    user_profile_id: Mapped[UUID | None] = mapped_column(ForeignKey("user_profiles.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(255))
+    characteristics: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    embedding: Mapped[str] = mapped_column(Text)
+    """Base64 of little-endian float32."""
+    model_id: Mapped[str] = mapped_column(String(200))
+    dim: Mapped[int]
+    sample_count: Mapped[int] = mapped_column(server_default="0")
+
+    __table_args__ = (
+        CheckConstraint("dim > 0", name="dim"),
+        CheckConstraint("sample_count >= 0", name="sample_count"),
+        Index("ix_speaker_profiles_name", "name"),
+        Index("ix_speaker_profiles_user_id", "user_id"),
+        Index("ix_speaker_profiles_user_profile_id", "user_profile_id"),
+        Index(
+            "uq_speaker_profiles_user_id_name",
+            "user_id",
+            "name",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+
+class SqlSpeaker(Base):
+    """A voice of a meeting; without a profile until a person is recognised or named (M-05, M-13, C-25)."""
+
+    __tablename__ = "speakers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    meeting_id: Mapped[UUID] = mapped_column(ForeignKey("meetings.id", ondelete="CASCADE"))
+    cluster_id: Mapped[str] = mapped_column(String(50))
+    """Label of the speaker in the turns: S1, S2, …"""
+    user_profile_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("user_profiles.id", ondelete="SET NULL"), index=True
+    )
+    confidence: Mapped[float | None] = mapped_column(Float)
+    seconds: Mapped[float] = mapped_column(Float)
+    embedding: Mapped[str | None] = mapped_column(Text)
+    """Base64 of little-endian float32; a person named later is learnt from it."""
+    model_id: Mapped[str | None] = mapped_column(String(200))
+    dim: Mapped[int | None]
+
+    __table_args__ = (
+        CheckConstraint("confidence BETWEEN -1 AND 1", name="confidence"),
+        CheckConstraint("seconds >= 0", name="seconds"),
+        Index("ix_speakers_meeting_id", "meeting_id"),
+        Index("uq_speakers_meeting_id_cluster_id", "meeting_id", "cluster_id", unique=True),
+    )
+
+
+class SqlArtifact(Base):
+    """A document of a meeting in the object store (M-07, M-08)."""
+
+    __tablename__ = "artifacts"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    meeting_id: Mapped[UUID] = mapped_column(ForeignKey("meetings.id", ondelete="CASCADE"), index=True)
+    type: Mapped[str] = mapped_column(String(50))
+    s3_key: Mapped[str] = mapped_column(String(500))
+    meta: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+
+    __table_args__ = (_one_of("type", ArtifactType),)
+
+
+class SqlCacheEntry(Base):
+    """A value kept until an instant, or for ever without one (M-09, C-27)."""
+
+    __tablename__ = "cache"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+    ttl: Mapped[datetime | None] = mapped_column(index=True)
