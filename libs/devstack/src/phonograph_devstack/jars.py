@@ -1,0 +1,127 @@
+"""The jars of Kafka and Neo4j: known coordinates, fetched once, verified at every use."""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from jgo.config import GlobalSettings
+from jgo.maven import MavenContext
+
+from phonograph_devstack.errors import StackError
+
+_THREADS = 16
+_ATTEMPTS = 3
+_TIMEOUT_S = 60
+
+Fetch = Callable[["Jar"], bytes]
+"""Gives the content of a jar; raises OSError when it cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One line of a manifest: `group:artifact:version[:classifier] sha256`."""
+
+    group: str
+    artifact: str
+    version: str
+    classifier: str
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies in a Maven repository, and in our cache."""
+        suffix = f"-{self.classifier}" if self.classifier else ""
+        folder = Path(*self.group.split("."), self.artifact, self.version)
+        return folder / f"{self.artifact}-{self.version}{suffix}.jar"
+
+
+def read_manifest(path: Path) -> tuple[Jar, ...]:
+    """The jars of a manifest, in its order."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise StackError(f"The list of jars {path} cannot be read: {error.strerror}.") from error
+    jars = []
+    for number, line in enumerate(lines, 1):
+        coordinate, _, sha256 = line.partition(" ")
+        parts = coordinate.split(":")
+        if len(parts) not in (3, 4) or len(sha256) != 64:
+            raise StackError(
+                f"{path}:{number} is not `group:artifact:version[:classifier] sha256`: {line!r}."
+            )
+        jars.append(Jar(parts[0], parts[1], parts[2], parts[3] if len(parts) == 4 else "", sha256))
+    return tuple(jars)
+
+
+def fetch_from_repository() -> Fetch:
+    """A fetch from the Maven repository that jgo knows, or from those of the user's own jgo settings."""
+    settings = GlobalSettings.load()
+    addresses = [*settings.repositories.values(), *MavenContext().remote_repos.values()]
+    sessions = threading.local()
+
+    def fetch(jar: Jar) -> bytes:
+        if not hasattr(sessions, "session"):
+            sessions.session = requests.Session()
+        for attempt in range(_ATTEMPTS):
+            for address in addresses:
+                try:
+                    answer = sessions.session.get(f"{address}/{jar.path.as_posix()}", timeout=_TIMEOUT_S)
+                    answer.raise_for_status()
+                    return bytes(answer.content)
+                except requests.RequestException as error:
+                    failure = error
+            time.sleep(attempt)
+        raise failure
+
+    return fetch
+
+
+def jars_on_disk(manifest: Path, cache: Path, *, fetch: Fetch, report: Callable[[str], None]) -> list[Path]:
+    """Paths of a manifest's jars in the cache, after fetching the missing ones.
+
+    Raises:
+        StackError: a jar cannot be had, or is not the one that the manifest names.
+    """
+    jars = read_manifest(manifest)
+    missing = [jar for jar in jars if not (cache / jar.path).exists()]
+    if missing:
+        report(f"Fetching {len(missing)} jars of {manifest.stem} into {cache} (once).")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda jar: _one_jar(jar, cache, fetch), jars))
+
+
+def _one_jar(jar: Jar, cache: Path, fetch: Fetch) -> Path:
+    path = cache / jar.path
+    if not path.exists():
+        try:
+            content = fetch(jar)
+        except OSError as error:
+            raise StackError(
+                f"{jar.path.name} is missing from {cache} and cannot be fetched ({type(error).__name__}). "
+                "Connect this machine once and run the command again, or copy that folder from a machine "
+                "that has it."
+            ) from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Written beside and renamed: a command that is interrupted leaves no half jar.
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        part.write_bytes(content)
+        part.replace(path)
+    found = _sha256(path)
+    if found != jar.sha256:
+        path.unlink()
+        raise StackError(
+            f"{path} is not the expected file and was deleted: SHA-256 should be {jar.sha256}, was {found}. "
+            "Run the command again to fetch it anew; if it comes back, something on the way alters downloads."
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

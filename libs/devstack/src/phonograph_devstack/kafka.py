@@ -1,0 +1,125 @@
+"""Apache Kafka: one node that is broker and KRaft controller."""
+
+import base64
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from phonograph_devstack.errors import StackError
+from phonograph_devstack.java import ENVIRONMENT, StartupCache, java_command
+from phonograph_devstack.servers import Launch
+
+_HEAP = "-Xmx320m"
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "controller.listener.names": "CONTROLLER",
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "log.cleaner.dedupe.buffer.size": "16777216",
+    "offsets.topic.num.partitions": "4",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+}
+_LOGGING = """\
+status = error
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{ISO8601} %p %c{1}: %m%n
+logger.config.name = org.apache.kafka.common.config.AbstractConfig
+logger.config.level = warn
+"""
+
+
+class Kafka:
+    """The event log; `jars` gives its class path when it is needed."""
+
+    name = "kafka"
+    default_ports: Mapping[str, int] = {"kafka": 9092, "kafka-controller": 9093}
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, home: Path, *, jars: Callable[[], list[Path]], startup: StartupCache) -> None:
+        self._data = home / "data" / self.name
+        self._jars = jars
+        self._startup = startup
+
+    def prepare(self, ports: Mapping[str, int]) -> Launch:
+        """Write the configuration; format the log folder once."""
+        broker, controller = (f"127.0.0.1:{ports[name]}" for name in self.default_ports)
+        log = self._data / "log"
+        settings = {
+            **_SETTINGS,
+            "controller.quorum.voters": f"1@{controller}",
+            "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{broker}",
+            "log.dirs": str(log),
+        }
+        self._data.mkdir(parents=True, exist_ok=True)
+        properties = self._data / "server.properties"
+        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        logging = self._data / "log4j2.properties"
+        logging.write_text(_LOGGING)
+        jars = self._jars()
+        arguments_file = self._data / "java.args"
+        options = [_HEAP, f"-Dlog4j2.configurationFile={logging}"]
+        if not (log / "meta.properties").exists():  # the last file that formatting writes
+            shutil.rmtree(log, ignore_errors=True)
+            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            main = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+            command = java_command(jars, main, options=options, arguments_file=arguments_file)
+            done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise StackError(f"Kafka cannot format {log}: {(done.stderr or done.stdout).strip()[-1000:]}")
+        command = java_command(
+            jars,
+            ["kafka.Kafka", str(properties)],
+            options=[*options, self._startup.option()],
+            arguments_file=arguments_file,
+        )
+        return Launch(command, ENVIRONMENT, self._data)
+
+    def answers(self, port: int) -> bool:
+        """Whether the broker serves clients and knows itself as a member of its cluster."""
+        try:
+            return broker_count("127.0.0.1", port) > 0
+        except OSError:
+            return False
+
+    def finish_start(self, port: int) -> None:
+        """Nothing is left to do."""
+
+    def after_stop(self) -> None:
+        """Keep the start-up cache."""
+        self._startup.keep()
+
+
+def broker_count(host: str, port: int) -> int:
+    """How many brokers the cluster has, by a Metadata request of version 1 for no topics.
+
+    Raises:
+        OSError: nothing there answers as Kafka does.
+    """
+    client_id = b"phonograph"
+    request = struct.pack(">hhih", 3, 1, 0, len(client_id)) + client_id + struct.pack(">i", 0)
+    with socket.create_connection((host, port), timeout=5) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        head = connection.recv(12, socket.MSG_WAITALL)  # length, correlation id, size of the broker array
+    if len(head) < 12:
+        raise ConnectionError(f"{host}:{port} closed the connection.")
+    return int(struct.unpack(">iii", head)[2])

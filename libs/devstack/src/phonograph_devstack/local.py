@@ -1,0 +1,173 @@
+"""The local stack: three real servers as child processes of nobody, under one home folder."""
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from typing_extensions import override
+
+from phonograph_devstack.errors import StackError
+from phonograph_devstack.jars import Fetch, fetch_from_repository, jars_on_disk
+from phonograph_devstack.java import StartupCache
+from phonograph_devstack.kafka import Kafka
+from phonograph_devstack.machine import check, this_machine
+from phonograph_devstack.neo4j import PASSWORD, USER, Neo4j
+from phonograph_devstack.postgres import Postgres
+from phonograph_devstack.servers import Server
+from phonograph_devstack.services import Addresses, ServiceHost
+from phonograph_devstack.supervisor import ProcessStatus, port_is_free
+
+_ANSWERS_WITHIN_S = 120.0
+_STOP_WITHIN_S = 60.0
+_WRITE_STARTUP_CACHE_WITHIN_S = 180.0
+_STARTS = 3
+
+
+class LocalStack(ServiceHost):
+    """PostgreSQL, Kafka and Neo4j on this machine.
+
+    Args:
+        home: Folder of this stack, for example `.phonograph`: data/, logs/, run/, ports.json.
+        manifests: Folder with kafka.jars and neo4j.jars.
+        cache: Folder shared by all stacks of the user, for example `~/.cache/phonograph`: jars/, java/.
+        report: Takes one line of progress at a time.
+        fetch: How to get a jar that is not in the cache.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        manifests: Path,
+        cache: Path,
+        report: Callable[[str], None] = print,
+        fetch: Fetch | None = None,
+    ) -> None:
+        super().__init__(home, report=report)
+        self._cache = cache.absolute()
+        self._manifests = manifests.absolute()
+        self._fetch = fetch
+        self._startup_caches = {name: self._startup_cache(name) for name in ("kafka", "neo4j")}
+        self._postgres = Postgres(self._home)
+        self._kafka = Kafka(
+            self._home, jars=lambda: self._jars("kafka"), startup=self._startup_caches["kafka"]
+        )
+        self._neo4j = Neo4j(
+            self._home, jars=lambda: self._jars("neo4j"), startup=self._startup_caches["neo4j"]
+        )
+        self._servers: tuple[Server, ...] = (self._postgres, self._kafka, self._neo4j)
+
+    def up(self) -> Addresses:
+        """Start the servers that do not run, all at once, and wait until each answers. Data are kept.
+
+        Raises:
+            StackError: the machine lacks something, a jar cannot be had, or a server does not start.
+        """
+        with self._supervisor.lock():
+            if not all(self._supervisor.running(server.name) for server in self._servers):
+                check(this_machine(self._home), self._home)
+                check(this_machine(self._cache), self._cache)
+            with ThreadPoolExecutor(len(self._servers)) as pool:
+                list(pool.map(self._bring_up, self._servers))
+            return self.addresses()
+
+    def addresses(self) -> Addresses:
+        """Addresses of the running servers.
+
+        Raises:
+            StackError: one of them does not run.
+        """
+        ports = {}
+        for server in self._servers:
+            running = self._supervisor.running(server.name)
+            if running is None or running.port is None:
+                raise StackError(f"The stack is not up: {server.name} does not run. Run `phonograph up`.")
+            ports[server.name] = running.port
+        return Addresses(
+            postgres_url=self._postgres.url(ports["postgres"]),
+            kafka_bootstrap_servers=f"127.0.0.1:{ports['kafka']}",
+            neo4j_uri=f"bolt://127.0.0.1:{ports['neo4j']}",
+            neo4j_user=USER,
+            neo4j_password=PASSWORD,
+        )
+
+    def down(self, *, wipe: bool = False) -> None:
+        """Stop the services, then the servers, and whatever they left behind.
+
+        Args:
+            wipe: Remove data/, logs/, run/ and ports.json as well.
+        """
+        with self._supervisor.lock():
+            self._stop_services([server.name for server in self._servers])
+            with ThreadPoolExecutor(len(self._servers)) as pool:
+                list(pool.map(self._stop_server, self._servers))
+            if wipe:
+                for name in ("data", "logs", "run"):
+                    shutil.rmtree(self._home / name, ignore_errors=True)
+                (self._home / "ports.json").unlink(missing_ok=True)
+
+    @override
+    def status(self) -> list[ProcessStatus]:
+        """The three servers first, then every service that was ever started here."""
+        servers = [server.name for server in self._servers]
+        services = [name for name in self._supervisor.names() if name not in servers]
+        return [self._supervisor.status(name) for name in (*servers, *services)]
+
+    def _bring_up(self, server: Server) -> None:
+        running = self._supervisor.running(server.name)
+        port = running.port if running else None
+        if port is None:
+            self._report(f"Starting {server.name}.")
+            port = self._start_server(server)
+        else:
+            self._wait(server, port)
+        server.finish_start(port)
+
+    def _start_server(self, server: Server) -> int:
+        main = next(iter(server.default_ports))
+        for start in range(1, _STARTS + 1):
+            ports = {
+                name: self._supervisor.free_port(name, preferred)
+                for name, preferred in server.default_ports.items()
+            }
+            launch = server.prepare(ports)
+            self._supervisor.spawn(
+                server.name, launch.command, launch.environment, port=ports[main], folder=launch.folder
+            )
+            try:
+                self._wait(server, ports[main])
+            except StackError:
+                # Somebody took a port between our look and the server's: two stacks that start at once.
+                if start == _STARTS or all(map(port_is_free, ports.values())):
+                    raise
+            else:
+                break
+        return ports[main]
+
+    def _wait(self, server: Server, port: int) -> None:
+        self._supervisor.wait(server.name, lambda: server.answers(port), timeout_s=_ANSWERS_WITHIN_S)
+
+    def _stop_server(self, server: Server) -> None:
+        timeout_s = _STOP_WITHIN_S
+        startup = self._startup_caches.get(server.name)
+        if startup and startup.is_due() and self._supervisor.running(server.name):
+            self._report(f"Stopping {server.name}; it prepares a quicker start, once.")
+            timeout_s = _WRITE_STARTUP_CACHE_WITHIN_S
+        self._supervisor.stop([server.name], server.stop_signal, timeout_s=timeout_s)
+        server.after_stop()
+
+    def _startup_cache(self, name: str) -> StartupCache:
+        return StartupCache(
+            folder=self._cache / "java",
+            manifest=self._manifests / f"{name}.jars",
+            draft=self._home / "run" / f"{name}.aot",
+        )
+
+    def _jars(self, name: str) -> list[Path]:
+        return jars_on_disk(
+            self._manifests / f"{name}.jars",
+            self._cache / "jars",
+            fetch=self._fetch or fetch_from_repository(),
+            report=self._report,
+        )

@@ -1,0 +1,52 @@
+"""What /proc tells about processes: alive or not, since when, whose, how big."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def started_ticks(pid: int) -> int | None:
+    """Clock ticks between boot and the start of a process; None when it is gone or a zombie.
+
+    A pid alone may have been given to another process since; pid and start together may not.
+    """
+    with suppress(OSError):  # only our own children can be reaped; the others have a parent that does it
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # The second field is the name in brackets and may hold spaces and brackets itself.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def environments() -> Iterator[tuple[int, frozenset[bytes]]]:
+    """Pid and `NAME=value` entries of every process that lets us read them, but for this one."""
+    for folder in _PROC.iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            with suppress(OSError):
+                yield int(folder.name), frozenset((folder / "environ").read_bytes().split(b"\0"))
+
+
+def at_work_in(folder: Path, name: str) -> list[int]:
+    """Pids of the processes called `name` whose working directory is the folder."""
+    found: list[int] = []
+    for process in _PROC.iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):
+                if (process / "comm").read_text().strip() == name and (process / "cwd").readlink() == folder:
+                    found.append(int(process.name))
+    return found
+
+
+def memory_bytes(pid: int) -> int:
+    """Memory of a process with its share of shared pages (PSS); 0 when it is gone."""
+    with suppress(OSError):
+        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
