@@ -1,0 +1,1 @@
+"""Silence, speech, topics and clips, without Kafka, SQL or codecs."""

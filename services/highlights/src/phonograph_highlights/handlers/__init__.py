@@ -1,0 +1,1 @@
+"""Kafka edges of the highlights service."""

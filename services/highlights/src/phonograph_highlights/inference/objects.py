@@ -1,0 +1,46 @@
+"""Where recordings are read and results are put."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+from uuid import UUID
+
+from phonograph_events import MediaRef, uuid7
+from phonograph_highlights.exceptions import HighlightsError
+from phonograph_runtime.objects import ObjectStore
+
+
+def document_key(media_id: UUID) -> str:
+    """A fresh key for a result document."""
+    return f"results/{media_id}/highlights/{uuid7()}.json"
+
+
+def original(media: MediaRef) -> Path:
+    """The file itself.
+
+    Raises:
+        HighlightsError: `unsupported_address`, it does not lie on this machine.
+    """
+    parts = urlsplit(media.uri)
+    if parts.scheme != "file":
+        raise HighlightsError(
+            f"{media.file_name} lies at {media.uri}; only local files can be cut.",
+            reason="unsupported_address",
+        )
+    return Path(url2pathname(parts.path))
+
+
+@contextmanager
+def rendition(objects: ObjectStore, media: MediaRef) -> Iterator[Path]:
+    """The 16 kHz rendition as a local file for the length of a `with` block."""
+    local = objects.local_path(media.rendition_uri)
+    if local is not None:
+        yield local
+        return
+    with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
+        target = Path(folder) / "rendition.wav"
+        objects.fetch(media.rendition_uri, target)
+        yield target

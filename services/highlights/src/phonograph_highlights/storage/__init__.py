@@ -1,0 +1,1 @@
+"""The highlights service's tables."""
