@@ -96,7 +96,7 @@ def _overlaps(left: Sequence[Span], right: Sequence[Span]) -> Iterator[Span]:
     for one in left:
         for other in right:
             overlap = Span(max(one.start_s, other.start_s), min(one.end_s, other.end_s))
-            if overlap.duration_s >= MIN_REMAINDER_S:
+            if overlap.duration_s > 0:
                 yield overlap
 
 
