@@ -1,0 +1,24 @@
+"""Settings of the graph-sync service, from `GRAPH_SYNC_*`."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from phonograph_runtime.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """The runtime's settings, and where Neo4j is."""
+
+    model_config = SettingsConfigDict(env_prefix="GRAPH_SYNC_")
+
+    neo4j_uri: str = Field(
+        default="bolt://127.0.0.1:7687", title="Neo4j", description="Bolt address; the local default."
+    )
+    neo4j_user: str = Field(
+        default="neo4j", title="User of Neo4j", description="The only user that Community has at first."
+    )
+    neo4j_password: SecretStr = Field(
+        default=SecretStr(""),
+        title="Password of Neo4j",
+        description="Empty: no authentication, as in the local stack.",
+    )

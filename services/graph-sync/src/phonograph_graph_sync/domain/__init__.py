@@ -1,0 +1,1 @@
+"""What events say about the graph: pure functions and frozen values."""

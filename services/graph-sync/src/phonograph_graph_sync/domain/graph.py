@@ -1,0 +1,244 @@
+"""The shape of the graph, and changes that give the same graph in any order.
+
+Neither topics nor replays keep the order of events, so every change is one of these:
+
+- a `Node` that several recordings may share, or the stub of one still to come: only ever added;
+- a link: an `Edge` that stays true: only ever added;
+- a `Part`: what one kind of event says about one node; the newest event's word replaces the older one's;
+- a `Sighting`: what was last said about a file at an address.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+Properties = Mapping[str, Any]
+
+
+class Label(StrEnum):
+    """Labels of nodes, in the order in which they are locked."""
+
+    RECORDING = "Recording"
+    ALBUM = "Album"
+    ANALYSIS = "Analysis"
+    ARTIST = "Artist"
+    CLIP = "Clip"
+    DIARIZATION = "Diarization"
+    GENRE = "Genre"
+    HIGHLIGHTS = "Highlights"
+    JOB = "Job"
+    KEY = "Key"
+    LOCATION = "Location"
+    METADATA = "Metadata"
+    RENAME_PROPOSAL = "RenameProposal"
+    SEGMENT = "Segment"
+    SPEAKER = "Speaker"
+    TOPIC = "Topic"
+    TRACKLIST = "Tracklist"
+    TRANSCRIPT = "Transcript"
+
+
+KEYS: Final[dict[Label, tuple[str, ...]]] = dict.fromkeys(Label, ("id",)) | {
+    Label.ALBUM: ("title", "artist"),
+    Label.ARTIST: ("name",),
+    Label.GENRE: ("name",),
+    Label.KEY: ("key", "scale"),
+    Label.LOCATION: ("uri",),
+    Label.METADATA: ("key", "value", "value_type"),
+    Label.TOPIC: ("name",),
+}
+"""The properties that make a node of a label unique."""
+
+
+class Relation(StrEnum):
+    """Types of edges."""
+
+    ABOUT = "ABOUT"
+    DERIVED_FROM = "DERIVED_FROM"
+    HAS_ANALYSIS = "HAS_ANALYSIS"
+    HAS_CLIP = "HAS_CLIP"
+    HAS_DIARIZATION = "HAS_DIARIZATION"
+    HAS_GENRE = "HAS_GENRE"
+    HAS_HIGHLIGHTS = "HAS_HIGHLIGHTS"
+    HAS_METADATA = "HAS_METADATA"
+    HAS_RENAME_PROPOSAL = "HAS_RENAME_PROPOSAL"
+    HAS_SEGMENT = "HAS_SEGMENT"
+    HAS_SPEAKER = "HAS_SPEAKER"
+    HAS_TRACKLIST = "HAS_TRACKLIST"
+    HAS_TRANSCRIPT = "HAS_TRANSCRIPT"
+    IN_KEY = "IN_KEY"
+    PART_OF = "PART_OF"
+    PERFORMED_BY = "PERFORMED_BY"
+    SPEAKS_IN = "SPEAKS_IN"
+    WORKS_ON = "WORKS_ON"
+
+
+class Aspect(StrEnum):
+    """What a part is about; names the property that holds the order of the newest word."""
+
+    MEDIA = "media"
+    STATUS = "status"
+    PLACE = "place"
+    MUSIC = "music"
+    CATALOGUE = "catalogue"
+    HIGHLIGHTS = "highlights"
+    RESULT = "result"
+
+
+PART_EDGES: Final[dict[Aspect, tuple[Relation, ...]]] = {
+    Aspect.MUSIC: (Relation.IN_KEY,),
+    Aspect.CATALOGUE: (
+        Relation.HAS_METADATA,
+        Relation.PERFORMED_BY,
+        Relation.PART_OF,
+        Relation.HAS_GENRE,
+        Relation.IN_KEY,
+    ),
+}
+"""Edges to shared nodes that are replaced with a part; each carries the part's name."""
+PART_CHILDREN: Final[dict[Aspect, tuple[Relation, ...]]] = {
+    Aspect.MUSIC: (Relation.HAS_ANALYSIS,),
+    Aspect.HIGHLIGHTS: (Relation.HAS_HIGHLIGHTS, Relation.HAS_SEGMENT, Relation.HAS_CLIP),
+}
+"""Edges to nodes that belong to a part and go with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A node by its label and its key."""
+
+    label: Label
+    key: tuple[str, ...]
+
+    def properties(self) -> dict[str, str]:
+        """The key as properties."""
+        return dict(zip(KEYS[self.label], self.key, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that is only ever added to."""
+
+    ref: Ref
+    created_at: datetime
+    """The earliest event's time is kept."""
+    properties: Properties = field(default_factory=dict)
+    """Nothing but what follows from the key."""
+    confidence: float | None = None
+    """The highest is kept (C-37)."""
+    release_date: str | None = None
+    """The earliest is kept."""
+
+    def merged(self, other: "Node") -> "Node":
+        """Both as one."""
+        confidences = [value for value in (self.confidence, other.confidence) if value is not None]
+        dates = [value for value in (self.release_date, other.release_date) if value is not None]
+        return replace(
+            self,
+            created_at=min(self.created_at, other.created_at),
+            confidence=max(confidences, default=None),
+            release_date=min(dates, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An edge; `identity` holds the properties that tell it from others between the same two nodes."""
+
+    start: Ref
+    relation: Relation
+    end: Ref
+    identity: tuple[tuple[str, str], ...] = ()
+    properties: Properties = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A node that belongs to a part: written and removed with it."""
+
+    ref: Ref
+    relation: Relation
+    properties: Properties
+    edges: tuple[Edge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one kind of event says about one node. The one with the highest `order` stands."""
+
+    owner: Ref
+    aspect: Aspect
+    order: str
+    created_at: datetime
+    updated_at: datetime
+    properties: Properties
+    edges: tuple[Edge, ...] = ()
+    """They start at the owner and end at shared nodes."""
+    children: tuple[Child, ...] = ()
+
+    def merged(self, other: "Part") -> "Part":
+        """The newer word, with the times of both."""
+        return replace(
+            max(self, other, key=lambda part: part.order),
+            created_at=min(self.created_at, other.created_at),
+            updated_at=max(self.updated_at, other.updated_at),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was last said about a recording at an address."""
+
+    location: Ref
+    recording: Ref
+    order: str
+    properties: Properties
+
+
+@dataclass(slots=True)
+class Changes:
+    """Changes of one event or of many, each thing once."""
+
+    nodes: dict[Ref, Node] = field(default_factory=dict)
+    links: dict[Edge, Edge] = field(default_factory=dict)
+    parts: dict[tuple[Ref, Aspect], Part] = field(default_factory=dict)
+    sightings: dict[tuple[Ref, Ref], Sighting] = field(default_factory=dict)
+
+    def add_node(self, node: Node) -> None:
+        """Add a shared node or a stub."""
+        known = self.nodes.get(node.ref)
+        self.nodes[node.ref] = node if known is None else known.merged(node)
+
+    def add_link(self, link: Edge) -> None:
+        """Add an edge that stays."""
+        self.links[link] = link
+
+    def add_part(self, part: Part) -> None:
+        """Add a part, unless a newer one is here."""
+        place = (part.owner, part.aspect)
+        known = self.parts.get(place)
+        self.parts[place] = part if known is None else known.merged(part)
+
+    def add_sighting(self, sighting: Sighting) -> None:
+        """Add a sighting, unless a newer one is here."""
+        place = (sighting.location, sighting.recording)
+        known = self.sightings.get(place)
+        if known is None or known.order < sighting.order:
+            self.sightings[place] = sighting
+
+
+def combined(several: Iterable[Changes]) -> Changes:
+    """The changes of several events as one."""
+    whole = Changes()
+    for changes in several:
+        for node in changes.nodes.values():
+            whole.add_node(node)
+        for link in changes.links.values():
+            whole.add_link(link)
+        for part in changes.parts.values():
+            whole.add_part(part)
+        for sighting in changes.sightings.values():
+            whole.add_sighting(sighting)
+    return whole

@@ -1,0 +1,68 @@
+"""Constraints and indexes (K-18, K-19, K-20): every label that is merged has a uniqueness constraint."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from neo4j import AsyncDriver
+from neo4j.exceptions import ClientError
+
+from phonograph_graph_sync.domain.graph import KEYS, Label
+
+_NAMES: Final = {
+    Label.RECORDING: "recording_id",
+    Label.ARTIST: "artist_name",
+    Label.ALBUM: "album_composite",
+    Label.GENRE: "genre_name",
+    Label.KEY: "key_composite",
+}
+_NODE_INDEXES: Final = {
+    "recording_file_path": ("Recording", "file_path"),
+    "recording_hash": ("Recording", "file_hash"),
+    "metadata_key": ("Metadata", "key"),
+    "metadata_value": ("Metadata", "value"),
+    "artist_normalized": ("Artist", "normalized_name"),
+    "album_title": ("Album", "normalized_title"),
+    "genre_name_idx": ("Genre", "name"),
+    "recording_status": ("Recording", "status"),
+    "job_status": ("Job", "status"),
+}
+_EDGE_INDEXES: Final = {
+    "rel_has_metadata_confidence": ("HAS_METADATA", "confidence"),
+    "rel_performed_by_role": ("PERFORMED_BY", "role"),
+    "rel_similar_to_score": ("SIMILAR_TO", "similarity_score"),
+    "rel_harmonic_compatible_score": ("HARMONIC_COMPATIBLE", "compatibility_score"),
+}
+_PRESENT: Final = {
+    "Neo.ClientError.Schema.ConstraintAlreadyExists",
+    "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists",
+    "Neo.ClientError.Schema.IndexAlreadyExists",
+}
+"""A constraint owns an index of its own, so a wanted index may be there under another name (C-31)."""
+
+
+def statements() -> Iterator[str]:
+    """Every constraint and index as Cypher."""
+    yield _unique("graph_offset", "KafkaOffset", ("consumer", "topic", "partition"))
+    yield _unique("graph_state", "GraphState", ("id",))
+    for label, key in KEYS.items():
+        yield _unique(_NAMES.get(label, f"{label.lower()}_key"), label, key)
+    for name, (labelled, field) in _NODE_INDEXES.items():
+        yield f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{labelled}) ON (n.{field})"
+    for name, (relation, field) in _EDGE_INDEXES.items():
+        yield f"CREATE INDEX {name} IF NOT EXISTS FOR ()-[r:{relation}]-() ON (r.{field})"
+
+
+async def ensure_schema(driver: AsyncDriver) -> None:
+    """Create what is missing, and wait until every index can be used. Safe to repeat."""
+    for statement in statements():
+        try:
+            await driver.execute_query(statement)
+        except ClientError as error:
+            if error.code not in _PRESENT:
+                raise
+    await driver.execute_query("CALL db.awaitIndexes(300)")
+
+
+def _unique(name: str, label: str, key: tuple[str, ...]) -> str:
+    fields = ", ".join(f"n.{field}" for field in key)
+    return f"CREATE CONSTRAINT {name} IF NOT EXISTS FOR (n:{label}) REQUIRE ({fields}) IS UNIQUE"

@@ -1,0 +1,7 @@
+"""What Neo4j Community does not tell of itself."""
+
+from prometheus_client import Counter, Histogram
+
+ROWS = Counter("graph_sync_rows_total", "Rows sent to Neo4j", ["kind"])
+TX_SECONDS = Histogram("graph_tx_seconds", "One batch, one transaction, retries included")
+TX_RETRIES = Counter("graph_tx_retries_total", "Transactions tried again", ["code"])
