@@ -97,7 +97,10 @@ async def test_from_file_to_tracklist_name_and_metadata(
         request = await stack.publish(ready(recording, tags=tags), correlation_id=correlation_id)
         await stack.send(request.to_record())
         found = await stack.collect(
-            lambda events: bool(of_type(events, RenameProposed, recording)), correlation_id=correlation_id
+            lambda events: all(
+                of_type(events, kind, recording) for kind in (TracklistCompleted, RenameProposed)
+            ),
+            correlation_id=correlation_id,
         )
         (completed,) = of_type(found, TracklistCompleted, recording)
         (proposed,) = of_type(found, RenameProposed, recording)
@@ -148,7 +151,7 @@ async def test_nothing_found_is_told_with_a_reason(stack: Stack, tmp_path: Path,
             ("bad_cue", None, 0),
             (None, "chapters", 2),
         ]
-        assert results[0].document_uri is None
+        assert [r.document_uri is None for r in results] == [True, True, False]
         assert results[1].warnings == [
             "broken.cue: Line 11: Frames go from 0 to 74; '119:58:99' has 99.",
         ]

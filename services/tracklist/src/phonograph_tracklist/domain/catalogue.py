@@ -49,6 +49,6 @@ class Catalogued:
     finding: Finding
     proposal: RenameProposal | None
     document_uri: str | None
-    """Address of the full tracklist; null when there is nothing to tell."""
+    """Address of the full tracklist; null when there is none."""
     modified_at: datetime | None
     """When the file was last changed; null when it is out of reach."""

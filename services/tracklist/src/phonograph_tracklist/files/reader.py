@@ -47,7 +47,7 @@ class LocalCatalogueReader:
         )
 
     def _keep(self, task: CatalogueTask, finding: Finding) -> str | None:
-        if finding.tracklist is None and not finding.warnings:
+        if finding.tracklist is None:
             return None
         key = f"results/{task.media.media_id}/tracklist/{uuid7()}.json"
         return self._objects.put(key, finding.as_document().model_dump_json().encode())
