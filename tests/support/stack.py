@@ -119,15 +119,25 @@ async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The servers, with everything that `phonograph up` sets up before the services start."""
-    home = {"PHONOGRAPH_HOME": str(ROOT / ".phonograph" / "test")}
-    project = Project(ROOT, environment=home | dict(os.environ), report=print)
+    """The servers, with everything that `phonograph up` sets up before the services start.
+
+    Each session has servers of its own, so that two may run side by side; those of a session that was
+    killed are removed.
+    """
+    for home in (ROOT / ".phonograph").glob("test-*"):
+        if not Path(f"/proc/{home.name.removeprefix('test-')}").exists():
+            _project(home).stack.down(wipe=True)
+    project = _project(ROOT / ".phonograph" / f"test-{os.getpid()}")
     project.stack.up()
     try:
         project.prepare()
         yield Stack(project)
     finally:
         project.stack.down(wipe=True)
+
+
+def _project(home: Path) -> Project:
+    return Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)}, report=print)
 
 
 @pytest.fixture

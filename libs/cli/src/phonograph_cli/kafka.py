@@ -1,15 +1,19 @@
 """Reading and writing topics from the command line, without a consumer group."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import UnknownTopicOrPartitionError
 
 from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
 
 SOURCE = "cli"
 MAX_RECORD_BYTES = 4 * 1024 * 1024
+ATTEMPTS = 20
+PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,7 @@ class Tail:
 @asynccontextmanager
 async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = False) -> AsyncIterator[Tail]:
     """Open a tail; everything published after this has returned will be seen."""
-    consumer = _consumer(servers)
-    await consumer.start()
-    try:
-        partitions = await _assign(consumer, topics)
+    async with _reading(servers, topics) as (consumer, partitions):
         if from_beginning:
             await consumer.seek_to_beginning(*partitions)
         else:
@@ -50,16 +51,11 @@ async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = Fa
         for partition in partitions:
             await consumer.position(partition)
         yield Tail(consumer)
-    finally:
-        await consumer.stop()
 
 
 async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[bytes, bytes]"]:
     """Every record of the topics up to now, oldest first."""
-    consumer = _consumer(servers)
-    await consumer.start()
-    try:
-        partitions = await _assign(consumer, topics)
+    async with _reading(servers, topics) as (consumer, partitions):
         await consumer.seek_to_beginning(*partitions)
         ends = await consumer.end_offsets(partitions)
         records: list[ConsumerRecord[bytes, bytes]] = []
@@ -67,11 +63,9 @@ async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[
             while await consumer.position(partition) < end:
                 for batch in (await consumer.getmany(timeout_ms=500)).values():
                     records.extend(batch)
-        return sorted(
-            records, key=lambda record: (record.timestamp, record.topic, record.partition, record.offset)
-        )
-    finally:
-        await consumer.stop()
+    return sorted(
+        records, key=lambda record: (record.timestamp, record.topic, record.partition, record.offset)
+    )
 
 
 async def publish(servers: str, events: Iterable[Event]) -> list[Envelope]:
@@ -93,22 +87,34 @@ async def send(servers: str, records: Iterable[Record]) -> None:
             )
 
 
-def _consumer(servers: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        bootstrap_servers=servers, enable_auto_commit=False, max_partition_fetch_bytes=MAX_RECORD_BYTES
-    )
+@asynccontextmanager
+async def _reading(
+    servers: str, topics: Iterable[str]
+) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
+    """A consumer without a group, given every partition of its topics.
 
-
-async def _assign(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
+    Raises:
+        UnknownTopicOrPartitionError: a topic is not there, or its leader is not elected yet after a while.
+    """
     wanted = set(topics)
-    present = await consumer.topics()
-    partitions = [
-        TopicPartition(topic, number)
-        for topic in sorted(wanted & present)
-        for number in sorted(consumer.partitions_for_topic(topic) or ())
-    ]
-    consumer.assign(partitions)
-    return partitions
+    for _ in range(ATTEMPTS):
+        consumer = AIOKafkaConsumer(
+            *wanted,
+            bootstrap_servers=servers,
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=MAX_RECORD_BYTES,
+        )
+        await consumer.start()
+        try:
+            partitions = sorted(consumer.assignment())
+            missing = wanted - {partition.topic for partition in partitions}
+            if not missing:
+                yield consumer, partitions
+                return
+        finally:
+            await consumer.stop()
+        await asyncio.sleep(PAUSE_S)
+    raise UnknownTopicOrPartitionError(f"Kafka has no topic {', '.join(sorted(missing))}")
 
 
 def _seen(record: "ConsumerRecord[bytes, bytes]") -> Seen | None:

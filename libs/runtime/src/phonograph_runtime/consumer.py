@@ -16,11 +16,10 @@ import structlog
 from aiokafka import ConsumerRecord
 from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import DataError
 
 from phonograph_events import Envelope, Event, EventError, Record, dead_letter_topic, parse, uuid7
 from phonograph_runtime import metrics
-from phonograph_runtime.database import Database, Transaction, UnavailableError, encode_headers
+from phonograph_runtime.database import Database, Transaction, UnavailableError, encode_headers, is_refused
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.tables import SqlDeadLetter, SqlInbox
 
@@ -201,11 +200,13 @@ class EventConsumer:
                 await self._sink.apply([received])
             except UnavailableError:
                 raise
-            except (PermanentError, DataError) as error:
-                reason = error.reason if isinstance(error, PermanentError) else "refused_by_database"
-                await self._park(received, reason, str(error), attempts=attempt)
+            except PermanentError as error:
+                await self._park(received, error.reason, error.message, attempts=attempt)
                 return
             except Exception as error:  # noqa: BLE001  # whatever it was may pass
+                if is_refused(error):
+                    await self._park(received, "refused_by_database", str(error), attempts=attempt)
+                    return
                 if time.monotonic() + delay_s > deadline:
                     await self._park(received, type(error).__name__, str(error), attempts=attempt)
                     return

@@ -213,6 +213,11 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, away)
 
 
+def is_refused(error: BaseException) -> bool:
+    """Whether PostgreSQL says that a value can never be stored (class 22: NUL in a text, too long, …)."""
+    return isinstance(error, DBAPIError) and str(getattr(error.orig, "sqlstate", None) or "").startswith("22")
+
+
 def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[list[str]]:
     """Header pairs as JSON: any byte may stand in a header, so values are base64."""
     return [[name, base64.b64encode(value or b"").decode()] for name, value in headers]
