@@ -117,11 +117,17 @@ class LocalStack(ServiceHost):
     def _bring_up(self, server: Server) -> None:
         running = self._supervisor.running(server.name)
         port = running.port if running else None
+        if port is not None:
+            try:
+                self._wait(server, port)
+            except StackError:
+                # Killed a moment ago, it may still have looked alive.
+                if self._supervisor.running(server.name):
+                    raise
+                port = None
         if port is None:
             self._report(f"Starting {server.name}.")
             port = self._start_server(server)
-        else:
-            self._wait(server, port)
         server.finish_start(port)
 
     def _start_server(self, server: Server) -> int:

@@ -13,16 +13,21 @@ _FOREIGN = ("osx", "aarch", "windows")
 
 
 def resolve(coordinates: list[str]) -> list[Jar]:
-    """All jars that the coordinates need at run time on Linux x86-64, without sums."""
+    """All jars that the coordinates need at run time on Linux x86-64, without sums.
+
+    Each coordinate is resolved alone, and the first to need an artifact says in which version: resolved
+    together, the version management of a logging library would downgrade the server's own parts.
+    """
     context = MavenContext(timeout=60)
-    wanted = [context.create_dependency(coordinate) for coordinate in coordinates]
-    inputs, others = context.resolver.resolve(wanted)
-    jars = {
-        Jar(found.groupId, found.artifactId, found.version, found.classifier or "", "")
-        for found in (*inputs, *others)
-        if not any(word in (found.classifier or "") for word in _FOREIGN)
-    }
-    return sorted(jars, key=lambda jar: jar.path)
+    jars: dict[tuple[str, str, str], Jar] = {}
+    for coordinate in coordinates:
+        inputs, others = context.resolver.resolve([context.create_dependency(coordinate)])
+        for found in (*inputs, *others):
+            classifier = found.classifier or ""
+            if not any(word in classifier for word in _FOREIGN):
+                jar = Jar(found.groupId, found.artifactId, found.version, classifier, "")
+                jars.setdefault((jar.group, jar.artifact, classifier), jar)
+    return list(jars.values())
 
 
 def main() -> None:
@@ -35,7 +40,7 @@ def main() -> None:
     for jar, content in zip(jars, contents, strict=True):
         words = [jar.group, jar.artifact, jar.version, *([jar.classifier] if jar.classifier else [])]
         lines.append(f"{':'.join(words)} {hashlib.sha256(content).hexdigest()}\n")
-    Path(manifest).write_text("".join(lines))
+    Path(manifest).write_text("".join(sorted(lines)))
 
 
 if __name__ == "__main__":

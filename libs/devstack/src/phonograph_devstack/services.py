@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from phonograph_devstack.errors import StackError
 from phonograph_devstack.supervisor import ProcessStatus, Supervisor
 
 _HEALTHY_WITHIN_S = 120.0
@@ -62,16 +63,19 @@ class ServiceHost:
             StackError: one ended or stayed unhealthy; names its log and the last lines.
         """
         with self._supervisor.lock():
+            before = {process.name for process in processes if self._supervisor.running(process.name)}
             for process in processes:
-                if not self._supervisor.running(process.name):
-                    self._supervisor.spawn(
-                        process.name, process.command, process.environment, port=process.port
-                    )
+                if process.name not in before:
+                    self._spawn(process)
             for process in processes:
-                if process.health_url:
-                    self._supervisor.wait(
-                        process.name, partial(_is_healthy, process.health_url), timeout_s=_HEALTHY_WITHIN_S
-                    )
+                try:
+                    self._wait_until_healthy(process)
+                except StackError:
+                    # Killed a moment ago, it may still have looked alive.
+                    if process.name not in before or self._supervisor.running(process.name):
+                        raise
+                    self._spawn(process)
+                    self._wait_until_healthy(process)
 
     def free_port(self, name: str, preferred: int) -> int:
         """A port for the process of this name, the same one as long as it runs or the port stays free."""
@@ -85,6 +89,14 @@ class ServiceHost:
     def status(self) -> list[ProcessStatus]:
         """Every process that was ever started here, by name."""
         return [self._supervisor.status(name) for name in self._supervisor.names()]
+
+    def _spawn(self, process: Process) -> None:
+        self._supervisor.spawn(process.name, process.command, process.environment, port=process.port)
+
+    def _wait_until_healthy(self, process: Process) -> None:
+        if process.health_url:
+            answers = partial(_is_healthy, process.health_url)
+            self._supervisor.wait(process.name, answers, timeout_s=_HEALTHY_WITHIN_S)
 
     def _stop_services(self, servers: Sequence[str]) -> None:
         services = [name for name in self._supervisor.names() if name not in servers]
