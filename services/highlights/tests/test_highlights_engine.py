@@ -1,0 +1,331 @@
+"""The engines on recordings: sound, picture, clips, subtitles, thumbnails."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import av
+import numpy as np
+import pysubs2
+import pytest
+
+from phonograph_events import MediaRef, uuid7
+from phonograph_events.documents import (
+    HighlightsDocument,
+    SilenceRegion,
+    TranscriptDocument,
+    TranscriptSegment,
+    Word,
+)
+from phonograph_highlights.domain.documents import region_document
+from phonograph_highlights.domain.highlights import HighlightsFound, SilenceFound
+from phonograph_highlights.domain.regions import SilenceType
+from phonograph_highlights.domain.tasks import SegmentsTask, SilenceTask
+from phonograph_highlights.exceptions import HighlightsError
+from phonograph_highlights.inference.highlights import HighlightsMaker
+from phonograph_highlights.inference.silence import SilenceFinder
+from phonograph_highlights.inference.topics import TfidfSegmenter
+from phonograph_media import audio_silences, make_rendition, probe, read_rendition
+from phonograph_runtime.objects import ObjectStore
+
+RATE_HZ, FRAME_RATE, SIZE = 16_000, 5, (160, 90)
+COOKING = "dough flour oven butter yeast recipe crust bake"
+ROME = "senate emperor legion province caesar republic consul army"
+
+
+def lecture(*, lines: int = 10) -> list[list[Word]]:
+    """Two topics of ten utterances: 8 words in 3.2 s, then a pause of 0.8 s; 2.8 s between the topics."""
+    said: list[list[Word]] = []
+    now_s = 1.0
+    for topic in (COOKING, ROME):
+        for i in range(lines):
+            words = topic.split()
+            words = words[i % 8 :] + words[: i % 8]
+            said.append(
+                [
+                    Word(word=w, start=now_s + k * 0.4, end=now_s + k * 0.4 + 0.4, confidence=0.9)
+                    for k, w in enumerate(words)
+                ]
+            )
+            now_s += 4.0
+        now_s += 2.0
+    return said
+
+
+def sound_of(said: list[list[Word]], duration_s: float) -> np.ndarray:
+    """Noise where something is said; shape (samples,), s16."""
+    samples = np.zeros(round(duration_s * RATE_HZ), np.int16)
+    noise = np.random.default_rng(1).normal(0, 6000, samples.size).clip(-20_000, 20_000).astype(np.int16)
+    for line in said:
+        spoken = slice(round(line[0].start * RATE_HZ), round(line[-1].end * RATE_HZ))
+        samples[spoken] = noise[spoken]
+    return samples
+
+
+def write(
+    path: Path, sound: np.ndarray, *, picture: bool = False, blank: tuple[float, float] = (0, 0)
+) -> Path:
+    """A recording; its picture is grey and gets lighter, black in `blank`."""
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("mpeg4", rate=FRAME_RATE) if picture else None
+        track = file.add_stream("aac" if picture else "pcm_s16le", rate=RATE_HZ, layout="mono")
+        if video is not None:
+            video.width, video.height = SIZE
+            video.pix_fmt = "yuv420p"
+            count = len(sound) * FRAME_RATE // RATE_HZ
+            for number in range(count):
+                light = 0 if blank[0] <= number / FRAME_RATE < blank[1] else 80 + 100 * number // count
+                pixels = np.full((SIZE[1], SIZE[0], 3), light, np.uint8)
+                image = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                image.pts, image.time_base = number, Fraction(1, FRAME_RATE)
+                file.mux(video.encode(image))
+            file.mux(video.encode(None))
+        for at in range(0, len(sound), 1024):
+            frame = av.AudioFrame.from_ndarray(sound[None, at : at + 1024], format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, at, Fraction(1, RATE_HZ)
+            file.mux(track.encode(frame))
+        file.mux(track.encode(None))
+    return path
+
+
+def media_of(path: Path, objects: ObjectStore, folder: Path) -> MediaRef:
+    found, target = probe(path), folder / "rendition.wav"
+    made = make_rendition(path, target)
+    return MediaRef(
+        media_id=uuid7(),
+        uri=path.as_uri(),
+        file_name=path.name,
+        file_size=path.stat().st_size,
+        kind="video" if found.video else "audio",
+        mime_type="video/mp4",
+        duration_s=made.duration_s,
+        file_hash="0" * 64,
+        secondary_hash="0" * 32,
+        content_fp=made.content_fp,
+        rendition_uri=objects.put(f"renditions/{uuid4().hex}.wav", target),
+    )
+
+
+def transcript_uri(objects: ObjectStore, said: list[list[Word]]) -> str:
+    document = TranscriptDocument(
+        pipeline_version="v1",
+        engine="test",
+        model="test",
+        language="en",
+        text="",
+        segments=[
+            TranscriptSegment(start=line[0].start, end=line[-1].end, text="", words=line) for line in said
+        ],
+    )
+    return objects.put("transcript.json", document.model_dump_json().encode())
+
+
+def segments_task(media: MediaRef, uri: str | None, **values: Any) -> SegmentsTask:
+    return SegmentsTask(
+        media=media, result_id=uuid7(), version=1, transcript_uri=uri, silence_uri=values.get("silence_uri")
+    )
+
+
+def quiet(fraction: float, stage: str) -> None:
+    assert 0 <= fraction <= 1
+    assert stage
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    return ObjectStore((tmp_path / "objects").as_uri())
+
+
+@pytest.fixture
+def maker(objects: ObjectStore) -> HighlightsMaker:
+    return HighlightsMaker(objects, SilenceFinder(objects), TfidfSegmenter())
+
+
+@pytest.fixture
+def fetch(objects: ObjectStore, tmp_path: Path) -> Callable[[str], Path]:
+    def to_file(uri: str) -> Path:
+        target = tmp_path / uri.rpartition("/")[2]
+        target.write_bytes(objects.get(uri))
+        return target
+
+    return to_file
+
+
+def test_a_lecture_becomes_two_clips_with_subtitles_and_thumbnails(
+    objects: ObjectStore, maker: HighlightsMaker, fetch: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """L-05, L-22, C-46: the picture is blank from before the pause between the topics into the second."""
+    said = lecture()
+    path = write(tmp_path / "a lecture #1.mp4", sound_of(said, 86), picture=True, blank=(34, 66))
+    media = media_of(path, objects, tmp_path)
+
+    first = SilenceFinder(objects).find(SilenceTask(media=media), quiet)
+    found = maker.make(
+        segments_task(media, transcript_uri(objects, said), silence_uri=first.document_uri), quiet
+    )
+
+    assert {region.type for region in found.regions} == set(SilenceType)
+    pause = next(r for r in found.regions if r.type is SilenceType.BOTH and r.start_s < 41 < r.end_s)
+    assert (pause.start_s, pause.end_s) == (pytest.approx(40.2, abs=0.1), pytest.approx(43, abs=0.1))
+    assert found.reason is None
+    assert [segment.title.split(",")[0].lower() in COOKING for segment in found.segments] == [True, False]
+    assert all(3 <= len(segment.keywords) <= 10 for segment in found.segments)
+    assert [(clip.start_s, clip.end_s) for clip in found.clips] == [
+        (pytest.approx(0.8, abs=0.1), pytest.approx(40.4, abs=0.1)),
+        (pytest.approx(42.8, abs=0.1), pytest.approx(82.4, abs=0.1)),
+    ]
+    for clip, segment in zip(found.clips, found.segments, strict=True):
+        check_clip(clip, segment, fetch, tmp_path)
+    document = HighlightsDocument.model_validate_json(objects.get(found.document_uri))
+    assert [clip.clip_id for clip in document.clips] == [clip.clip_id for clip in found.clips]
+    assert len(document.silence_regions) == len(found.regions)
+    again = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
+    assert [*map(region_document, again.regions)] == document.silence_regions
+
+
+def check_clip(clip: Any, segment: Any, fetch: Callable[[str], Path], folder: Path) -> None:
+    assert clip.clip_id.startswith("clip_")
+    assert clip.segment_id == segment.segment_id
+    file = fetch(clip.media.uri)
+    cut = probe(file)
+    assert cut.video is not None
+    assert cut.duration_s == pytest.approx(clip.end_s - clip.start_s, abs=0.25)
+    make_rendition(file, folder / "clip.wav")
+    heard = np.flatnonzero(np.abs(read_rendition(folder / "clip.wav")) > 0.05)
+    assert heard[0] / RATE_HZ == pytest.approx(segment.start_s - clip.start_s, abs=0.1)
+    for stored in (clip.srt, clip.vtt):
+        cues = pysubs2.load(str(fetch(stored.uri)))
+        assert cues[0].start / 1000 == pytest.approx(segment.start_s - clip.start_s, abs=0.002)
+        assert cues[-1].end / 1000 <= clip.end_s - clip.start_s + 0.001
+        assert max(len(line) for cue in cues for line in cue.plaintext.split("\n")) <= 42
+        assert sum(len(cue.plaintext.split()) for cue in cues) == 10 * 8
+    with av.open(str(fetch(clip.thumbnail.uri))) as picture:
+        assert next(picture.decode(video=0)).to_ndarray(format="gray").mean() > 60
+
+
+def test_sound_alone_gives_clips_without_thumbnails(
+    objects: ObjectStore, maker: HighlightsMaker, fetch: Callable[[str], Path], tmp_path: Path
+) -> None:
+    said = lecture()
+    media = media_of(write(tmp_path / "talk.wav", sound_of(said, 86)), objects, tmp_path)
+
+    found = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
+
+    assert len(found.segments) == len(found.clips) == 2
+    assert [clip.thumbnail for clip in found.clips] == [None, None]
+    assert fetch(found.clips[0].media.uri).suffix == ".m4a"
+    assert {region.type for region in found.regions} == {SilenceType.AUDIO_SILENCE}
+    assert set(found.stage_seconds) == {"silence_detection", "segmentation", "compilation"}
+    assert len(found.transcript) == 20
+
+
+def test_less_than_a_minute_of_speech_is_one_segment(
+    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+) -> None:
+    said = lecture(lines=4)
+    media = media_of(write(tmp_path / "short.wav", sound_of(said, 38)), objects, tmp_path)
+
+    found = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
+
+    assert found.reason == "too_short"
+    (segment,) = found.segments
+    assert (segment.start_s, segment.end_s, segment.importance) == (1.0, pytest.approx(34.2), 1.0)
+    assert len(found.clips) == 1
+
+
+@pytest.mark.parametrize("transcript", ["empty", "none"])
+def test_nothing_said_gives_silence_and_no_segment(
+    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path, transcript: str
+) -> None:
+    media = media_of(write(tmp_path / "quiet.wav", np.zeros(3 * RATE_HZ, np.int16)), objects, tmp_path)
+    uri = transcript_uri(objects, []) if transcript == "empty" else None
+
+    found = maker.make(segments_task(media, uri), quiet)
+
+    assert (found.reason, found.segments, found.clips) == ("no_speech", (), ())
+    assert [(r.start_s, r.end_s) for r in found.regions] == [(0, pytest.approx(3, abs=0.05))]
+
+
+def test_a_lost_original_costs_the_clips_and_nothing_else(
+    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+) -> None:
+    said = lecture()
+    path = write(tmp_path / "gone.wav", sound_of(said, 86))
+    media = media_of(path, objects, tmp_path)
+    path.unlink()
+
+    found = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
+
+    assert (len(found.segments), found.clips, found.reason) == (2, (), "missing")
+    assert "gone.wav" in found.warnings[0]
+
+
+def test_a_video_that_is_gone_before_its_first_look_is_an_error_with_a_reason(
+    objects: ObjectStore, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "gone.mp4", sound_of(lecture(lines=1), 8), picture=True)
+    media = media_of(path, objects, tmp_path)
+    path.unlink()
+
+    with pytest.raises(HighlightsError, match=r"gone\.mp4") as error:
+        SilenceFinder(objects).find(SilenceTask(media=media), quiet)
+    assert error.value.reason == "missing"
+
+
+def test_the_document_of_the_first_stage_is_read_rather_than_made_again(
+    objects: ObjectStore, tmp_path: Path
+) -> None:
+    def refuse(path: Path) -> list[Any]:
+        raise AssertionError(f"looked at {path} again")
+
+    media = media_of(write(tmp_path / "talk.wav", np.zeros(RATE_HZ, np.int16)), objects, tmp_path)
+    document = HighlightsDocument(silence_regions=[SilenceRegion(start=0.1, end=0.9, type="audio_silence")])
+    uri = objects.put("silence.json", document.model_dump_json().encode())
+    finder = SilenceFinder(objects, silences=refuse, blanks=refuse)
+
+    found = HighlightsMaker(objects, finder, TfidfSegmenter()).make(
+        segments_task(media, None, silence_uri=uri), quiet
+    )
+
+    assert [(r.start_s, r.end_s, r.type) for r in found.regions] == [(0.1, 0.9, SilenceType.AUDIO_SILENCE)]
+
+
+def test_results_cross_the_pipe_of_the_child_process(
+    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+) -> None:
+    import pickle
+
+    media = media_of(write(tmp_path / "talk.wav", np.zeros(RATE_HZ, np.int16)), objects, tmp_path)
+    first = SilenceFinder(objects).find(SilenceTask(media=media), quiet)
+    second = maker.make(segments_task(media, None), quiet)
+
+    assert pickle.loads(pickle.dumps((first, second))) == (first, second)
+    assert isinstance(first, SilenceFound)
+    assert isinstance(second, HighlightsFound)
+
+
+def test_a_clip_of_a_real_recording_begins_and_ends_in_silence(
+    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+) -> None:
+    path = Path(__file__).parents[4] / "shared" / "data" / "sample.wav"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; test_sound_alone_gives_clips_without_thumbnails covers the same")
+    stm = [line.split(maxsplit=6) for line in path.with_suffix(".stm").read_text().splitlines()]
+    segments = [
+        TranscriptSegment(start=float(row[3]), end=float(row[4]), text=row[6].split(">")[-1].strip())
+        for row in stm
+        if len(row) > 6
+    ]
+    document = TranscriptDocument(
+        pipeline_version="v1", engine="test", model="test", language="en", text="", segments=segments
+    )
+    media = media_of(path, objects, tmp_path)
+    uri = objects.put("transcript.json", document.model_dump_json().encode())
+
+    found = maker.make(segments_task(media, uri), quiet)
+
+    assert found.reason == "too_short"
+    (clip,) = found.clips
+    assert any(r.start_s <= clip.start_s <= r.end_s for r in audio_silences(path))
