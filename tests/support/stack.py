@@ -7,6 +7,7 @@ Fixtures:
 """
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -121,23 +122,21 @@ async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
 def stack() -> Iterator[Stack]:
     """The servers, with everything that `phonograph up` sets up before the services start.
 
-    Each session has servers of its own, so that two may run side by side; those of a session that was
-    killed are removed.
+    Sessions of one checkout take turns; what a killed session left behind is removed first.
     """
-    for home in (ROOT / ".phonograph").glob("test-*"):
-        if not Path(f"/proc/{home.name.removeprefix('test-')}").exists():
-            _project(home).stack.down(wipe=True)
-    project = _project(ROOT / ".phonograph" / f"test-{os.getpid()}")
-    project.stack.up()
-    try:
-        project.prepare()
-        yield Stack(project)
-    finally:
+    home = ROOT / ".phonograph" / "test"
+    home.mkdir(parents=True, exist_ok=True)
+    environment = dict(os.environ) | {"PHONOGRAPH_HOME": str(home)}
+    project = Project(ROOT, environment=environment, report=print)
+    with (home.parent / "test.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
         project.stack.down(wipe=True)
-
-
-def _project(home: Path) -> Project:
-    return Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)}, report=print)
+        project.stack.up()
+        try:
+            project.prepare()
+            yield Stack(project)
+        finally:
+            project.stack.down(wipe=True)
 
 
 @pytest.fixture
