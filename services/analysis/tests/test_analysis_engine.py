@@ -251,6 +251,26 @@ def test_two_files_through_one_analyzer_equal_two_fresh_analyzers(tmp_path, anal
     assert together[0].timbre != together[1].timbre
 
 
+def test_every_file_has_algorithm_objects_of_its_own(tmp_path, monkeypatch):
+    analyzer = EssentiaAnalyzer()
+    analyzer.load()
+    real, built = analyzer._standard, []
+
+    class Recording:
+        def __getattr__(self, name):
+            built.append(name)
+            return getattr(real, name)
+
+    monkeypatch.setattr(analyzer, "_standard", Recording())
+    path = write(tmp_path / "song.wav", drums(100, 20) + cadence(0, "major", 20))
+    analyzer.predict(path, ignore)
+    once = list(built)
+    analyzer.predict(path, ignore)
+    assert built == once * 2
+    assert once.count("RhythmExtractor2013") == once.count("MFCC") == once.count("Danceability") == 1
+    assert once.count("KeyExtractor") == 2
+
+
 def test_sound_after_a_long_silence_is_read_again_at_its_place(tmp_path, analyzer):
     rate_hz, begin_s = 8000, 615.0
     track = np.concatenate([np.zeros(int(begin_s * rate_hz)), drums(125, 24, rate_hz)])
