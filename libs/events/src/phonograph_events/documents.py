@@ -127,6 +127,7 @@ class SilenceRegion(Document):
 class ContentSegment(Document):
     """A stretch about one topic."""
 
+    segment_id: str | None = None
     start: float
     end: float
     title: str

@@ -160,12 +160,17 @@ class JobQueue:
             await self._fenced(transaction, job, status=JobStatus.PENDING.value, progress=0, **_FREE)
 
     async def retry(self, transaction: Transaction, job_id: UUID) -> bool:
-        """Give a failed job a fresh set of attempts; whether there was one."""
+        """Give a failed job a fresh set of attempts; whether there was one. Attempts go on counting."""
         table = self._table
         statement = (
             update(table)
             .where(table.id == job_id, table.status == JobStatus.FAILED.value)
-            .values(status=JobStatus.PENDING.value, retry_count=0, run_at=func.now(), completed_at=None)
+            .values(
+                status=JobStatus.RETRYING.value,
+                max_retries=table.retry_count + 1 + transaction.max_retries,
+                run_at=func.now(),
+                completed_at=None,
+            )
             .returning(table.id)
         )
         return (await transaction.session.execute(statement)).scalar_one_or_none() is not None

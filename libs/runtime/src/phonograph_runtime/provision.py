@@ -34,7 +34,7 @@ async def provision_database(superuser_url: str, passwords: Mapping[Service, str
                 secret = await connection.fetchval("SELECT quote_literal($1::text)", password)
                 verb = "ALTER" if name in present else "CREATE"
                 await connection.execute(f'{verb} ROLE "{name}" LOGIN PASSWORD {secret}')
-                await connection.execute(f'GRANT CONNECT ON DATABASE "{database}" TO "{name}"')
+                await connection.execute(f'GRANT CONNECT, TEMPORARY ON DATABASE "{database}" TO "{name}"')
                 await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}" AUTHORIZATION "{name}"')
                 await connection.execute(f'ALTER ROLE "{name}" SET search_path = "{name}"')
     finally:
