@@ -79,7 +79,8 @@ class Project:
     def prepare(self) -> None:
         """Roles, topics and migrations; safe to repeat."""
         addresses = self.stack.addresses()
-        asyncio.run(provision_database(addresses.postgres_url, self._passwords()))
+        script = (self.root / "deploy" / "postgres" / "init.sql").read_text(encoding="utf-8")
+        asyncio.run(provision_database(addresses.postgres_url, script, self._passwords()))
         asyncio.run(create_topics(addresses.kafka_bootstrap_servers))
         for service in self.services():
             folder = self.root / "migrations" / service.value
