@@ -185,3 +185,18 @@ def test_a_silent_address_is_named(tmp_path: Path) -> None:
     host = ExternalStack(tmp_path, environment=ENVIRONMENT, report=lambda _: None)
     with pytest.raises(StackError, match=r"PHONOGRAPH_POSTGRES_URL: nothing answers at 127.0.0.1:1"):
         host.up()
+
+
+def test_an_answer_from_somebody_else_is_not_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two checkouts that choose the same port at once: the loser is told, not taken for healthy."""
+    monkeypatch.setattr(services, "_HEALTHY_WITHIN_S", 1.0)
+    first = ExternalStack(tmp_path / "first", environment=ENVIRONMENT, report=lambda _: None)
+    second = ExternalStack(tmp_path / "second", environment=ENVIRONMENT, report=lambda _: None)
+    service = http_service(first)
+    try:
+        first.start([service])
+        with pytest.raises(StackError, match=r"web ended while it started(?s:.*)Address already in use"):
+            second.start([service])
+    finally:
+        first.down()
+        second.down()

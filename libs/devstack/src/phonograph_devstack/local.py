@@ -7,6 +7,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from phonograph_devstack import procfs
 from phonograph_devstack.errors import StackError
 from phonograph_devstack.jars import Fetch, fetch_from_repository, jars_on_disk
 from phonograph_devstack.java import StartupCache
@@ -21,7 +22,7 @@ from phonograph_devstack.supervisor import ProcessStatus, port_is_free
 _ANSWERS_WITHIN_S = 120.0
 _STOP_WITHIN_S = 60.0
 _WRITE_STARTUP_CACHE_WITHIN_S = 180.0
-_STARTS = 3
+_STARTS = 5
 
 
 class LocalStack(ServiceHost):
@@ -144,7 +145,7 @@ class LocalStack(ServiceHost):
             try:
                 self._wait(server, ports[main])
             except StackError:
-                # Somebody took a port between our look and the server's: two stacks that start at once.
+                # Somebody took the port between our look and the server's: another one is tried.
                 if start == _STARTS or all(map(port_is_free, ports.values())):
                     raise
             else:
@@ -152,7 +153,12 @@ class LocalStack(ServiceHost):
         return ports[main]
 
     def _wait(self, server: Server, port: int) -> None:
-        self._supervisor.wait(server.name, lambda: server.answers(port), timeout_s=_ANSWERS_WITHIN_S)
+        def answers() -> bool:
+            # Two stacks that start at once may choose the same port: the answer must come from our server.
+            running = self._supervisor.running(server.name)
+            return running is not None and procfs.listens(running.pid, port) and server.answers(port)
+
+        self._supervisor.wait(server.name, answers, timeout_s=_ANSWERS_WITHIN_S)
 
     def _stop_server(self, server: Server) -> None:
         timeout_s = _STOP_WITHIN_S

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
+_LISTENING = "0A"
 
 
 def started_ticks(pid: int) -> int | None:
@@ -41,6 +42,28 @@ def at_work_in(folder: Path, name: str) -> list[int]:
                 if (process / "comm").read_text().strip() == name and (process / "cwd").readlink() == folder:
                     found.append(int(process.name))
     return found
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether a process has a socket that listens on a TCP port; also true where we may not look."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in (_PROC / "net" / table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{fields[9]}]")
+    try:
+        open_files = list((_PROC / str(pid) / "fd").iterdir())
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # a server that gave up root, looked at by a root without CAP_SYS_PTRACE
+        return True
+    for open_file in open_files:
+        with suppress(OSError):
+            if str(open_file.readlink()) in sockets:
+                return True
+    return False
 
 
 def memory_bytes(pid: int) -> int:

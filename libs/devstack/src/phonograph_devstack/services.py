@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from phonograph_devstack import procfs
 from phonograph_devstack.errors import StackError
 from phonograph_devstack.supervisor import ProcessStatus, Supervisor
 
@@ -95,17 +97,20 @@ class ServiceHost:
 
     def _wait_until_healthy(self, process: Process) -> None:
         if process.health_url:
-            answers = partial(_is_healthy, process.health_url)
+            answers = partial(self._is_healthy, process.name, process.health_url)
             self._supervisor.wait(process.name, answers, timeout_s=_HEALTHY_WITHIN_S)
+
+    def _is_healthy(self, name: str, url: str) -> bool:
+        port = urlsplit(url).port
+        # A service of another checkout may have taken the port: the answer must come from ours.
+        if port and not any(procfs.listens(pid, port) for pid in self._supervisor.members(name)):
+            return False
+        try:
+            with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as response:  # noqa: S310  # our own address
+                return bool(response.status == http.client.OK)
+        except (urllib.error.URLError, OSError, http.client.HTTPException):
+            return False
 
     def _stop_services(self, servers: Sequence[str]) -> None:
         services = [name for name in self._supervisor.names() if name not in servers]
         self._supervisor.stop(services, signal.SIGTERM, timeout_s=_STOP_WITHIN_S)
-
-
-def _is_healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as response:  # noqa: S310  # our own address
-            return bool(response.status == http.client.OK)
-    except (urllib.error.URLError, OSError, http.client.HTTPException):
-        return False

@@ -81,10 +81,9 @@ class Supervisor:
                     )
                     fcntl.flock(file, fcntl.LOCK_EX)
                 # A wipe may have removed the file that we waited for.
-                with suppress(FileNotFoundError):
-                    if (self._run / "lock").stat().st_ino == os.fstat(file.fileno()).st_ino:
-                        yield
-                        return
+                if _is_same_file(file.fileno(), self._run / "lock"):
+                    yield
+                    return
 
     def log_path(self, name: str) -> Path:
         """Where a process writes its standard output and errors."""
@@ -259,6 +258,12 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    return False
 
 
 def _write_atomically(path: Path, text: str) -> None:
