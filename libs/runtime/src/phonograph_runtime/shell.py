@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from phonograph_events import (
     TOPICS,
+    Event,
     InventoryReported,
     InventoryRequested,
     JobRetryRequested,
@@ -97,6 +98,11 @@ class ServiceShell:
     def topics(self) -> list[str]:
         """The topics that list this service among their consumers."""
         return [topic.name for topic in TOPICS.values() if self.service.value in topic.consumers]
+
+    @property
+    def handled(self) -> set[type[Event]]:
+        """The events that have a handler."""
+        return set(self._handlers.handlers)
 
     def on(self, event: type[E], handler: Handler[E]) -> None:
         """Call a handler for each new event of a type, inside the transaction of its batch."""

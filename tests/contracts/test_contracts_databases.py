@@ -1,0 +1,120 @@
+"""Every service's schema: its migrations both ways, its rules, and that no other role can read it."""
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+from tests.support.stack import ROOT, Stack
+
+from phonograph_events import Service
+from phonograph_runtime import migrations
+from phonograph_runtime.errors import StaleSchemaError
+from phonograph_runtime.provision import role
+from phonograph_runtime.tables import DeliveryBase
+
+SERVICES = sorted(Service)
+
+
+@asynccontextmanager
+async def empty_database(stack: Stack, service: Service) -> AsyncIterator[str]:
+    """A database of the test's own, with the service's empty schema; gives its login."""
+    name = f"migrations_{role(service)}"
+    admin = await asyncpg.connect(stack.addresses.postgres_url)
+    await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    await admin.execute(f"CREATE DATABASE {name}")
+    url = stack.database_url(service).rpartition("/")[0] + f"/{name}"
+    inside = await asyncpg.connect(stack.addresses.postgres_url.rpartition("/")[0] + f"/{name}")
+    try:
+        async with inside.transaction():
+            await inside.execute(f"CREATE SCHEMA {role(service)} AUTHORIZATION {role(service)}")
+            await inside.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {role(service)}")
+        yield url
+    finally:
+        await inside.close()
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
+async def differences(url: str, service: Service) -> list[Any]:
+    """What Alembic would change to make the database what the models say."""
+    tables = importlib.import_module(f"phonograph_{role(service)}.storage.tables")
+
+    def compare(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        found: list[Any] = compare_metadata(context, [tables.Base.metadata, DeliveryBase.metadata])
+        return found
+
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(compare)
+    await engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_migrations_go_up_down_and_up_and_say_what_the_models_say(
+    stack: Stack, service: Service
+) -> None:
+    """T0-29: both paths, on a database of its own."""
+    folder = ROOT / "migrations" / service.value
+    async with empty_database(stack, service) as url:
+        with pytest.raises(StaleSchemaError, match="make migrate"):
+            await migrations.check_schema(url, folder)
+        await asyncio.to_thread(migrations.upgrade, url, folder)
+        await migrations.check_schema(url, folder)
+        assert await differences(url, service) == []
+        await asyncio.to_thread(migrations.downgrade, url, folder, "base")
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        left = await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = ANY('{r,v,m}')",
+            role(service),
+        )
+        await connection.close()
+        assert [row["relname"] for row in left] == ["alembic_version"]
+        await asyncio.to_thread(migrations.upgrade, url, folder)
+        assert await differences(url, service) == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_foreign_key_is_indexed_and_every_time_has_a_zone(stack: Stack, service: Service) -> None:
+    """C-07 and C-08, read from PostgreSQL itself."""
+    connection = await asyncpg.connect(stack.addresses.postgres_url)
+    naked = await connection.fetch(
+        """
+        SELECT c.conrelid::regclass AS place, c.conname FROM pg_constraint c
+        WHERE c.contype = 'f' AND c.connamespace = $1::regnamespace AND NOT EXISTS (
+            SELECT FROM pg_index i WHERE i.indrelid = c.conrelid
+            AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] = c.conkey)
+        """,
+        role(service),
+    )
+    naive = await connection.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns "
+        "WHERE table_schema = $1 AND data_type = 'timestamp without time zone'",
+        role(service),
+    )
+    await connection.close()
+    assert naked == []
+    assert naive == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_no_service_can_read_its_neighbours(stack: Stack, service: Service) -> None:
+    connection = await asyncpg.connect(stack.database_url(service).replace("+asyncpg", ""))
+    own = await connection.fetchval("SELECT count(*) FROM inbox")
+    assert own is not None
+    for other in SERVICES:
+        if other is not service:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.fetch(f"SELECT * FROM {role(other)}.inbox")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute("CREATE TABLE public.mine (id int)")
+    await connection.close()

@@ -1,0 +1,92 @@
+"""What all services have in common: the same shape, and handlers for the topics they are said to read."""
+
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from tests.support.stack import ROOT
+
+from phonograph_events import EVENTS, TOPICS, Service
+from phonograph_runtime.provision import role
+from phonograph_runtime.shell import ServiceShell
+
+SERVICES = sorted(Service)
+SHAPE = {"__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
+FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph", "files"}
+HEAVY = ("essentia", "faster_whisper", "pocketsphinx", "torch", "sklearn", "onnxruntime", "ctranslate2")
+DRAWERS = re.compile(r"(^|/)(utils?|common|helpers?|misc|base_[a-z]+)(\.py|/)")
+
+
+def package(service: Service) -> Path:
+    return ROOT / "services" / service.value / "src" / f"phonograph_{role(service)}"
+
+
+def app(service: Service, tmp_path: Path) -> ServiceShell:
+    """The service, wired but not started; no server is asked."""
+    main = importlib.import_module(f"phonograph_{role(service)}.main")
+    config = importlib.import_module(f"phonograph_{role(service)}.config")
+    settings = config.Settings(
+        database_url="postgresql+asyncpg://nobody:none@127.0.0.1:1/none",
+        object_store_url=tmp_path.as_uri(),
+        migrations=ROOT / "migrations",
+    )
+    shell: ServiceShell = main.create_app(settings)
+    return shell
+
+
+def test_every_service_is_installed_under_its_name() -> None:
+    assert sorted(entry.name for entry in entry_points(group="phonograph.services")) == SERVICES
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_has_the_shape_of_all_services(service: Service) -> None:
+    modules = {path.stem for path in package(service).glob("*.py")}
+    folders = {path.parent.name for path in package(service).glob("*/__init__.py")}
+    assert {"main", "config", "factory"} <= modules <= SHAPE
+    assert {"services", "domain", "storage"} <= folders <= FOLDERS
+
+
+@pytest.mark.parametrize("service", [service for service in SERVICES if service is not Service.GRAPH_SYNC])
+async def test_service_handles_every_topic_that_it_is_said_to_read(service: Service, tmp_path: Path) -> None:
+    shell = app(service, tmp_path)
+    handled = {event.TOPIC for event in shell.handled}
+    assert handled == set(shell.topics)
+    await shell.database.aclose()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_tells_what_it_is_on_one_page(service: Service) -> None:
+    text = (ROOT / "services" / service.value / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 120
+    for topic in TOPICS.values():
+        special = not topic.name.startswith(("job-", "inventory-"))
+        if service.value in topic.producers and special:
+            assert f"`{topic.name}`" in text, f"{topic.name} is not named"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_imports_without_its_models(service: Service) -> None:
+    """Engines are loaded in the child process: the service itself stays small and starts fast."""
+    code = f"import sys, phonograph_{role(service)}.main; print(*set({HEAVY}) & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.split() == []
+
+
+def test_events_and_topics_are_one_to_one() -> None:
+    assert len(EVENTS) == len(TOPICS)
+
+
+def test_no_file_is_named_for_nothing() -> None:
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert not [name for name in files.splitlines() if DRAWERS.search(name)]
+
+
+def test_only_analysis_depends_on_essentia() -> None:
+    for path in ROOT.glob("*/*/pyproject.toml"):
+        depends = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]
+        assert any("essentia" in each for each in depends) == (path.parent.name == "analysis"), path
