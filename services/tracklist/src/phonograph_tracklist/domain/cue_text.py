@@ -29,7 +29,7 @@ def decode_cue(data: bytes) -> str:
         BadCueError: the bytes are empty, too many, or no text.
     """
     if len(data) > MAX_CUE_BYTES:
-        raise BadCueError(f"A cue sheet has at most {MAX_CUE_BYTES} bytes; this one has {len(data)}.")
+        raise BadCueError(f"A cue sheet has at most {MAX_CUE_BYTES} bytes; this one has more.")
     if not data.strip():
         raise BadCueError("The cue sheet is empty.")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
