@@ -217,7 +217,9 @@ class SqlHighlightsStore:
         found: int | None = None,
         error: str | None = None,
     ) -> None:
+        # now() is the same for the whole transaction and would lose the order of the stages.
         row = {
+            "created_at": func.clock_timestamp(),
             "id": uuid7(),
             "log_id": _fresh_id("log"),
             "job_id": job_id(media_id),
@@ -226,9 +228,9 @@ class SqlHighlightsStore:
             "status": LogStatus.COMPLETED.value if error is None else LogStatus.FAILED.value,
             "duration_seconds": seconds,
             "error_message": error,
-            "extra_metadata": LogNote(found=found).model_dump(mode="json", exclude_none=True),
+            SqlProcessingLog.extra_metadata: LogNote(found=found).model_dump(mode="json", exclude_none=True),
         }
-        await self._insert(SqlProcessingLog, [row])
+        await self._session.execute(insert(SqlProcessingLog).values(row))
 
 
 def _held(media: MediaRef) -> Held:
