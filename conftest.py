@@ -1,3 +1,3 @@
 """Fixtures for every test of the repository."""
 
-pytest_plugins = ["tests.support.stack"]
+pytest_plugins = ["tests.support.stack", "tests.support.system"]

@@ -1,0 +1,85 @@
+"""The whole system for tests: servers and services as processes, asked through the command line.
+
+Fixture:
+    system: `System`; `system("show", path)` runs `phonograph show PATH` and gives its exit code and output.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.stack import Stack
+
+from phonograph_cli.project import Project
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+COMMAND = str(Path(sys.executable).parent / "phonograph")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON document that it must be."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system."""
+
+    project: Project
+
+    def __call__(self, *arguments: str | os.PathLike[str], timeout_s: float = 280) -> Answer:
+        """Run `phonograph` with arguments."""
+        run = subprocess.run(
+            [COMMAND, *map(os.fspath, arguments)],
+            env=dict(self.project.environment),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return Answer(run.returncode, run.stdout, run.stderr)
+
+    def ingest(self, *paths: str | os.PathLike[str], profile: str = "auto") -> dict[str, Any]:
+        """Take files in and wait; what became of each, by its path."""
+        answer = self("ingest", *paths, "--profile", profile, "--wait", "--json")
+        assert answer.code in {0, 1}, answer.err
+        return {file["path"]: file for file in answer.json["files"]}
+
+    def show(self, what: str | os.PathLike[str]) -> Any:
+        """`show --json`."""
+        answer = self("show", what, "--json")
+        assert answer.code == 0, answer.err
+        return answer.json
+
+    def pid(self, name: str) -> int | None:
+        """Process id of a server or service."""
+        return next(process.pid for process in self.project.stack.status() if process.name == name)
+
+
+@pytest.fixture(scope="session")
+def system(stack: Stack) -> System:
+    """All services on the servers of the session. Tests that use it come after those of single services."""
+    stack.project.up()
+    return System(stack.project)
+
+
+@pytest.fixture(scope="session")
+def found(system: System) -> dict[str, Any]:
+    """What became of every sample, by file name."""
+    paths = [path for path in SAMPLES.iterdir() if path.suffix in {".mp3", ".ogg", ".mp4"}]
+    files = system.ingest(*paths, *(SAMPLES / "rotten").iterdir())
+    return {Path(path).name: file for path, file in files.items()}

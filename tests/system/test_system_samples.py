@@ -1,0 +1,268 @@
+"""One file in, seven services answer: the samples through the whole system, asked by the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import jiwer
+import pysubs2
+import pytest
+from tests.support.system import COMMAND, SAMPLES, System
+
+TRUTH = json.loads((SAMPLES / "truth.json").read_text(encoding="utf-8"))
+GOOD = ["groove.mp3", "lecture.mp4", "mix.mp3", "talk.ogg"]
+REASONS = {
+    "empty.mp3": "empty",
+    "letter.mp3": "not_media",
+    "noise.mp3": "not_media",
+    "mute.mp4": "no_audio",
+    "truncated.mp4": "truncated",
+}
+SHAPE = {
+    "media": "media_id file_name kind mime_type duration_s file_hash content_fp status tags",
+    "music": "bpm bpm_confidence bpm_candidates key scale key_strength loudness_lufs danceability",
+    "transcript": "pipeline_version engine model language text warnings segments",
+    "speakers": "engine count turns",
+    "tracklist": "source_type tracks",
+    "rename": "proposed_filename reason confidence",
+    "highlights": "silence_regions segments clips",
+}
+
+
+def local(uri: str) -> Path:
+    return Path(urlsplit(uri).path)
+
+
+def words(text: str) -> str:
+    return "".join(letter for letter in text.lower() if letter.isalnum() or letter in " '")
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_every_service_ends_well(found: dict[str, Any], name: str) -> None:
+    assert found[name]["status"] == "ready"
+    states = {service: mark["status"] for service, mark in found[name]["services"].items()}
+    assert set(states) == {"ingest", "analysis", "transcription", "diarization", "tracklist", "highlights"}
+    assert set(states.values()) == {"done"}
+
+
+@pytest.mark.parametrize("name", sorted(REASONS))
+def test_rotten_file_is_rejected_with_a_reason_and_a_sentence(
+    found: dict[str, Any], system: System, name: str
+) -> None:
+    assert found[name]["status"] == "rejected"
+    assert found[name]["reason"] == REASONS[name]
+    assert found[name]["message"].endswith(".")
+    shown = system.show(SAMPLES / "rotten" / name)
+    assert shown["media"]["status"] == "rejected"
+    assert shown["jobs"][0]["reason"] == REASONS[name]
+    assert shown["transcript"] is None
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_show_has_the_promised_shape(found: dict[str, Any], system: System, name: str) -> None:
+    shown = system.show(SAMPLES / name)
+    assert list(shown) == [*SHAPE, "jobs"]
+    for part, keys in SHAPE.items():
+        if shown[part] is not None:
+            assert list(shown[part]) == keys.split(), part
+    assert {job["service"] for job in shown["jobs"]} == set(found[name]["services"])
+    for job in shown["jobs"]:
+        assert set(job) == {"service", "status", "reason", "engine", "seconds"}
+        assert job["status"] == "completed"
+    assert shown["media"]["duration_s"] == pytest.approx(TRUTH[name]["duration_s"], abs=0.2)
+
+
+def test_groove_has_its_tempo_its_key_and_a_better_name(found: dict[str, Any], system: System) -> None:
+    shown, truth = system.show(SAMPLES / "groove.mp3"), TRUTH["groove.mp3"]
+    assert shown["music"]["bpm"] == pytest.approx(truth["bpm"], rel=0.02)
+    assert (shown["music"]["key"], shown["music"]["scale"]) == (truth["key"], truth["scale"])
+    assert shown["media"]["kind"] == "audio", "a cover is no video"
+    assert truth["tags"]["artist"] in shown["rename"]["proposed_filename"]
+    assert truth["tags"]["title"] in shown["rename"]["proposed_filename"]
+
+
+def test_talk_is_written_down_with_its_two_speakers(found: dict[str, Any], system: System) -> None:
+    shown, truth = system.show(SAMPLES / "talk.ogg"), TRUTH["talk.ogg"]
+    assert shown["speakers"]["count"] == truth["speakers"]
+    assert shown["transcript"]["pipeline_version"] == "v4"
+    assert jiwer.wer(words(truth["text"]), words(shown["transcript"]["text"])) < 0.5
+    speakers = {segment["speaker"] for segment in shown["transcript"]["segments"]}
+    assert len(speakers - {None}) == truth["speakers"]
+    for segment in shown["transcript"]["segments"]:
+        assert {word["speaker"] for word in segment["words"]} == {segment["speaker"]}
+        assert set(segment["words"][0]) == {"word", "start", "end", "confidence", "speaker"}
+    assert shown["music"]["bpm"] is None
+
+
+def test_lecture_has_topics_and_clips_with_subtitles_and_pictures(
+    found: dict[str, Any], system: System
+) -> None:
+    highlights = system.show(SAMPLES / "lecture.mp4")["highlights"]
+    assert len(highlights["segments"]) >= 2
+    assert len(highlights["clips"]) == len(highlights["segments"])
+    assert "both" in {region["type"] for region in highlights["silence_regions"]}
+    for clip in highlights["clips"]:
+        with av.open(str(local(clip["uri"]))) as container:
+            assert container.streams.video
+            assert container.duration / 1e6 == pytest.approx(clip["end"] - clip["start"], abs=0.5)
+        subtitles = pysubs2.load(str(local(clip["subtitle_uri"])))
+        assert len(subtitles) > 0
+        assert subtitles[-1].end / 1000 <= clip["end"] - clip["start"] + 0.5
+        assert local(clip["thumbnail_uri"]).read_bytes().startswith(b"\xff\xd8")
+
+
+def test_mix_has_the_tracks_of_its_cue_sheet(found: dict[str, Any], system: System) -> None:
+    tracklist, truth = system.show(SAMPLES / "mix.mp3")["tracklist"], TRUTH["mix.mp3"]
+    assert tracklist["source_type"] == "cue_file"
+    assert [track["title"] for track in tracklist["tracks"]] == [track["title"] for track in truth["tracks"]]
+    starts = [track["start_time"] for track in tracklist["tracks"]]
+    assert starts == pytest.approx([track["start"] for track in truth["tracks"]], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "beginning"),
+    [
+        ("talk.ogg", "srt", "1\n00:00:0"),
+        ("talk.ogg", "vtt", "WEBVTT"),
+        ("talk.ogg", "txt", "S1: "),
+        ("talk.ogg", "md", "# talk.ogg"),
+        ("talk.ogg", "rttm", "SPEAKER talk 1 "),
+        ("talk.ogg", "json", "{"),
+        ("mix.mp3", "cue", 'FILE "mix.mp3" MP3'),
+    ],
+)
+def test_export_writes_what_other_programs_read(
+    found: dict[str, Any], system: System, name: str, form: str, beginning: str, tmp_path: Path
+) -> None:
+    target = tmp_path / f"out.{form}"
+    assert system("export", SAMPLES / name, "--format", form, "-o", target).code == 0
+    assert target.read_text(encoding="utf-8").startswith(beginning)
+
+
+def test_same_files_again_are_known_and_cost_no_job(found: dict[str, Any], system: System) -> None:
+    before = system("jobs", "list", "--json").json["jobs"]
+    nodes = system("graph", "check", "--json").json["counts"]
+    again = system.ingest(*[SAMPLES / name for name in GOOD])
+    for path, file in again.items():
+        assert file["status"] == "duplicate"
+        assert file["media_id"] == found[Path(path).name]["media_id"]
+    after = system("jobs", "list", "--json").json["jobs"]
+    results = [[job for job in jobs if job["service"] != "ingest"] for jobs in (before, after)]
+    assert len(results[0]) == len(results[1])
+    assert system("graph", "check", "--json").json["counts"] == nodes
+
+
+def test_same_sound_in_another_container_names_the_first(
+    found: dict[str, Any], system: System, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "tone.wav", tmp_path / "tone.flac"
+    for path in (first, second):
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("pcm_s16le" if path.suffix == ".wav" else "flac", rate=44_100)
+            stream.layout = "mono"
+            for number in range(100):
+                samples = [(index * (number + 3) * 37) % 20_000 - 10_000 for index in range(1024)]
+                frame = av.AudioFrame(format="s16", layout="mono", samples=1024)
+                frame.planes[0].update(
+                    b"".join(value.to_bytes(2, "little", signed=True) for value in samples)
+                )
+                frame.sample_rate, frame.pts = 44_100, number * 1024
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    media_id = system.ingest(first, profile="music")[str(first)]["media_id"]
+    copy = system.ingest(second, profile="music")[str(second)]
+    assert (copy["status"], copy["reason"], copy["media_id"]) == ("duplicate", "same_sound", media_id)
+
+
+def test_graph_holds_what_the_services_hold_and_is_the_same_when_built_again(
+    found: dict[str, Any], system: System
+) -> None:
+    check = system("graph", "check", "--json")
+    assert (check.code, check.json["differences"], check.json["silent"]) == (0, [], []), check.err
+    before = {name: system.show(SAMPLES / name) for name in GOOD}
+    assert system("graph", "rebuild").code == 0
+    assert {name: system.show(SAMPLES / name) for name in GOOD} == before
+    assert system("graph", "check").code == 0
+
+
+def test_parked_event_can_be_seen_and_sent_again(found: dict[str, Any], system: System) -> None:
+    project = system.project
+    servers = project.stack.addresses().kafka_bootstrap_servers
+    code = (
+        "import asyncio; from phonograph_cli.kafka import send; from phonograph_events import Record;"
+        f"asyncio.run(send({servers!r}, [Record('ingest-requested', b'k', b'rubbish', [('ce_id', b'x')])]))"
+    )
+    subprocess.run([str(Path(COMMAND).parent / "python"), "-c", code], check=True)
+    deadline = time.monotonic() + 30
+    while not (letters := _rubbish(system)) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    assert letters[0]["service"] == "ingest"
+    assert letters[0]["reason"] == "not_cloudevents"
+    assert system("dlq", "show", letters[0]["id"]).json["body"] == "rubbish"
+    assert system("dlq", "replay", letters[0]["id"]).code == 0
+    while len(_rubbish(system)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.3)
+    assert len(_rubbish(system)) == 2, "still rubbish, parked again"
+
+
+def _rubbish(system: System) -> list[Any]:
+    letters = system("dlq", "list", "--json").json["dead_letters"]
+    return [letter for letter in letters if letter["body"] == "rubbish"]
+
+
+def test_killed_service_loses_nothing(found: dict[str, Any], system: System, tmp_path: Path) -> None:
+    """Killed while it works, started again by `up`: the lease runs out and another attempt ends the job."""
+    copy = tmp_path / "again.wav"
+    with av.open(str(SAMPLES / "talk.ogg")) as source, av.open(str(copy), "w") as target:
+        stream = target.add_stream("pcm_s16le", rate=22_050)
+        stream.layout = "mono"
+        resampler = av.AudioResampler("s16", "mono", 22_050)
+        for frame in source.decode(audio=0):
+            for part in resampler.resample(frame):
+                target.mux(stream.encode(part))
+        target.mux(stream.encode(None))
+    asked = system("ingest", copy, "--profile", "speech", "--json")
+    assert asked.code == 0
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not _working(system):
+        time.sleep(0.2)
+    for name in ("transcription", "diarization"):
+        pid = system.pid(name)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    assert system("status").code == 3
+    assert system("up").code == 0
+    assert system("status").code == 0
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        answer = system("show", copy, "--json")
+        if answer.code == 0 and (answer.json["transcript"] or {}).get("pipeline_version") == "v4":
+            break
+        time.sleep(1)
+    assert answer.json["speakers"]["count"] == 2
+    assert answer.json["transcript"]["pipeline_version"] == "v4"
+
+
+def _working(system: System) -> bool:
+    jobs = system("jobs", "list", "--status", "processing", "--json").json["jobs"]
+    return any(job["service"] == "transcription" for job in jobs)
+
+
+def test_wrong_usage_is_2_and_unknown_is_1(system: System) -> None:
+    assert system("ingest").code == 2
+    assert system("events", "no-such-topic").code == 2
+    assert system("export", "x", "--format", "doc").code == 2
+    assert system("show", "/no/such/file.mp3").code == 1
+
+
+def test_without_a_stack_every_question_is_3(system: System, tmp_path: Path) -> None:
+    environment = dict(system.project.environment) | {"PHONOGRAPH_HOME": str(tmp_path)}
+    for arguments in (["show", "x"], ["ingest", "x"], ["status"], ["events", "media-ready"], ["dlq", "list"]):
+        run = subprocess.run([COMMAND, *arguments], env=environment, capture_output=True, check=False)
+        assert run.returncode == 3, arguments
