@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,16 @@ def test_an_answer_from_somebody_else_is_not_health(tmp_path: Path, monkeypatch:
     finally:
         first.down()
         second.down()
+
+
+def test_two_commands_do_not_act_at_once(tmp_path: Path) -> None:
+    lines: list[str] = []
+    first = supervisor.Supervisor(tmp_path, lines.append)
+    second = ExternalStack(tmp_path, environment=ENVIRONMENT, report=lines.append)
+    with ThreadPoolExecutor(1) as pool:
+        with first.lock():
+            waiting = pool.submit(second.free_port, "web", 18200)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+        assert waiting.result(timeout=10)
+    assert "waiting for it" in lines[0]

@@ -9,10 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-from jgo.config import GlobalSettings
-from jgo.maven import MavenContext
-
 from phonograph_devstack.errors import StackError
 
 _THREADS = 16
@@ -61,6 +57,11 @@ def read_manifest(path: Path) -> tuple[Jar, ...]:
 
 def fetch_from_repository() -> Fetch:
     """A fetch from the Maven repository that jgo knows, or from those of the user's own jgo settings."""
+    # Imported here: they take longer than most commands, which fetch nothing.
+    import requests
+    from jgo.config import GlobalSettings
+    from jgo.maven import MavenContext
+
     settings = GlobalSettings.load()
     addresses = [*settings.repositories.values(), *MavenContext().remote_repos.values()]
     sessions = threading.local()
@@ -82,7 +83,9 @@ def fetch_from_repository() -> Fetch:
     return fetch
 
 
-def jars_on_disk(manifest: Path, cache: Path, *, fetch: Fetch, report: Callable[[str], None]) -> list[Path]:
+def jars_on_disk(
+    manifest: Path, cache: Path, *, fetch: Fetch | None = None, report: Callable[[str], None]
+) -> list[Path]:
     """Paths of a manifest's jars in the cache, after fetching the missing ones.
 
     Raises:
@@ -90,28 +93,33 @@ def jars_on_disk(manifest: Path, cache: Path, *, fetch: Fetch, report: Callable[
     """
     jars = read_manifest(manifest)
     missing = [jar for jar in jars if not (cache / jar.path).exists()]
-    if missing:
-        report(f"Fetching {len(missing)} jars of {manifest.stem} into {cache} (once).")
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda jar: _one_jar(jar, cache, fetch), jars))
+        if missing:
+            report(f"Fetching {len(missing)} jars of {manifest.stem} into {cache} (once).")
+            get = fetch or fetch_from_repository()
+            list(pool.map(lambda jar: _store(jar, cache, get), missing))
+        return list(pool.map(lambda jar: _verified(jar, cache), jars))
 
 
-def _one_jar(jar: Jar, cache: Path, fetch: Fetch) -> Path:
+def _store(jar: Jar, cache: Path, fetch: Fetch) -> None:
+    try:
+        content = fetch(jar)
+    except OSError as error:
+        raise StackError(
+            f"{jar.path.name} is missing from {cache} and cannot be fetched ({type(error).__name__}). "
+            "Connect this machine once and run the command again, or copy that folder from a machine "
+            "that has it."
+        ) from error
     path = cache / jar.path
-    if not path.exists():
-        try:
-            content = fetch(jar)
-        except OSError as error:
-            raise StackError(
-                f"{jar.path.name} is missing from {cache} and cannot be fetched ({type(error).__name__}). "
-                "Connect this machine once and run the command again, or copy that folder from a machine "
-                "that has it."
-            ) from error
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside and renamed: a command that is interrupted leaves no half jar.
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_bytes(content)
-        part.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed: a command that is interrupted leaves no half jar.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _verified(jar: Jar, cache: Path) -> Path:
+    path = cache / jar.path
     found = _sha256(path)
     if found != jar.sha256:
         path.unlink()

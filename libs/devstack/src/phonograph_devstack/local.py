@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from phonograph_devstack import procfs
 from phonograph_devstack.errors import StackError
-from phonograph_devstack.jars import Fetch, fetch_from_repository, jars_on_disk
+from phonograph_devstack.jars import Fetch, jars_on_disk
 from phonograph_devstack.java import StartupCache
 from phonograph_devstack.kafka import Kafka
 from phonograph_devstack.machine import check, this_machine
@@ -33,7 +33,7 @@ class LocalStack(ServiceHost):
         manifests: Folder with kafka.jars and neo4j.jars.
         cache: Folder shared by all stacks of the user, for example `~/.cache/phonograph`: jars/, java/.
         report: Takes one line of progress at a time.
-        fetch: How to get a jar that is not in the cache.
+        fetch: How to get a jar that is not in the cache; from a Maven repository if not given.
     """
 
     def __init__(
@@ -180,6 +180,6 @@ class LocalStack(ServiceHost):
         return jars_on_disk(
             self._manifests / f"{name}.jars",
             self._cache / "jars",
-            fetch=self._fetch or fetch_from_repository(),
+            fetch=self._fetch,
             report=self._report,
         )

@@ -22,7 +22,9 @@ def started_ticks(pid: int) -> int | None:
         return None
     # The second field is the name in brackets and may hold spaces and brackets itself.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    state, threads, started = fields[0], int(fields[17]), int(fields[19])
+    # The first thread of a dying process is a zombie while others still hold its ports and locks.
+    return None if state in "ZX" and threads <= 1 else started
 
 
 def environments() -> Iterator[tuple[int, frozenset[bytes]]]:
