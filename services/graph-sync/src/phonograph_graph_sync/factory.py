@@ -11,7 +11,7 @@ from phonograph_graph_sync.services.mirror import MirrorService
 from phonograph_graph_sync.storage.positions import SqlPositions
 from phonograph_runtime.database import Database, Transaction
 
-RETRY_S = 10.0
+RETRY_S = 5.0
 CONNECT_S = 5.0
 
 

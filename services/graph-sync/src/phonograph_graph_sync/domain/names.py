@@ -36,8 +36,8 @@ def normalized(name: str) -> str:
 
 def performers(name: str) -> tuple[str, list[str]]:
     """The main artist and the featured ones of a credit such as "A feat. B"."""
-    main, *featured = (part.strip(" ()[]") for part in _FEATURING.split(f" {name}"))
-    return display(main), [display(part) for part in featured if part]
+    main, *featured = _FEATURING.split(name)
+    return display(main), [guest for part in featured if (guest := display(part.rstrip(" )]")))]
 
 
 def musical_key(text: str) -> tuple[str, str] | None:

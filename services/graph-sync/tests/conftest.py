@@ -1,0 +1,391 @@
+"""A graph of the test's own, a story of events, and ways to apply and to look."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from aiokafka import ConsumerRecord
+from neo4j import AsyncDriver, AsyncGraphDatabase
+from tests.support.stack import Stack
+
+from phonograph_events import (
+    DiarizationCompleted,
+    Envelope,
+    Event,
+    HighlightsCompleted,
+    JobFailed,
+    JobProgressed,
+    JobSummary,
+    MediaDuplicated,
+    MediaReady,
+    MediaRef,
+    MediaRejected,
+    MetadataEntry,
+    MusicAnalyzed,
+    RenameProposed,
+    Service,
+    SpeakerSummary,
+    Stream,
+    TracklistCompleted,
+    TranscriptionCompleted,
+)
+from phonograph_events.bodies import MediaDeleted, MediaMoved
+from phonograph_events.documents import Clip, ContentSegment
+from phonograph_graph_sync.config import Settings
+from phonograph_graph_sync.factory import ProcessContext
+from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_runtime.consumer import Received
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def named(name: str) -> UUID:
+    """The same id for the same name."""
+    return uuid5(UUID(int=0), name)
+
+
+def media(name: str = "talk", **changes: Any) -> MediaRef:
+    return MediaRef.model_validate(
+        {
+            "media_id": named(name),
+            "uri": f"file:///music/{name}%20one.flac",
+            "file_name": f"{name} one.flac",
+            "file_size": 100,
+            "kind": "audio",
+            "mime_type": "audio/flac",
+            "duration_s": 120.5,
+            "file_hash": f"hash of {name}",
+            "secondary_hash": "x",
+            "content_fp": f"pcm16k1:{name}",
+            "rendition_uri": f"file:///objects/{name}.wav",
+        }
+        | changes
+    )
+
+
+def job(service: str, name: str = "talk", **changes: Any) -> JobSummary:
+    told = {
+        "job_id": named(f"{service} {name}"),
+        "service": service,
+        "engine": f"{service} engine",
+        "seconds": 1.5,
+    }
+    return JobSummary.model_validate(told | changes)
+
+
+@dataclass
+class Story:
+    """Events in the order in which they happened, a second apart."""
+
+    events: list[Envelope] = field(default_factory=list)
+
+    def tell(self, event: Event, version: int = 1, *, source: str = "test") -> Envelope:
+        """Add an event."""
+        number = len(self.events)
+        envelope = Envelope(
+            id=f"event-{number:04d}",
+            source=source,
+            type=event.event_type(),
+            subject=event.subject,
+            time=START + timedelta(seconds=number),
+            correlationid="story",
+            aggregateversion=version,
+            data=event,
+        )
+        self.events.append(envelope)
+        return envelope
+
+
+def ready(name: str = "talk", **changes: Any) -> MediaReady:
+    return MediaReady(
+        media_id=named(name),
+        media=media(name, **changes),
+        container="flac",
+        audio=Stream(codec="flac", sample_rate_hz=44100, channels=2),
+        tags={"artist": ["A feat. B"], "title": ["Ünïcode 名"]},
+        job=job("ingest", name),
+    )
+
+
+def progressed(
+    service: str, progress: float, *, status: str = "processing", attempt: int = 1
+) -> JobProgressed:
+    return JobProgressed(
+        media_id=named("talk"),
+        job_id=named(f"{service} talk"),
+        service=service,
+        status=status,
+        progress=progress,
+        attempt=attempt,
+    )
+
+
+def music(version: int, **changes: Any) -> MusicAnalyzed:
+    told = {
+        "media_id": named("talk"),
+        "media": media(),
+        "job": job("analysis"),
+        "result_id": named(f"music {version}"),
+        "algorithm_build": "b1",
+        "bpm": 120.0 + version,
+        "bpm_candidates": [60.0, 120.0],
+        "key": "A",
+        "scale": "minor",
+        "key_strength": 0.9,
+        "document_uri": "file:///objects/music.json",
+    }
+    return MusicAnalyzed.model_validate(told | changes)
+
+
+def transcript(name: str, pipeline_version: str, parent: str | None = None) -> TranscriptionCompleted:
+    return TranscriptionCompleted(
+        media_id=named("talk"),
+        media=media(),
+        job=job("transcription", name),
+        result_id=named(name),
+        parent_result_id=None if parent is None else named(parent),
+        pipeline_version=pipeline_version,
+        version=1,
+        language="en",
+        word_count=3,
+        segment_count=1,
+        preview="one two three",
+        document_uri=f"file:///objects/{name}.json",
+    )
+
+
+def catalogue(*entries: MetadataEntry, tracklist: str | None = "tracks") -> TracklistCompleted:
+    return TracklistCompleted(
+        media_id=named("talk"),
+        media=media(),
+        job=job("tracklist"),
+        recording_id=named("recording"),
+        tracklist_id=None if tracklist is None else named(tracklist),
+        source_type="cue" if tracklist else None,
+        metadata=list(entries),
+        document_uri="file:///objects/tracklist.json",
+    )
+
+
+def highlights(stage: str, *titles: str) -> HighlightsCompleted:
+    return HighlightsCompleted(
+        media_id=named("talk"),
+        media=media(),
+        job=job("highlights", stage),
+        stage=stage,
+        silence_region_count=2,
+        segments=[
+            ContentSegment(start=n, end=n + 1, title=title, keywords=[title, "All"], importance_score=0.5)
+            for n, title in enumerate(titles)
+        ],
+        clips=[
+            Clip(clip_id=f"clip {title}", start=n, end=n + 1, title=title, uri=f"file:///{title}.m4a")
+            for n, title in enumerate(titles)
+        ],
+        document_uri=f"file:///objects/{stage}.json",
+    )
+
+
+def entry(key: str, value: Any, **changes: Any) -> MetadataEntry:
+    text, kind = (value, "string") if isinstance(value, str) else (json.dumps(value), "json")
+    return MetadataEntry.model_validate({"key": key, "value": text, "value_type": kind} | changes)
+
+
+@pytest.fixture
+def story() -> list[Envelope]:
+    """Every event that the graph mirrors, with re-runs, failures, a duplicate, a move and a deletion."""
+    told = Story()
+    told.tell(progressed("ingest", 0.5))
+    told.tell(ready())
+    told.tell(progressed("analysis", 0.0))
+    told.tell(progressed("analysis", 0.5))
+    failed = JobFailed(
+        media_id=named("talk"),
+        job_id=named("analysis talk"),
+        service="analysis",
+        kind="music",
+        reason="engine_died",
+        message="It died.",
+        attempt=1,
+        final=False,
+    )
+    told.tell(failed)
+    told.tell(progressed("analysis", 0.0, attempt=2))
+    told.tell(music(1))
+    told.tell(progressed("analysis", 0.9, attempt=2))
+    told.tell(highlights("silence"))
+    told.tell(transcript("v1", "v1"))
+    told.tell(
+        DiarizationCompleted(
+            media_id=named("talk"),
+            media=media(),
+            job=job("diarization"),
+            meeting_id=named("meeting"),
+            speaker_count=2,
+            turn_count=4,
+            speakers=[
+                SpeakerSummary(speaker_id=named(label), label=label, seconds=10.0)
+                for label in ("SPEAKER_00", "SPEAKER_01")
+            ],
+            document_uri="file:///objects/speakers.json",
+            rttm_uri="file:///objects/speakers.rttm",
+        )
+    )
+    told.tell(transcript("v4", "v4", parent="v1"))
+    told.tell(
+        catalogue(
+            entry("artist", ["A feat. B", "C"]),
+            entry("album", "Al"),
+            entry("genre", ["House", "Techno"], confidence=0.5),
+            entry("track", "3/12"),
+            entry("year", "1999"),
+        )
+    )
+    told.tell(
+        catalogue(entry("artist", "A"), entry("genre", "House", confidence=0.7), entry("tag_key", "Am")), 2
+    )
+    told.tell(music(2, key="C", scale="major"), 2)
+    told.tell(
+        RenameProposed(
+            media_id=named("talk"),
+            media=media(),
+            proposal_id=named("proposal"),
+            recording_id=named("recording"),
+            current_filename="talk one.flac",
+            proposed_filename="A - B.flac",
+            reason="tags",
+            confidence=0.8,
+        )
+    )
+    told.tell(highlights("segments", "Alpha", "Beta", "Gamma"), 2)
+    told.tell(highlights("segments", "Alpha", "Delta"), 3)
+    told.tell(
+        MediaDuplicated(
+            media_id=named("talk"),
+            media=media(),
+            duplicate="same_sound",
+            uri="file:///music/copy.mp3",
+            file_name="copy.mp3",
+            file_hash="hash of copy",
+            job=job("ingest", "copy", reason="same_sound"),
+        )
+    )
+    told.tell(
+        MediaRejected(
+            media_id=named("rotten"),
+            uri="file:///music/rotten.mp3",
+            file_name="rotten.mp3",
+            reason="truncated",
+            message="The file ends too early.",
+            job=job("ingest", "rotten", reason="truncated"),
+        )
+    )
+    told.tell(ready("other", file_hash="hash of other"))
+    told.tell(failed.model_copy(update={"job_id": named("lost"), "media_id": named("other"), "final": True}))
+    told.tell(
+        MediaMoved(media_id=named("talk"), from_uri=media().uri, to_uri="file:///archive/talk%20one.flac"),
+        2,
+    )
+    told.tell(
+        MediaDeleted(media_id=named("other"), uri=media("other").uri, deleted_at=START + timedelta(days=1)), 2
+    )
+    return told.events
+
+
+Dump = Callable[[], Awaitable[list[str]]]
+Apply = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def driver(stack: Stack) -> AsyncIterator[AsyncDriver]:
+    """Connections to an empty graph."""
+    addresses = stack.addresses
+    auth = (addresses.neo4j_user, addresses.neo4j_password)
+    async with AsyncGraphDatabase.driver(addresses.neo4j_uri, auth=auth) as opened:
+        await opened.execute_query("MATCH (n) DETACH DELETE n")
+        yield opened
+        await opened.execute_query("MATCH (n) DETACH DELETE n")
+
+
+@pytest.fixture
+def settings(stack: Stack, tmp_path: Path) -> Settings:
+    """Settings of the service on the stack."""
+    return Settings(
+        **stack.settings(Service.GRAPH_SYNC, tmp_path),
+        neo4j_uri=stack.addresses.neo4j_uri,
+        neo4j_user=stack.addresses.neo4j_user,
+        neo4j_password=stack.addresses.neo4j_password,
+    )
+
+
+@pytest.fixture
+async def context(settings: Settings, driver: AsyncDriver) -> AsyncIterator[ProcessContext]:
+    """What the service holds, on an empty graph of which nothing is remembered."""
+    opened = ProcessContext.create(settings)
+    await opened.forget_positions()
+    yield opened
+    await opened.forget_positions()
+    await opened.aclose()
+
+
+def received(envelope: Envelope, offset: int) -> Received:
+    """An event as it comes from Kafka."""
+    sent = envelope.to_record()
+    record = ConsumerRecord(
+        topic=sent.topic,
+        partition=0,
+        offset=offset,
+        timestamp=0,
+        timestamp_type=0,
+        key=sent.key,
+        value=sent.value,
+        checksum=None,
+        serialized_key_size=0,
+        serialized_value_size=0,
+        headers=tuple(sent.headers),
+    )
+    return Received(record, envelope)
+
+
+@pytest.fixture
+def apply(context: ProcessContext) -> Apply:
+    """Apply events in batches; offsets count up from `first`."""
+    sink = GraphSink(context)
+
+    async def take(events: Iterable[Envelope], *, size: int = 500, first: int = 0) -> None:
+        batch: Sequence[Received] = [received(event, first + n) for n, event in enumerate(events)]
+        for start in range(0, len(batch), size):
+            await sink.apply(batch[start : start + size])
+
+    return take
+
+
+@pytest.fixture
+def dump(driver: AsyncDriver) -> Dump:
+    """The whole graph as sorted lines: labels, properties, and edges with the keys of both ends."""
+
+    async def read() -> list[str]:
+        nodes = await driver.execute_query(
+            "MATCH (n) WHERE NOT n:KafkaOffset AND NOT n:GraphState RETURN labels(n) AS l, properties(n) AS p"
+        )
+        edges = await driver.execute_query(
+            "MATCH (a)-[e]->(b) RETURN labels(a) AS al, properties(a) AS a, type(e) AS t, properties(e) AS p,"
+            " labels(b) AS bl, properties(b) AS b"
+        )
+        lines = [_line(row["l"], row["p"]) for row in nodes.records]
+        lines += [
+            f"{_line(row['al'], row['a'])} -{_line(row['t'], row['p'])}-> {_line(row['bl'], row['b'])}"
+            for row in edges.records
+        ]
+        return sorted(lines)
+
+    return read
+
+
+def _line(label: Any, properties: dict[str, Any]) -> str:
+    return f"{label} {json.dumps(properties, sort_keys=True, default=str)}"

@@ -1,0 +1,202 @@
+"""Events in the graph, on a real Neo4j: whatever the order, the number of deliveries and the batches."""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from neo4j import AsyncDriver
+
+from phonograph_events import Envelope
+from phonograph_graph_sync.config import Settings
+from phonograph_graph_sync.factory import ProcessContext
+from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_runtime.database import UnavailableError
+
+Dump = Callable[[], Awaitable[list[str]]]
+Apply = Callable[..., Awaitable[None]]
+
+
+async def ask(driver: AsyncDriver, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    return [row.data() for row in (await driver.execute_query(query, parameters)).records]
+
+
+async def test_a_story_has_the_nodes_and_edges_of_the_schema(
+    driver: AsyncDriver, apply: Apply, story: list[Envelope]
+) -> None:
+    """K-08 to K-13, C-30, C-37, C-48."""
+    await apply(story)
+
+    recordings = await ask(
+        driver,
+        "MATCH (r:Recording) RETURN r.file_path AS path, r.status AS status, r.reason AS reason, r.bpm AS bpm"
+        " ORDER BY path",
+    )
+    assert [tuple(row.values()) for row in recordings] == [
+        ("/archive/talk one.flac", "ready", None, 122.0),
+        ("/music/other one.flac", "deleted", None, None),
+        ("/music/rotten.mp3", "rejected", "truncated", None),
+    ]
+    talk = "MATCH (r:Recording {file_name: 'talk one.flac'})"
+    assert await ask(driver, f"{talk}-[e:PERFORMED_BY]->(a) RETURN a.name AS name, e.role AS role") == [
+        {"name": "A", "role": "primary"}
+    ]
+    assert await ask(
+        driver, f"{talk}-[e:HAS_GENRE]->(g) RETURN g.name AS name, g.confidence AS c, e.primary AS p"
+    ) == [{"name": "House", "c": 0.7, "p": True}]
+    keys = await ask(
+        driver,
+        f"{talk}-[e:IN_KEY]->(k) RETURN k.key + ' ' + k.scale AS key, e.detection_method AS by ORDER BY by",
+    )
+    assert keys == [{"key": "C major", "by": "analysis engine"}, {"key": "A minor", "by": "tag"}]
+    assert await ask(
+        driver, "MATCH (a:Album) RETURN a.title AS title, a.artist AS artist, a.release_date AS on"
+    ) == [{"title": "Al", "artist": "A feat. B", "on": "1999"}]
+    assert await ask(
+        driver, "MATCH (c)-[:DERIVED_FROM]->(p) RETURN c.pipeline_version + p.pipeline_version AS v"
+    ) == [{"v": "v4v1"}]
+    segments = await ask(
+        driver,
+        f"{talk}-[:HAS_SEGMENT]->(s)-[:ABOUT]->(t) RETURN s.title AS s, collect(t.name) AS t ORDER BY s",
+    )
+    assert [(row["s"], sorted(row["t"])) for row in segments] == [
+        ("Alpha", ["all", "alpha"]),
+        ("Delta", ["all", "delta"]),
+    ]
+    assert await ask(driver, f"{talk}-[:HAS_CLIP]->(c) RETURN c.id AS id ORDER BY id") == [
+        {"id": "clip Alpha"},
+        {"id": "clip Delta"},
+    ]
+    places = await ask(
+        driver, f"{talk}<-[e:LOCATION_OF]-(l) RETURN l.uri AS uri, e.gone_at IS NOT NULL AS gone ORDER BY uri"
+    )
+    assert places == [
+        {"uri": "file:///archive/talk%20one.flac", "gone": False},
+        {"uri": "file:///music/copy.mp3", "gone": False},
+        {"uri": "file:///music/talk%20one.flac", "gone": True},
+    ]
+
+
+async def test_jobs_show_their_last_state(driver: AsyncDriver, apply: Apply, story: list[Envelope]) -> None:
+    """A progress that comes late overrides neither an end nor a later attempt."""
+    await apply(reversed(story))
+    jobs = await ask(
+        driver,
+        "MATCH (j:Job)-[:WORKS_ON]->() RETURN j.service AS s, j.status AS st, j.reason AS r ORDER BY s, r",
+    )
+    assert [(row["s"], row["st"], row["r"]) for row in jobs] == [
+        ("analysis", "failed", "engine_died"),
+        ("analysis", "completed", None),
+        ("diarization", "completed", None),
+        ("highlights", "completed", None),
+        ("highlights", "completed", None),
+        ("ingest", "completed", "same_sound"),
+        ("ingest", "completed", "truncated"),
+        ("ingest", "completed", None),
+        ("ingest", "completed", None),
+        ("tracklist", "completed", None),
+        ("transcription", "completed", None),
+        ("transcription", "completed", None),
+    ]
+
+
+async def test_a_second_delivery_changes_nothing(apply: Apply, dump: Dump, story: list[Envelope]) -> None:
+    """K-21: neither at the same offsets nor, as after a replayed dead letter, at new ones."""
+    await apply(story)
+    once = await dump()
+    await apply(story)
+    assert await dump() == once
+    await apply(story, first=1000)
+    assert await dump() == once
+
+
+@pytest.mark.parametrize("size", [1, 7, 500])
+@pytest.mark.parametrize("order", ["reversed", "shuffled 1", "shuffled 2", "shuffled 3"])
+async def test_the_order_of_events_does_not_matter(
+    apply: Apply, dump: Dump, driver: AsyncDriver, story: list[Envelope], order: str, size: int
+) -> None:
+    await apply(story)
+    expected = await dump()
+    await driver.execute_query("MATCH (n) DETACH DELETE n")
+
+    events = list(reversed(story))
+    if order != "reversed":
+        random.Random(order).shuffle(events)
+    await apply(events, size=size)
+
+    assert await dump() == expected
+
+
+async def test_what_is_not_there_yet_is_a_stub(
+    driver: AsyncDriver, apply: Apply, story: list[Envelope]
+) -> None:
+    """v4 before v1, a result before its file: the ends are there, and get their properties later."""
+    v4 = next(event for event in story if getattr(event.data, "pipeline_version", None) == "v4")
+    await apply([v4])
+    query = (
+        "MATCH (r:Recording)-[:HAS_TRANSCRIPT]->(c)-[:DERIVED_FROM]->(p)"
+        " RETURN r.status AS status, c.pipeline_version AS child, p.pipeline_version AS parent"
+    )
+    assert await ask(driver, query) == [{"status": None, "child": "v4", "parent": None}]
+    await apply(story, first=10)
+    assert await ask(driver, query) == [{"status": "ready", "child": "v4", "parent": "v1"}]
+
+
+async def test_offsets_are_kept_with_the_data(
+    driver: AsyncDriver, apply: Apply, context: ProcessContext, story: list[Envelope]
+) -> None:
+    """Records at or below the stored offset are dropped, whatever they say."""
+    progress = [event for event in story if event.data.TOPIC == "job-progressed"]
+    await apply(progress[:1], first=7)
+    await apply(progress[1:2], first=7)
+    offsets = await ask(driver, "MATCH (k:KafkaOffset) RETURN k.topic AS topic, k.offset AS offset")
+    assert offsets == [{"topic": "job-progressed", "offset": 7}]
+    assert await ask(driver, "MATCH (j:Job) RETURN j.service AS service") == [{"service": "ingest"}]
+    async with context.database.transaction() as transaction:
+        state = await context.mirror_service(transaction)._positions.all()
+    assert list(state.values()) == [7]
+
+
+async def test_constraints_and_indexes_are_those_of_the_schema(
+    driver: AsyncDriver, apply: Apply, story: list[Envelope]
+) -> None:
+    """K-18, K-19, K-20, C-30, C-31."""
+    await apply(story[:1])
+    constraints = {row["name"] for row in await ask(driver, "SHOW CONSTRAINTS YIELD name")}
+    assert constraints >= {"recording_id", "artist_name", "album_composite", "genre_name", "key_composite"}
+    indexes = await ask(driver, "SHOW INDEXES YIELD name, labelsOrTypes AS of, properties AS on, state")
+    assert {row["name"] for row in indexes} >= {
+        "recording_file_path",
+        "recording_hash",
+        "metadata_key",
+        "metadata_value",
+        "artist_normalized",
+        "album_title",
+        "rel_has_metadata_confidence",
+        "rel_performed_by_role",
+        "rel_similar_to_score",
+        "rel_harmonic_compatible_score",
+    }
+    assert {"of": ["Genre"], "on": ["name"]} in [{"of": row["of"], "on": row["on"]} for row in indexes]
+    assert {row["state"] for row in indexes} == {"ONLINE"}
+
+
+async def test_a_graph_that_went_back_is_not_written(
+    driver: AsyncDriver, context: ProcessContext, apply: Apply, story: list[Envelope]
+) -> None:
+    """A process that starts on a graph that was lost asks for a rebuild instead of hiding the loss."""
+    await apply(story)
+    await driver.execute_query("MATCH (n) DETACH DELETE n")
+    with pytest.raises(UnavailableError, match="graph rebuild"):
+        await GraphSink(context).apply([])
+
+
+async def test_neo4j_away_parks_nothing(
+    settings: Settings, story: list[Envelope], context: ProcessContext
+) -> None:
+    away = ProcessContext.create(settings.model_copy(update={"neo4j_uri": "bolt://127.0.0.1:9"}))
+    try:
+        with pytest.raises(UnavailableError, match="Neo4j"):
+            await GraphSink(away).apply([])
+    finally:
+        await away.aclose()
