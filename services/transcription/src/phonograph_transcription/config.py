@@ -1,0 +1,61 @@
+"""Settings of the transcription service, from `TRANSCRIPTION_*`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from phonograph_runtime.settings import ServiceSettings
+from phonograph_transcription.domain.engines import Engine
+
+
+class ModelSettings(BaseSettings):
+    """Where the models are; all that `phonograph-transcription models` needs."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIPTION_")
+
+    models: Path = Field(
+        default=Path("~/.cache/phonograph/models/whisper"),
+        title="Models",
+        description="One folder for each Whisper model; in the user's cache, so that checkouts share it.",
+    )
+
+    @field_validator("models")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
+
+
+class Settings(ServiceSettings, ModelSettings):
+    """The runtime's settings and how speech is recognised."""
+
+    model_config = SettingsConfigDict(env_prefix="TRANSCRIPTION_")
+
+    engine: Engine = Field(
+        default=Engine.AUTO,
+        title="Engine",
+        description="`auto`: the Whisper model when it lies on this machine, else pocketsphinx.",
+    )
+    model: str = Field(
+        default="distil-large-v3",
+        title="Whisper model",
+        description="Name, repository or folder of a CTranslate2 model; never downloaded by itself.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", title="Device", description="`auto` takes a GPU where there is one."
+    )
+    compute_type: str = Field(
+        default="default",
+        title="Compute type",
+        description="CTranslate2's: int8 saves memory, float16 suits GPUs; `default` keeps the model's own.",
+    )
+    batch_size: int = Field(
+        default=8,
+        ge=1,
+        title="Batch",
+        description="Stretches of 30 s at once, as memory allows; 1 can decode a bad one again.",
+    )
+    beam_size: int = Field(
+        default=5, ge=1, title="Beam", description="Width of the search; smaller is faster and worse."
+    )

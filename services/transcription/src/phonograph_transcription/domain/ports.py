@@ -1,0 +1,60 @@
+"""What the service needs from outside, in the words of the domain."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phonograph_runtime.ports import Progress
+from phonograph_transcription.domain.results import Diarization, Halves, Result
+from phonograph_transcription.domain.transcript import Transcript
+
+
+class Transcriber(Protocol):
+    """A speech recogniser."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name, as results carry it."""
+
+    @property
+    def model(self) -> str:
+        """The model's name, as results carry it."""
+
+    def load(self) -> None:
+        """Get ready; does nothing the second time.
+
+        Raises:
+            EngineUnavailableError: the engine or its model cannot be used on this machine.
+        """
+
+    def predict(
+        self, samples: NDArray[np.float32], *, language: str | None, progress: Progress
+    ) -> Transcript:
+        """Recognise speech.
+
+        Args:
+            samples: shape (n,), 16 kHz mono, [-1, 1].
+            language: ISO 639-1 code; null to detect it.
+            progress: called with the fraction done.
+
+        Returns:
+            Without speech: no segments and the warning `no_speech`.
+        """
+
+
+class TranscriptStore(Protocol):
+    """Keeps every version of every transcript, and knows which halves wait for each other.
+
+    Methods that give `Halves` hold the file until the end of the transaction, so that of two halves that come
+    at the same time the second one sees the first.
+    """
+
+    async def add(self, result: Result) -> Halves:
+        """Add a result as the newest version of its file; `Halves.version` is its number."""
+
+    async def note(self, diarization: Diarization) -> Halves:
+        """Keep a diarization, unless a newer one is known."""
+
+    async def versions(self) -> dict[str, int]:
+        """Ids of all results with their versions."""

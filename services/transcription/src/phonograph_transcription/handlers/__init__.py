@@ -1,0 +1,1 @@
+"""The Kafka edge of the transcription service."""

@@ -1,0 +1,1 @@
+"""Speech recognisers behind one Protocol, and the models that they need."""

@@ -1,0 +1,131 @@
+"""Tables of the schema `transcription` (SCHEMA A.1, A.2)."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, String, Text, UniqueConstraint, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from phonograph_runtime.tables import JobColumns, Timestamps, service_registry
+
+
+class Base(DeclarativeBase):
+    """Tables of this service."""
+
+    registry = service_registry()
+
+
+class SqlTranscriptionJob(JobColumns, Base):
+    """Speech to recognise, transcripts to merge (T1-07)."""
+
+    __tablename__ = "transcription_jobs"
+
+
+class SqlTranscriptionResult(Timestamps, Base):
+    """One version of a transcript (T1-10, T0-09, C-02); a re-run adds a row."""
+
+    __tablename__ = "transcription_results"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("transcription_jobs.id"), index=True)
+    media_file_id: Mapped[UUID] = mapped_column(index=True)
+    parent_result_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("transcription_results.id", ondelete="CASCADE"), index=True
+    )
+    pipeline_version: Mapped[str] = mapped_column(String(10), server_default="v1", index=True)
+    version: Mapped[int] = mapped_column(server_default="1")
+    """Counts the results of one file (C-04)."""
+    document_uri: Mapped[str] = mapped_column(Text)
+    content: Mapped[dict[str, Any]]
+    segments: Mapped[list[Any] | None]
+    confidence_scores: Mapped[dict[str, Any] | None]
+    speaker_info: Mapped[dict[str, Any] | None]
+    accuracy: Mapped[float | None] = mapped_column(Float)
+    """1 - word error rate, where a reference exists (C-51)."""
+    accuracy_estimate: Mapped[float | None] = mapped_column(Float)
+    word_count: Mapped[int | None]
+    processing_time: Mapped[float | None] = mapped_column(Float)
+    """Seconds in the engine."""
+    engine: Mapped[str] = mapped_column(String(50))
+    model_used: Mapped[str | None] = mapped_column(String(100))
+    model_config: Mapped[dict[str, Any] | None]
+    enhanced_content_v2: Mapped[dict[str, Any] | None]
+    diarization_content: Mapped[dict[str, Any] | None]
+    merged_content: Mapped[dict[str, Any] | None]
+    domain_used: Mapped[str | None] = mapped_column(String(100), index=True)
+    speaker_count: Mapped[int | None] = mapped_column(index=True)
+    quality_warnings_v2: Mapped[list[Any] | None]
+    processing_metadata: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        UniqueConstraint("media_file_id", "version"),
+        CheckConstraint("pipeline_version IN ('v1', 'v2', 'v3', 'v4')", name="pipeline_version"),
+        CheckConstraint("version >= 1", name="version"),
+        CheckConstraint("speaker_count >= 0", name="speaker_count"),
+        CheckConstraint("pipeline_version = 'v1' OR parent_result_id IS NOT NULL", name="has_parent"),
+    )
+
+
+class SqlTranscriptHalves(Timestamps, Base):
+    """Per file: the newest transcript without speakers and the newest diarization, whichever came first."""
+
+    __tablename__ = "transcript_halves"
+
+    media_file_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(server_default="0")
+    """Results of the file so far."""
+    result_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("transcription_results.id", ondelete="SET NULL"), index=True
+    )
+    transcript_uri: Mapped[str | None] = mapped_column(Text)
+    language_probability: Mapped[float | None] = mapped_column(Float)
+    diarization_job_id: Mapped[UUID | None]
+    diarization_engine: Mapped[str | None] = mapped_column(String(50))
+    turns_uri: Mapped[str | None] = mapped_column(Text)
+    media: Mapped[dict[str, Any] | None]
+    """The file as the diarization saw it; a `phonograph_events.MediaRef`."""
+
+
+class SqlV2ProcessingJob(Timestamps, Base):
+    """Further work on a transcript: enhancement, multi-pass (T0-11)."""
+
+    __tablename__ = "v2_processing_jobs"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    transcript_id: Mapped[UUID] = mapped_column(
+        ForeignKey("transcription_results.id", ondelete="CASCADE"), index=True
+    )
+    job_type: Mapped[str] = mapped_column(String(50), index=True)
+    status: Mapped[str] = mapped_column(String(50), server_default="pending", index=True)
+    parameters: Mapped[dict[str, Any] | None]
+    progress: Mapped[float] = mapped_column(Float, server_default="0")
+    error_message: Mapped[str | None] = mapped_column(Text)
+    result_data: Mapped[dict[str, Any] | None]
+    completed_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(
+            "status IN ('pending', 'running', 'completed', 'failed', 'cancelled')", name="status"
+        ),
+        CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
+    )
+
+
+class SqlExport(Base):
+    """Files written from a transcript (T0-18, C-03)."""
+
+    __tablename__ = "exports"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    transcript_id: Mapped[UUID] = mapped_column(
+        ForeignKey("transcription_results.id", ondelete="CASCADE"), index=True
+    )
+    format: Mapped[str] = mapped_column(String(10))
+    file_path: Mapped[str] = mapped_column(Text)
+    file_size: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("format IN ('json', 'txt', 'srt', 'vtt', 'md', 'summary')", name="format"),
+    )

@@ -1,0 +1,200 @@
+"""Every version of every transcript, and the halves that wait for each other."""
+
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from phonograph_events import MediaRef, PipelineVersion
+from phonograph_events.documents import TranscriptDocument, Turn
+from phonograph_transcription.domain.documents import to_document
+from phonograph_transcription.domain.results import Diarization, Halves, Recognised, Result
+from phonograph_transcription.domain.transcript import Transcript
+from phonograph_transcription.storage.tables import SqlTranscriptHalves, SqlTranscriptionResult
+
+
+class ContentSegment(BaseModel):
+    """A segment without its words."""
+
+    id: int
+    start: float
+    end: float
+    text: str
+    confidence: float | None
+    speaker: str | None
+
+
+class Content(BaseModel):
+    """Shape of `transcription_results.content` (T1-12) and, with speakers, of `merged_content`."""
+
+    text: str
+    language: str | None
+    segments: list[ContentSegment]
+
+
+class ConfidenceScores(BaseModel):
+    """Shape of `transcription_results.confidence_scores`."""
+
+    overall: float | None
+    segments: list[float | None]
+
+
+class SpeakerInfo(BaseModel):
+    """Shape of `transcription_results.speaker_info`: words per speaker."""
+
+    words: dict[str, int]
+
+
+class DiarizationContent(BaseModel):
+    """Shape of `transcription_results.diarization_content`."""
+
+    turns: list[Turn]
+
+
+class ProcessingMetadata(BaseModel):
+    """Shape of `transcription_results.processing_metadata`."""
+
+    language_probability: float | None
+
+
+class SqlTranscriptStore:
+    """See `phonograph_transcription.domain.ports.TranscriptStore`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def add(self, result: Result) -> Halves:
+        """Count first: the row of the file serialises its results."""
+        counted = await self._put(
+            result.media_id, {"version": 1}, {"version": SqlTranscriptHalves.version + 1}
+        )
+        await self._session.execute(insert(SqlTranscriptionResult).values(_values(result, counted.version)))
+        if result.pipeline_version is not PipelineVersion.V1:
+            return _to_domain(counted)
+        recognised = {
+            "result_id": result.id,
+            "transcript_uri": result.written.document_uri,
+            "language_probability": result.written.transcript.language_probability,
+        }
+        return _to_domain(await self._put(result.media_id, recognised, recognised))
+
+    async def note(self, diarization: Diarization) -> Halves:
+        """Insert or renew the diarization's half; an older one changes nothing."""
+        values = {
+            "diarization_job_id": diarization.job_id,
+            "diarization_engine": diarization.engine,
+            "turns_uri": diarization.document_uri,
+            "media": diarization.media.model_dump(mode="json"),
+        }
+        held = _to_domain(await self._put(diarization.media.media_id, {}, {}))
+        if held.diarization is not None and held.diarization.job_id >= diarization.job_id:
+            return held
+        return _to_domain(await self._put(diarization.media.media_id, values, values))
+
+    async def versions(self) -> dict[str, int]:
+        """Ids of all results with their versions."""
+        rows = await self._session.execute(select(SqlTranscriptionResult.id, SqlTranscriptionResult.version))
+        return {str(result_id): version for result_id, version in rows}
+
+    async def _put(
+        self, media_id: UUID, inserted: dict[str, Any], updated: dict[str, Any]
+    ) -> SqlTranscriptHalves:
+        """Insert or change the row of a file, and hold it."""
+        statement = (
+            upsert(SqlTranscriptHalves)
+            .values(media_file_id=media_id, **inserted)
+            .on_conflict_do_update(
+                index_elements=["media_file_id"], set_=updated | {"updated_at": func.now()}
+            )
+            .returning(SqlTranscriptHalves)
+            .execution_options(populate_existing=True)
+        )
+        return (await self._session.scalars(statement)).one()
+
+
+def _values(result: Result, version: int) -> dict[str, Any]:
+    written, transcript = result.written, result.written.transcript
+    document = to_document(transcript, result.pipeline_version)
+    content = _json(_content(document))
+    has_speakers = result.pipeline_version is PipelineVersion.V4
+    turns = [Turn(start=turn.start_s, end=turn.end_s, speaker=turn.speaker) for turn in written.turns]
+    values: dict[str, Any] = {
+        "id": result.id,
+        "job_id": result.job_id,
+        "media_file_id": result.media_id,
+        "parent_result_id": result.parent_id,
+        "pipeline_version": result.pipeline_version.value,
+        "version": version,
+        "document_uri": written.document_uri,
+        "content": content,
+        "segments": [_json(segment) for segment in document.segments],
+        "confidence_scores": _json(
+            ConfidenceScores(
+                overall=transcript.confidence,
+                segments=[segment.confidence for segment in transcript.segments],
+            )
+        ),
+        "accuracy_estimate": transcript.confidence,
+        "word_count": transcript.word_count,
+        "processing_time": result.processing_s,
+        "engine": transcript.engine,
+        "model_used": transcript.model[:100],
+        "model_config": written.settings,
+        "quality_warnings_v2": [_json(warned) for warned in document.warnings],
+        "processing_metadata": _json(
+            ProcessingMetadata(language_probability=transcript.language_probability)
+        ),
+    }
+    if has_speakers:
+        values |= {
+            "speaker_info": _json(SpeakerInfo(words=_words_by_speaker(transcript))),
+            "diarization_content": _json(DiarizationContent(turns=turns)),
+            "merged_content": content,
+            "speaker_count": len(transcript.speakers),
+        }
+    return values
+
+
+def _content(document: TranscriptDocument) -> Content:
+    return Content(
+        text=document.text,
+        language=document.language,
+        segments=[
+            ContentSegment(
+                id=number,
+                start=segment.start,
+                end=segment.end,
+                text=segment.text,
+                confidence=segment.confidence,
+                speaker=segment.speaker,
+            )
+            for number, segment in enumerate(document.segments)
+        ],
+    )
+
+
+def _words_by_speaker(transcript: Transcript) -> dict[str, int]:
+    words = [word for segment in transcript.segments for word in segment.words]
+    return dict(Counter(word.speaker for word in words if word.speaker is not None))
+
+
+def _json(value: BaseModel) -> dict[str, Any]:
+    return value.model_dump(mode="json")
+
+
+def _to_domain(row: SqlTranscriptHalves) -> Halves:
+    return Halves(
+        version=row.version,
+        recognised=None
+        if row.result_id is None or row.transcript_uri is None
+        else Recognised(row.result_id, row.transcript_uri, row.language_probability),
+        diarization=None
+        if row.diarization_job_id is None
+        else Diarization(
+            MediaRef.model_validate(row.media), row.diarization_job_id, row.diarization_engine, row.turns_uri
+        ),
+    )
