@@ -7,6 +7,7 @@ import pytest
 
 from phonograph_devstack import StackError
 from phonograph_devstack.jars import Jar, jars_on_disk, read_manifest
+from phonograph_devstack.java import StartupCache
 
 ROOT = Path(__file__).parents[3]
 CONTENT = b"a jar"
@@ -85,3 +86,17 @@ def test_the_committed_manifests_name_each_artifact_once(name: str, main: str) -
     artifacts = [(jar.group, jar.artifact, jar.classifier) for jar in jars]
     assert len(artifacts) == len(set(artifacts))
     assert main in {f"{jar.group}:{jar.artifact}" for jar in jars}
+
+
+def test_the_start_up_cache_is_made_once_and_follows_its_manifest(tmp_path: Path, manifest: Path) -> None:
+    cache = StartupCache(folder=tmp_path / "java", manifest=manifest, draft=tmp_path / "server.aot")
+    assert cache.is_due()
+    assert cache.option() == f"-XX:AOTCacheOutput={tmp_path / 'server.aot'}"
+    cache.keep()
+    assert cache.is_due()
+    cache.draft.write_bytes(b"written by the runtime when it ended")
+    cache.keep()
+    assert cache.option() == f"-XX:AOTCache={cache.path}"
+    assert not cache.draft.exists()
+    manifest.write_text(f"org.example:thing:2.0 {'0' * 64}\n")
+    assert cache.is_due()

@@ -198,6 +198,7 @@ async def test_data_survive_down_and_a_filled_cache_needs_no_network(stack: Loca
 
     stack.down()
     assert processes_of(home) == []
+    assert {path.name.split("-")[0] for path in (user_cache() / "java").glob("*.aot")} == {"kafka", "neo4j"}
     assert [status.state for status in stack.status()] == ["stopped"] * 3
     with pytest.raises(StackError, match="Run `phonograph up`"):
         stack.addresses()

@@ -113,7 +113,7 @@ def _store(jar: Jar, cache: Path, fetch: Fetch) -> None:
     path = cache / jar.path
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed: a command that is interrupted leaves no half jar.
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     part.write_bytes(content)
     part.replace(path)
 

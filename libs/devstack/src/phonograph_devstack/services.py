@@ -54,7 +54,7 @@ class ServiceHost:
     """
 
     def __init__(self, home: Path, *, report: Callable[[str], None] = print) -> None:
-        self._home = home.absolute()
+        self._home = home.resolve()
         self._report = report
         self._supervisor = Supervisor(home, report)
 

@@ -60,7 +60,7 @@ class Supervisor:
     """
 
     def __init__(self, home: Path, report: Callable[[str], None]) -> None:
-        self._home = home.absolute()
+        self._home = home.resolve()
         self._run = self._home / "run"
         self._report = report
         # Held so that a child's Popen is not collected, and warned about, while it runs on.
