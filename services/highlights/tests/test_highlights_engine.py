@@ -1,5 +1,6 @@
 """The engines on recordings: sound, picture, clips, subtitles, thumbnails."""
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -329,3 +330,35 @@ def test_a_clip_of_a_real_recording_begins_and_ends_in_silence(
     assert found.reason == "too_short"
     (clip,) = found.clips
     assert any(r.start_s <= clip.start_s <= r.end_s for r in audio_silences(path))
+
+
+def test_the_sample_lecture_has_its_two_topics(
+    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+) -> None:
+    samples = Path(__file__).parents[3] / "tests" / "samples"
+    truth = json.loads((samples / "truth.json").read_text())["lecture.mp4"]
+    said = [
+        TranscriptSegment(start=topic["start"] + 0.2, end=topic["end"] - 0.2, text=topic["text"])
+        for topic in truth["topics"]
+    ]
+    document = TranscriptDocument(
+        pipeline_version="v1", engine="test", model="test", language=None, text="", segments=said
+    )
+    media = media_of(samples / "lecture.mp4", objects, tmp_path)
+    uri = objects.put("transcript.json", document.model_dump_json().encode())
+
+    found = maker.make(segments_task(media, uri), quiet)
+
+    blank = next(region for region in found.regions if region.type is SilenceType.BOTH)
+    assert (blank.start_s, blank.end_s) == (
+        pytest.approx(truth["blank"]["start"], abs=0.3),
+        pytest.approx(truth["blank"]["end"], abs=0.3),
+    )
+    first, second = found.clips
+    assert "river" in found.segments[0].keywords
+    assert "bread" in found.segments[1].keywords
+    assert first.end_s < second.start_s
+    assert blank.start_s - 1 < first.end_s < blank.end_s
+    assert blank.start_s < second.start_s < blank.end_s + 1
+    assert first.thumbnail
+    assert second.thumbnail

@@ -31,6 +31,7 @@ from phonograph_events.documents import HighlightsDocument, TranscriptDocument, 
 from phonograph_highlights.config import Settings
 from phonograph_highlights.domain.highlights import job_id
 from phonograph_highlights.domain.status import RecordingStatus, canonical, recording_status
+from phonograph_highlights.factory import inventory
 from phonograph_highlights.main import create_app
 from phonograph_runtime.shell import ServiceShell
 
@@ -172,12 +173,16 @@ async def test_silence_comes_first_and_everything_when_the_words_are_known(
             correlation_id=correlation_id,
         )
         (second,) = stages(found, media, "segments")
+        async with app.database.transaction() as transaction:
+            held = await inventory(transaction)
         result = second.data
         assert (second.aggregateversion, result.job.engine, result.job.reason) == (2, "tfidf", None)
         assert len(result.segments) == len(result.clips) == 2
         document = HighlightsDocument.model_validate_json(await app.objects.get_async(result.document_uri))
         assert document.clips == result.clips
         assert document.segments == result.segments
+        assert {segment.segment_id for segment in result.segments} <= held["segment"].keys()
+        assert {clip.clip_id for clip in result.clips} <= held["clip"].keys()
         assert len(document.silence_regions) == result.silence_region_count == 20
         for clip in result.clips:
             assert clip.uri.endswith(f"results/{owner}/{clip.clip_id}.m4a")

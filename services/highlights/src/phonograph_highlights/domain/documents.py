@@ -15,6 +15,7 @@ def region_document(region: SilenceRegion) -> documents.SilenceRegion:
 def segment_document(segment: ContentSegment) -> documents.ContentSegment:
     """A segment as documents and events show it."""
     return documents.ContentSegment(
+        segment_id=segment.segment_id,
         start=round(segment.start_s, 3),
         end=round(segment.end_s, 3),
         title=segment.title,

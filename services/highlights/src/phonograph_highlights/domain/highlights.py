@@ -89,8 +89,3 @@ def public_id(prefix: str, *parts: object) -> str:
 def job_id(media_id: UUID) -> str:
     """The id of a recording's row in `jobs` (C-17, C-46)."""
     return f"job_{media_id.hex}"
-
-
-def media_of(job: str) -> UUID:
-    """Back from `job_id`."""
-    return UUID(job.removeprefix("job_"))

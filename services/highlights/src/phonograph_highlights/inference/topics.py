@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PRICE = 6.0
-"""What a segment must gain, in words of middling weight; best of 5 to 9 on 25 spliced talks."""
+PRICE_PER_LOG, PRICE_AT_ONE = 1.1, -0.85
+"""What a segment must gain grows with the logarithm of what is said: a longer talk has more chances for a cut
+that only seems good. Fitted on 98 spliced talks of 1 to 90 minutes, checked on 126 others."""
 MIN_SEGMENT_S = 20.0
 MAX_SEGMENTS = 200
 MAX_BLOCKS = 1500
@@ -91,6 +92,7 @@ def _cuts(spoken: Sequence[Utterance], stems: Sequence[Sequence[str | None]], li
     sums = np.zeros((count + 1, count + 1))
     sums[1:, 1:] = (weights @ weights.T).toarray().cumsum(0).cumsum(1)
     unit = float(np.sqrt(weights.multiply(weights).sum() / weights.count_nonzero()))
+    price = PRICE_PER_LOG * max(np.log(weights.sum() / unit), 1.0) + PRICE_AT_ONE
     begins = np.array([spoken[i].start_s for i in starts])
     ends = np.array([span(spoken[i : i + group]).end_s for i in starts])
     shortest_s = max(MIN_SEGMENT_S, float(ends.max() - begins[0]) / limit)
@@ -103,7 +105,7 @@ def _cuts(spoken: Sequence[Utterance], stems: Sequence[Sequence[str | None]], li
         if firsts.size == 0:
             continue
         squares = sums[end, end] - 2 * sums[end, firsts] + sums[firsts, firsts]
-        values = best[firsts] + np.sqrt(np.maximum(squares, 0.0)) / unit - PRICE
+        values = best[firsts] + np.sqrt(np.maximum(squares, 0.0)) / unit - price
         chosen = int(values.argmax())
         best[end], came_from[end] = values[chosen], firsts[chosen]
     cuts: list[int] = []

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from phonograph_events import MediaRef, Stream, uuid7
 from phonograph_highlights.constants import NOISE_DB, SILENCE_ENGINE, TOPICS_ENGINE
-from phonograph_highlights.domain.highlights import HighlightsFound, SilenceFound, job_id, media_of
+from phonograph_highlights.domain.highlights import HighlightsFound, SilenceFound, job_id
 from phonograph_highlights.domain.regions import SilenceRegion, SilenceType
 from phonograph_highlights.domain.status import LogStatus, RecordingStatus, Stage
 from phonograph_highlights.domain.tasks import SegmentsTask
@@ -178,11 +178,8 @@ class SqlHighlightsStore:
         )
 
     async def versions(self) -> dict[str, dict[str, int]]:
-        """Ids of all segments (`media_id/place`, as events tell them apart) and clips."""
-        places = await self._session.execute(
-            select(SqlContentSegment.job_id, SqlContentSegment.segment_order - 1)
-        )
-        segments = (f"{media_of(owner)}/{place}" for owner, place in places)
+        """Ids of all segments and clips."""
+        segments = await self._session.scalars(select(SqlContentSegment.segment_id))
         clips = await self._session.scalars(select(SqlClip.clip_id))
         return {"segment": dict.fromkeys(segments, 1), "clip": dict.fromkeys(clips, 1)}
 
