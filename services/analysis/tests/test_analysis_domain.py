@@ -52,6 +52,13 @@ def test_tempo_is_the_slope_of_the_beats_even_where_one_is_missing():
     assert tempo.bpm == pytest.approx(174.0, abs=0.1)
 
 
+def test_a_mix_of_tempi_has_the_tempo_of_its_largest_part():
+    parts = [np.full(count, 60 / bpm) for count, bpm in ((32, 100.0), (80, 128.0), (30, 150.0))]
+    assert tempo_of(np.cumsum(np.concatenate(parts))).bpm == pytest.approx(128.0, abs=0.01)
+    halves = [np.full(count, 60 / bpm) for count, bpm in ((32, 80.0), (32, 100.0), (32, 128.0))]
+    assert tempo_of(np.cumsum(np.concatenate(halves))) is None
+
+
 def test_beats_count_from_the_start_of_the_file():
     tempo = tempo_of(np.arange(60) * 0.5, offset_s=300.0)
     assert tempo.beats[:2] == (300.0, 300.5)

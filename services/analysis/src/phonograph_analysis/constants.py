@@ -39,8 +39,8 @@ TRACKER_CONFIDENCE_MIN: Final = 2.0
 """Noise and speech of 20 s reach 1.24, strings without drums start at 2.4."""
 BEAT_TOLERANCE: Final = 0.1
 """Share by which a beat interval may differ from the median and still count as regular."""
-REGULAR_MIN: Final = 0.7
-"""Share of regular intervals that a tempo needs; live drummers and mixes of several tempi stay above it."""
+REGULAR_MIN: Final = 0.5
+"""Share of regular intervals that a tempo needs: most of the excerpt has it."""
 
 FLATNESS_MAX: Final = 0.5
 """Spectral flatness within third octaves: noise of any colour from 0.56, songs from 0.01 to 0.39."""

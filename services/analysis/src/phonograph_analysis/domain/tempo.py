@@ -35,8 +35,9 @@ def steady_tempo(
     """Tempo of a beat track, null where the beats are not to be believed.
 
     A tracker puts beats on anything. They count where the onsets repeat at some beat distance or where, over
-    20 s and more, the trackers agree well; and only if most intervals are alike. The tempo is the slope of
-    the beat times over their count, which is finer than the tracker's own histogram (it says 172.3 for 170).
+    20 s and more, the trackers agree well; and only if most intervals are alike. The tempo is that of the
+    longest steady stretch: the slope of its beat times over their count, which is finer than the tracker's
+    own histogram (it says 172.3 for 170). A mix of several tempi has the tempo of its largest part.
 
     Args:
         beats: seconds from the start of the excerpt, shape (beats,).
@@ -49,12 +50,13 @@ def steady_tempo(
     if not (repeats or agreed) or beats.size < 4:
         return None
     intervals = np.diff(beats)
-    median = np.median(intervals)
-    regular = np.abs(intervals - median) <= constants.BEAT_TOLERANCE * median
-    if regular.mean() < constants.REGULAR_MIN:
+    counts = intervals / np.median(intervals)
+    regular = np.abs(counts - np.round(counts)) <= constants.BEAT_TOLERANCE * counts
+    if np.mean(regular & (np.round(counts) == 1)) < constants.REGULAR_MIN:
         return None
-    count = np.concatenate([[0.0], np.cumsum(np.round(intervals / median))])
-    bpm = 60.0 / float(np.polyfit(count, beats, 1)[0])
+    steady = _longest_run(regular)
+    count = np.concatenate([[0.0], np.cumsum(np.round(counts[steady]))])
+    bpm = 60.0 / float(np.polyfit(count, beats[steady.start : steady.stop + 1], 1)[0])
     if not constants.BPM_MIN <= bpm <= constants.BPM_MAX:
         return None
     return Tempo(
@@ -77,3 +79,11 @@ def tempo_candidates(bpm: float) -> tuple[float, ...]:
 def normalised_confidence(tracker_confidence: float) -> float:
     """The tracker's confidence as a share of its maximum, within 0 to 1."""
     return round(min(max(tracker_confidence / constants.CONFIDENCE_MAX, 0.0), 1.0), 3)
+
+
+def _longest_run(flags: NDArray[np.bool_]) -> slice:
+    """The longest stretch of true values; there is one at least."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    longest = int(np.argmax(ends - starts))
+    return slice(int(starts[longest]), int(ends[longest]))
