@@ -38,9 +38,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stack(home: Path) -> Iterator[LocalStack]:
     stack = make_stack(home)
-    stack.up()
-    yield stack
-    stack.down(wipe=True)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down(wipe=True)
 
 
 def pids(stack: LocalStack) -> dict[str, int | None]:

@@ -1,6 +1,7 @@
 """Services as child processes: started once, healed, stopped without a trace."""
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -107,6 +108,16 @@ def test_down_ends_service_and_orphans(host: ExternalStack) -> None:
     host.down()
     assert not is_alive(orphan)
     assert [status.state for status in host.status()] == ["stopped"]
+
+
+def test_down_ends_a_service_whose_files_are_lost(host: ExternalStack) -> None:
+    host.start([http_service(host)])
+    [status] = host.status()
+    orphan = child_pid(host)
+    shutil.rmtree(host.log_path("web").parents[1])
+    host.down()
+    assert not is_alive(status.pid or 0)
+    assert not is_alive(orphan)
 
 
 def test_down_kills_a_service_that_does_not_end(host: ExternalStack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,5 +112,6 @@ class ServiceHost:
             return False
 
     def _stop_services(self, servers: Sequence[str]) -> None:
-        services = [name for name in self._supervisor.names() if name not in servers]
+        known = {*self._supervisor.names(), *self._supervisor.names_alive()}
+        services = sorted(known.difference(servers))
         self._supervisor.stop(services, signal.SIGTERM, timeout_s=_STOP_WITHIN_S)

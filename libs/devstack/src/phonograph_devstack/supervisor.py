@@ -93,6 +93,12 @@ class Supervisor:
         """Every process that was ever started here."""
         return sorted(path.stem for path in self._run.glob("*.json"))
 
+    def names_alive(self) -> list[str]:
+        """Every process of this home that runs or left a child running, also when its file is lost."""
+        mark = f"{_MARK}={self._home}/".encode()
+        marks = {entry for _, entries in procfs.environments() for entry in entries if entry.startswith(mark)}
+        return sorted(entry.removeprefix(mark).decode() for entry in marks)
+
     def last(self, name: str) -> Running | None:
         """The process as it was last started; None when it was stopped or never started."""
         try:
