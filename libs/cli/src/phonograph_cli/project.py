@@ -57,7 +57,7 @@ class Project:
     @property
     def object_store_url(self) -> str:
         """Where services keep objects."""
-        return self.environment.get("PHONOGRAPH_OBJECT_STORE", (self.home / "objects").as_uri())
+        return self.environment.get("PHONOGRAPH_OBJECT_STORE", (self.home / "data" / "objects").as_uri())
 
     @property
     def objects(self) -> ObjectStore:
