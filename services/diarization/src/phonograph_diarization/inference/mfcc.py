@@ -33,14 +33,15 @@ def mfcc(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     result = np.empty((count, COEFFICIENTS), np.float32)
     for begin in range(0, count, _BLOCK):
         end = min(begin + _BLOCK, count)
-        result[begin:end] = _mfcc(samples[begin * HOP : (end - 1) * HOP + _WINDOW])
+        before = samples[begin * HOP - 1] if begin else samples[0]
+        result[begin:end] = _mfcc(samples[begin * HOP : (end - 1) * HOP + _WINDOW], before)
     return result
 
 
-def _mfcc(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _mfcc(samples: NDArray[np.float32], before: np.float32) -> NDArray[np.float32]:
     from scipy.fft import dct
 
-    emphasised = np.append(samples[:1], samples[1:] - np.float32(0.97) * samples[:-1])
+    emphasised = samples - np.float32(0.97) * np.concatenate([[before], samples[:-1]])
     frames = np.lib.stride_tricks.sliding_window_view(emphasised, _WINDOW)[::HOP]
     spectrum = np.fft.rfft(frames * np.hamming(_WINDOW).astype(np.float32), _FFT)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)

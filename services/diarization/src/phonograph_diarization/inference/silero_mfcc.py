@@ -23,6 +23,7 @@ from phonograph_runtime.ports import Progress
 VOICEPRINT_MODEL = "mfcc19-statistics-v1"
 
 _GAP_S = 0.3
+_SLIVER_FRAMES = FRAMES_PER_S // 5
 _MIN_VOICEPRINT_FRAMES = FRAMES_PER_S
 _USUAL_MEAN = (
     1.6, -1.1, 1.9, -1.7, -1.2, -1.6, -0.5, -0.4, -0.1, -0.9,
@@ -91,6 +92,8 @@ def _turns(positions: Labels, labels: Labels, duration_s: float) -> list[Turn]:
     """Turns from the voice of each frame, by the number of the voice."""
     if len(positions) == 0:
         return []
+    spans = np.split(labels, np.flatnonzero(np.diff(positions) > 1) + 1)
+    labels = np.concatenate([_without_slivers(span) for span in spans])
     cuts = np.flatnonzero((np.diff(labels) != 0) | (np.diff(positions) > 1)) + 1
     turns = [
         Turn(
@@ -101,6 +104,17 @@ def _turns(positions: Labels, labels: Labels, duration_s: float) -> list[Turn]:
         for run in np.split(np.arange(len(positions)), cuts)
     ]
     return joined(turns, gap_s=_GAP_S)
+
+
+def _without_slivers(labels: Labels) -> Labels:
+    """Give what is shorter than a syllable at either end of a stretch of speech to the voice beside it."""
+    labels = labels.copy()
+    cuts = np.flatnonzero(np.diff(labels) != 0) + 1
+    if len(cuts) and cuts[0] < _SLIVER_FRAMES:
+        labels[: cuts[0]] = labels[cuts[0]]
+    if len(cuts) and len(labels) - cuts[-1] < _SLIVER_FRAMES:
+        labels[cuts[-1] :] = labels[cuts[-1] - 1]
+    return labels
 
 
 def _voiceprints(frames: NDArray[np.float32], labels: Labels) -> dict[str, Voiceprint]:

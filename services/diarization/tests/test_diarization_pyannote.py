@@ -1,0 +1,153 @@
+"""The pyannote engine with a stub in place of the pipeline, and the choice of the engine."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from pyannote.core import Annotation, Segment
+
+from phonograph_diarization.config import EngineChoice, Settings
+from phonograph_diarization.domain.diarization import SpeakerBounds, Turn
+from phonograph_diarization.exceptions import EngineUnavailableError
+from phonograph_diarization.factory import choose_diarizer
+from phonograph_diarization.inference import pyannote
+from phonograph_diarization.inference.pyannote import PyannoteDiarizer
+
+ANY_NUMBER = SpeakerBounds()
+SECOND = np.zeros(16_000, np.float32)
+DATABASE = "postgresql+asyncpg://diarization:x@127.0.0.1:1/none"
+
+
+@dataclass
+class Output:
+    """Shape of pyannote.audio 4's `DiarizeOutput`."""
+
+    speaker_diarization: Annotation
+    exclusive_speaker_diarization: Annotation
+    speaker_embeddings: Any
+
+
+class Pipeline:
+    """Answers with an output and keeps how it was called."""
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
+        self.file: Any = None
+        self.wanted: Any = None
+
+    def __call__(self, file: Any, *, hook: Any, **wanted: Any) -> Any:
+        self.file, self.wanted = file, wanted
+        hook("segmentation", None, file=file, total=4, completed=1)
+        hook("segmentation", None, file=file)
+        hook("embeddings", None, file=file, total=2, completed=1)
+        hook("an unknown step", None, file=file)
+        return self.output
+
+
+def annotation(*turns: tuple[float, float, str]) -> Annotation:
+    made = Annotation(uri="recording")
+    for number, (start, end, speaker) in enumerate(turns):
+        made[Segment(start, end), number] = speaker
+    return made
+
+
+def diarize(pipeline: Pipeline, bounds: SpeakerBounds = ANY_NUMBER, progress: Any = None) -> Any:
+    engine = PyannoteDiarizer("org/model", pipeline=pipeline)
+    return engine.predict(SECOND, bounds, progress or (lambda _done, _stage: None))
+
+
+def test_turns_without_overlap_and_a_voice_for_each_speaker():
+    overlapped = annotation((0, 6, "SPEAKER_00"), (4, 9, "SPEAKER_01"), (9, 9.1, "SPEAKER_02"))
+    exclusive = annotation((0, 4.4, "SPEAKER_01"), (4.4, 9, "SPEAKER_00"))
+    vectors = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]])
+    found = diarize(Pipeline(Output(overlapped, exclusive, vectors)))
+    assert found.turns == (Turn(0, 4.4, "S1"), Turn(4.4, 9, "S2"))
+    assert [(v.label, v.voiceprint.model_id, v.voiceprint.vector.tolist()) for v in found.voices] == [
+        ("S1", "pyannote:org/model", [3.0, 4.0]),
+        ("S2", "pyannote:org/model", [1.0, 2.0]),
+    ]
+    assert (found.engine, found.model) == ("pyannote", "org/model")
+
+
+def test_a_pipeline_of_old_gives_an_annotation_only():
+    found = diarize(Pipeline(annotation((0, 1, "A"))))
+    assert found.turns == (Turn(0, 1, "S1"),)
+    assert found.voices[0].voiceprint is None
+
+
+def test_no_speech_and_no_samples():
+    found = diarize(Pipeline(Output(annotation(), annotation(), np.zeros((0, 2)))))
+    assert (found.turns, found.reason) == ((), "no_speech")
+    untouched = Pipeline(None)
+    nothing = PyannoteDiarizer("m", pipeline=untouched).predict(SECOND[:0], SpeakerBounds(), lambda *_: None)
+    assert nothing.reason == "no_speech"
+    assert untouched.file is None
+
+
+def test_an_unusable_vector_is_left_out():
+    turns = annotation((0, 1, "A"), (1, 2, "B"))
+    found = diarize(Pipeline(Output(turns, turns, np.array([[np.nan, 1], [0, 0]]))))
+    assert [voice.voiceprint for voice in found.voices] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "wanted"),
+    [
+        (SpeakerBounds(), {"min_speakers": 1}),
+        (SpeakerBounds(2, 4), {"min_speakers": 2, "max_speakers": 4}),
+        (SpeakerBounds(3, 3), {"num_speakers": 3}),
+    ],
+)
+def test_the_waveform_travels_in_memory_with_the_bounds(bounds, wanted):
+    pipeline = Pipeline(annotation())
+    told: list[tuple[float, str]] = []
+    diarize(pipeline, bounds, lambda done, stage: told.append((done, stage)))
+    assert pipeline.wanted == wanted
+    assert pipeline.file["waveform"].shape == (1, 16_000)
+    assert pipeline.file["sample_rate"] == 16_000
+    assert told == [(0.125, "speech"), (0.5, "speech"), (0.725, "voices"), (1.0, "turns")]
+
+
+def test_a_model_in_a_folder_is_named_by_it(tmp_path):
+    (tmp_path / "community-1").mkdir()
+    assert PyannoteDiarizer(str(tmp_path / "community-1")).model == "community-1"
+
+
+@pytest.mark.skipif(pyannote.is_installed(), reason="pyannote.audio is installed")
+def test_the_named_engine_that_is_not_installed_is_an_error_that_says_what_to_do():
+    with pytest.raises(EngineUnavailableError, match="make install-gpu") as refused:
+        choose_diarizer(Settings(database_url=DATABASE, engine=EngineChoice.PYANNOTE))
+    assert refused.value.reason == "engine_unavailable"
+
+
+def test_a_model_that_is_not_on_this_machine_is_never_fetched_by_surprise(monkeypatch, tmp_path):
+    monkeypatch.setattr(pyannote, "is_installed", lambda: True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(EngineUnavailableError, match="DIARIZATION_PYANNOTE_MODEL"):
+        PyannoteDiarizer(f"nobody/model-{tmp_path.name}".replace("_", "-")).load()
+
+
+def test_auto_takes_what_can_load(monkeypatch):
+    monkeypatch.setattr(pyannote, "is_installed", lambda: False)
+    assert choose_diarizer(Settings(database_url=DATABASE)).engine == "silero-mfcc"
+
+
+def test_the_settings_carry_the_token_to_the_engine():
+    settings = Settings(database_url=DATABASE, pyannote_token="hf_secret")
+    assert "hf_secret" not in repr(settings)
+    again = Settings.model_validate_json(settings.model_dump_json())
+    assert again.pyannote_token.get_secret_value() == "hf_secret"
+
+
+def test_the_modules_load_without_any_model():
+    code = (
+        "import sys, phonograph_diarization.main, phonograph_diarization.inference.pyannote, "
+        "phonograph_diarization.inference.silero_mfcc; "
+        "print([m for m in ('torch', 'pyannote.audio', 'faster_whisper', 'sklearn', 'scipy') "
+        "if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"

@@ -1,0 +1,233 @@
+"""The whole service on real servers: from the event of a new file to its speakers."""
+
+import asyncio
+import json
+import wave
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from tests.support.stack import Stack, running
+
+from phonograph_diarization.config import Settings
+from phonograph_diarization.domain.rttm import from_rttm
+from phonograph_diarization.domain.voices import decode_vector
+from phonograph_diarization.main import create_app
+from phonograph_events import (
+    DiarizationCompleted,
+    Envelope,
+    Event,
+    JobFailed,
+    JobSummary,
+    MediaReady,
+    MediaRef,
+    Options,
+    Service,
+    Stream,
+    uuid7,
+)
+from phonograph_runtime.objects import ObjectStore
+from phonograph_runtime.shell import ServiceShell
+
+JOB = JobSummary(job_id=uuid4(), service="test")
+
+
+def media(folder: Path, samples: Any, **changes: Any) -> MediaRef:
+    """A file with its rendition in the object store."""
+    path = folder / f"{uuid4()}.wav"
+    with wave.open(str(path), "wb") as wav:
+        wav.setparams((1, 2, 16_000, 0, "NONE", ""))
+        wav.writeframes((samples * 32_767).astype("<i2").tobytes())
+    objects = ObjectStore((folder / "objects").as_uri())
+    return MediaRef.model_validate(
+        {
+            "media_id": uuid7(),
+            "uri": path.as_uri(),
+            "file_name": path.name,
+            "file_size": path.stat().st_size,
+            "kind": "audio",
+            "mime_type": "audio/x-wav",
+            "duration_s": len(samples) / 16_000,
+            "file_hash": uuid4().hex * 2,
+            "secondary_hash": uuid4().hex,
+            "content_fp": f"pcm16k1:{uuid4().hex}",
+            "rendition_uri": objects.put(f"renditions/{path.name}", path),
+        }
+        | changes
+    )
+
+
+def ready(file: MediaRef) -> MediaReady:
+    return MediaReady(media_id=file.media_id, media=file, container="wav", audio=Stream(codec="pcm"), job=JOB)
+
+
+def of_type(found: list[Envelope], kind: type[Event], file: MediaRef) -> list[Any]:
+    return [
+        event.data for event in found if isinstance(event.data, kind) and event.data.media_id == file.media_id
+    ]
+
+
+async def select(app: ServiceShell, query: str, **values: Any) -> list[tuple[Any, ...]]:
+    async with app.database.transaction() as transaction:
+        return [tuple(row) for row in await transaction.session.execute(text(query), values)]
+
+
+async def execute(app: ServiceShell, statement: str, **values: Any) -> None:
+    async with app.database.transaction() as transaction:
+        await transaction.session.execute(text(statement), values)
+
+
+async def test_from_file_to_meeting_speakers_and_rttm(
+    talk: Any, stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    """One meeting with two speakers; the same event twice is one job (M-02, M-03, M-05, M-07, M-12)."""
+    file = media(tmp_path, talk(("low", 5), ("high", 5), ("low", 5))[0])
+    app = create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))
+    async with running(app):
+        request = await stack.publish(ready(file), correlation_id=correlation_id)
+        await stack.send(request.to_record())
+        await stack.publish(ready(file), correlation_id=correlation_id)
+        found = await stack.collect(
+            lambda events: bool(of_type(events, DiarizationCompleted, file)), correlation_id=correlation_id
+        )
+        (done,) = of_type(found, DiarizationCompleted, file)
+        assert (done.speaker_count, done.turn_count, done.job.reason) == (2, 3, None)
+        assert (done.job.engine, done.job.service) == ("silero-mfcc", "diarization")
+        assert [speaker.label for speaker in done.speakers] == ["S1", "S2"]
+        assert [speaker.user_profile_id for speaker in done.speakers] == [None, None]
+        document = json.loads(await app.objects.get_async(done.document_uri))
+        assert [turn["speaker"] for turn in document["turns"]] == ["S1", "S2", "S1"]
+        rttm = from_rttm((await app.objects.get_async(done.rttm_uri)).decode())
+        assert len(rttm[str(file.media_id)]) == 3
+
+        meetings = await select(
+            app,
+            "SELECT id, version, status, speaker_count, started_at <= finished_at FROM meetings "
+            "WHERE file_id = :id",
+            id=file.media_id,
+        )
+        assert meetings == [(done.meeting_id, 1, "completed", 2, True)]
+        speakers = await select(
+            app,
+            "SELECT id, cluster_id, embedding, dim FROM speakers WHERE meeting_id = :id ORDER BY cluster_id",
+            id=done.meeting_id,
+        )
+        assert [row[:2] for row in speakers] == [(s.speaker_id, s.label) for s in done.speakers]
+        assert [decode_vector(row[2]).size for row in speakers] == [38, 38] == [row[3] for row in speakers]
+        artifacts = await select(
+            app, "SELECT type FROM artifacts WHERE meeting_id = :id ORDER BY type", id=done.meeting_id
+        )
+        assert artifacts == [("speakers.json",), ("turns.rttm",)]
+        jobs = await select(
+            app, "SELECT status FROM diarization_jobs WHERE media_file_id = :id", id=file.media_id
+        )
+        assert jobs == [("completed",)]
+
+
+async def test_nothing_to_tell_is_told_and_bad_requests_fail(
+    stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    """Silence is a result with a reason, contradicting options fail the job, music is left alone."""
+    silence = media(tmp_path, np.zeros(32_000))
+    refused = media(tmp_path, np.zeros(32_000), options=Options(min_speakers=3, max_speakers=2))
+    music = media(tmp_path, np.zeros(32_000), profile="music")
+    async with running(create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))) as app:
+        for file in (music, refused, silence):
+            await stack.publish(ready(file), correlation_id=correlation_id)
+        found = await stack.collect(
+            lambda events: bool(
+                of_type(events, DiarizationCompleted, silence) and of_type(events, JobFailed, refused)
+            ),
+            correlation_id=correlation_id,
+        )
+        (done,) = of_type(found, DiarizationCompleted, silence)
+        assert (done.speaker_count, done.turn_count, done.speakers, done.rttm_uri) == (0, 0, [], None)
+        assert done.job.reason == "no_speech"
+        (failed,) = of_type(found, JobFailed, refused)
+        assert (failed.reason, failed.final) == ("bad_options", True)
+        states = await select(
+            app,
+            "SELECT status, reason FROM meetings WHERE file_id = ANY(:ids) ORDER BY status",
+            ids=[silence.media_id, refused.media_id, music.media_id],
+        )
+        assert states == [("completed", "no_speech"), ("failed", "bad_options")]
+
+
+async def test_a_known_voice_is_recognised_within_its_owner_only(
+    talk: Any, stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    """M-13, T0-42: the person enrolled from one recording is found in the next one of the same owner."""
+    owner, stranger, person = f"ann-{uuid4()}", f"bob-{uuid4()}", uuid7()
+    first, second, foreign = (
+        media(tmp_path, talk(*turns)[0], owner=who)
+        for who, turns in (
+            (owner, [("low", 8), ("high", 8)]),
+            (owner, [("high", 7), ("low", 7)]),
+            (stranger, [("low", 8), ("high", 8)]),
+        )
+    )
+    async with running(create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))) as app:
+        await stack.publish(ready(first), correlation_id=correlation_id)
+        found = await stack.collect(
+            lambda events: bool(of_type(events, DiarizationCompleted, first)), correlation_id=correlation_id
+        )
+        (done,) = of_type(found, DiarizationCompleted, first)
+        await execute(
+            app,
+            "INSERT INTO user_profiles (id, owner, display_name) VALUES (:id, :owner, 'Ann')",
+            id=person,
+            owner=owner,
+        )
+        enrol = (
+            "INSERT INTO speaker_profiles (id, user_id, user_profile_id, name, embedding, model_id, dim) "
+            "SELECT gen_random_uuid(), :owner, :person, 'Ann', embedding, model_id, dim FROM speakers "
+            "WHERE id = :speaker"
+        )
+        values = {"owner": owner, "person": person, "speaker": done.speakers[0].speaker_id}
+        await execute(app, enrol, **values)
+        with pytest.raises(IntegrityError, match="uq_speaker_profiles_user_id_name"):
+            await execute(app, enrol, **values)
+        for file in (second, foreign):
+            await stack.publish(ready(file), correlation_id=correlation_id)
+        found = await stack.collect(
+            lambda events: all(of_type(events, DiarizationCompleted, file) for file in (second, foreign)),
+            correlation_id=correlation_id,
+        )
+        (again,) = of_type(found, DiarizationCompleted, second)
+        assert [speaker.user_profile_id for speaker in again.speakers] == [None, person]
+        assert 0.8 <= again.speakers[1].confidence <= 1
+        (elsewhere,) = of_type(found, DiarizationCompleted, foreign)
+        assert [speaker.user_profile_id for speaker in elsewhere.speakers] == [None, None]
+
+        await execute(app, "DELETE FROM user_profiles WHERE id = :id", id=person)
+        left = await select(
+            app,
+            "SELECT count(*), count(user_profile_id) FROM speakers WHERE meeting_id = :id",
+            id=again.meeting_id,
+        )
+        assert left == [(2, 0)]
+
+
+async def test_one_open_meeting_of_a_file_at_a_time(stack: Stack, tmp_path: Path) -> None:
+    """C-22, C-27: a second open meeting is refused, a second finished one is not; a cache entry may stay."""
+    app = create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))
+    file = uuid7()
+    meeting = "INSERT INTO meetings (id, file_id, version, status) VALUES (:id, :file, :version, :status)"
+    try:
+        await execute(app, "INSERT INTO files (id, sha256) VALUES (:id, 'x')", id=file)
+        for version, status in ((1, "completed"), (2, "failed"), (3, "pending")):
+            await execute(app, meeting, id=uuid7(), file=file, version=version, status=status)
+        with pytest.raises(IntegrityError, match="uq_meetings_file_id_open"):
+            await execute(app, meeting, id=uuid7(), file=file, version=4, status="processing")
+        with pytest.raises(IntegrityError, match="ck_meetings_status"):
+            await execute(app, meeting, id=uuid7(), file=file, version=4, status="done")
+        await execute(app, "DELETE FROM files WHERE id = :id", id=file)
+        assert await select(app, "SELECT 1 FROM meetings WHERE file_id = :id", id=file) == []
+        await execute(app, "INSERT INTO cache (key, value) VALUES (:key, '{}')", key=str(file))
+        assert await select(app, "SELECT ttl FROM cache WHERE key = :key", key=str(file)) == [(None,)]
+    finally:
+        await asyncio.shield(app.database.aclose())
