@@ -395,10 +395,10 @@ def played(piece: Piece, seconds: float, seed: int) -> Samples:
             for position, pitch in enumerate(chord[1:]):
                 put(note(pitch, beat_s * 4, 5), at_s, 0.1 + 0.02 * position, 0.14 - 0.02 * position)
         put(note(chord[beat % len(chord)] + 12, beat_s, 3), at_s + beat_s / 2, 0.05, 0.07)
-    both = np.stack([left, right])
+    both: Samples = np.stack([left, right])
     fade_s = 0.4
     fade = np.minimum(1, (seconds - np.arange(count) / MUSIC_RATE_HZ) / fade_s)
-    return both * (fade * 0.7 / np.abs(both).max()).astype(np.float32)
+    return both * (fade * 0.7 / float(np.abs(both).max())).astype(np.float32)
 
 
 def kick() -> Samples:

@@ -1,5 +1,6 @@
 """A file that cannot be used is told in a word and a sentence, never in FFmpeg's."""
 
+import contextlib
 import os
 import random
 
@@ -258,3 +259,31 @@ def test_reading_what_is_no_rendition(tmp_path):
         with pytest.raises(MediaError) as caught:
             read_rendition(path)
         assert caught.value.reason == "unsupported"
+
+
+def test_random_damage_anywhere_is_never_another_error(tmp_path):
+    rng = random.Random(11)
+    sources = [
+        write_film(tmp_path / "a.ts", 3),
+        write_film(tmp_path / "a.mkv", 3),
+        write_film(tmp_path / "a.mp4", 3),
+        write_sound(tmp_path / "a.flac", noise(2), codec="flac"),
+        write_sound(tmp_path / "a.mp3", noise(2), codec="libmp3lame"),
+        write_sound(tmp_path / "a.ogg", noise(2, 48_000), codec="libopus", rate=48_000),
+    ]
+    for round_number in range(60):
+        source = sources[round_number % len(sources)]
+        data = bytearray(source.read_bytes())
+        for _ in range(rng.choice([1, 20, 200])):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        damaged = tmp_path / f"damaged{source.suffix}"
+        damaged.write_bytes(data)
+        for call in (
+            probe,
+            audio_silences,
+            blank_frames,
+            lambda path: cut(path, tmp_path / "c.mp4", 0.5, 1),
+            lambda path: thumbnail(path, tmp_path / "t.jpg", 1),
+        ):
+            with contextlib.suppress(MediaError):
+                call(damaged)

@@ -1,6 +1,5 @@
 """Clips: a stretch of a file encoded anew, sound and picture in step."""
 
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ from av.video.stream import VideoStream
 from phonograph_media.decode import pulled
 from phonograph_media.errors import MediaError, shown
 from phonograph_media.picture import fitted, fitted_size, frames_in
-from phonograph_media.source import audio_of, opened, seek_before, streams_of, time_zero_s
+from phonograph_media.source import audio_of, opened, packets_of, seek_before, streams_of, time_zero_s
 from phonograph_media.written import written
 
 _BOX = (1280, 720)
@@ -147,18 +146,21 @@ class _SoundTrack:
         self._stream.bit_rate = _BIT_RATE_PER_CHANNEL * min(2, source.channels)
 
     def take(self, packet: "Packet[Any]") -> None:
-        # One damaged packet leaves a gap, which the graph fills with silence.
-        with suppress(av.FFmpegError):
-            for frame in self._source.decode(packet):
-                if frame.pts is None or frame.time is None:
-                    continue
-                if frame.time >= self._to_s:
-                    self.done = True
-                    return
-                if self._graph is None:
-                    self._graph = self._trimmer(frame)
-                self._graph.push(frame)
-                self._encode_ready(self._graph)
+        try:
+            frames = self._source.decode(packet)
+        except av.FFmpegError:
+            # A damaged packet leaves a gap, which the graph fills with silence.
+            return
+        for frame in frames:
+            if frame.pts is None or frame.time is None:
+                continue
+            if frame.time >= self._to_s:
+                self.done = True
+                return
+            if self._graph is None:
+                self._graph = self._trimmer(frame)
+            self._graph.push(frame)
+            self._encode_ready(self._graph)
 
     def finish(self) -> None:
         if self._graph is not None:
@@ -199,14 +201,11 @@ class _SoundTrack:
 
 def _copy(container: InputContainer, tracks: list[_Track]) -> None:
     by_index = {track.index: track for track in tracks}
-    packets = container.demux()
-    while not all(track.done for track in tracks):
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
-            break
+    for packet in packets_of(container):
         track = by_index.get(packet.stream_index)
         if track is not None and not track.done:
             track.take(packet)
+        if all(track.done for track in tracks):
+            break
     for track in tracks:
         track.finish()

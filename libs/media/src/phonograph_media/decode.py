@@ -21,7 +21,7 @@ from av.stream import Discard, Stream
 from numpy.typing import NDArray
 
 from phonograph_media.errors import MediaError, shown
-from phonograph_media.source import audio_of, opened, start_s
+from phonograph_media.source import audio_of, opened, packets_of, start_s
 
 Layout = Literal["mono", "stereo"]
 SampleFormat = Literal["s16", "flt"]
@@ -51,6 +51,10 @@ class Tally:
     decoded_s: float = 0.0
     reached_s: float = 0.0
     """End of the last packet, counted from the first sample."""
+
+    def count_damage(self) -> None:
+        """One more packet could not be read or decoded."""
+        self.damaged += 1
 
     def warnings(self, promised_s: float | None) -> tuple[str, ...]:
         """Sentences on what is missing from sound that is otherwise whole."""
@@ -164,7 +168,9 @@ def _decoded(container: InputContainer, stream: AudioStream, tally: Tally) -> It
             if other.index != stream.index:
                 other.discard = Discard.all
     zero_s = start_s(stream)
-    for packet in _packets(container, tally):
+    for packet in packets_of(container, on_damage=tally.count_damage):
+        if not packet.size:
+            continue
         if packet.pts is not None:
             end = packet.pts + (packet.duration or 0)
             tally.reached_s = max(tally.reached_s, float(end * packet.time_base) - zero_s)
@@ -174,27 +180,13 @@ def _decoded(container: InputContainer, stream: AudioStream, tally: Tally) -> It
     yield from _frames(stream, None, tally)
 
 
-def _packets(container: InputContainer, tally: Tally) -> Iterator["Packet[Stream]"]:
-    packets = container.demux()
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError:
-            tally.damaged += 1
-            return
-        if packet.size:
-            yield packet
-
-
 def _frames(stream: AudioStream, packet: "Packet[Stream] | None", tally: Tally) -> Iterator[AudioFrame]:
     try:
         frames = stream.decode(packet)
     except av.EOFError:
         return
     except av.FFmpegError:
-        tally.damaged += 1
+        tally.count_damage()
         return
     for frame in frames:
         tally.decoded_s += frame.samples / frame.sample_rate

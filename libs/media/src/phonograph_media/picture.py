@@ -8,11 +8,12 @@ import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
 from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from phonograph_media.errors import MediaError, shown
-from phonograph_media.source import opened, seek_before, streams_of, time_zero_s
+from phonograph_media.source import opened, packets_of, seek_before, streams_of, time_zero_s
 from phonograph_media.written import written
 
 _THUMBNAIL_BOX = (640, 640)
@@ -62,16 +63,12 @@ def fitted_size(path: Path, box: tuple[int, int]) -> tuple[int, int] | None:
 def frames_of(container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
     """Decode the video from where the container stands; damaged packets are left out."""
     video.thread_type = "AUTO"
-    packets = container.demux(video)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
-        yield from frames_in(video, packet)
+    for packet in packets_of(container):
+        if packet.stream_index == video.index:
+            yield from frames_in(video, packet)
 
 
-def frames_in(video: VideoStream, packet: "Packet[VideoStream]") -> Iterator[VideoFrame]:
+def frames_in(video: VideoStream, packet: "Packet[Stream]") -> Iterator[VideoFrame]:
     """Decode one packet, leaving out what is damaged and frames that have no time."""
     try:
         frames = video.decode(packet)

@@ -3,7 +3,7 @@
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,8 @@ from typing import NamedTuple
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from phonograph_media.errors import MediaError, shown
@@ -125,6 +126,24 @@ def time_zero_s(container: InputContainer) -> float:
     streams = streams_of(container)
     first = streams.audio or streams.video
     return start_s(first) if first is not None else 0.0
+
+
+def packets_of(
+    container: InputContainer, on_damage: Callable[[], None] = lambda: None
+) -> Iterator["Packet[Stream]"]:
+    """Packets of all streams in the order of the file, and an empty one for each stream at the end.
+
+    Where the container itself is damaged there is no way on: `on_damage` is called and nothing follows.
+    """
+    while True:
+        try:
+            yield from container.demux()
+        except IndexError:
+            # PyAV 18 fails on a packet of a stream that MPEG-TS announces midway; the next one can be read.
+            continue
+        except av.FFmpegError:
+            on_damage()
+        return
 
 
 def seek_before(container: InputContainer, at_s: float) -> None:
