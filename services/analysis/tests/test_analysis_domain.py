@@ -124,6 +124,12 @@ def test_the_excerpt_lies_where_it_sounds():
     assert (start_s, end_s, sounding_s) == pytest.approx((600.0, 900.0, 300.0))
     start_s, end_s, _ = sounding_extent(windows, at_s, 0.1, floor_lufs=-60.0, longest_s=100.0)
     assert (start_s, end_s) == pytest.approx((700.0, 800.0))
+    clicks = np.full(windows.size, -90.0)
+    clicks[::15] = -20.0
+    assert sounding_extent(clicks[:100], at_s[:100], 0.1, floor_lufs=-60.0, longest_s=600.0)[2] > 8
+    clicks[:] = -90.0
+    clicks[::30] = -20.0
+    assert sounding_extent(clicks[:100], at_s[:100], 0.1, floor_lufs=-60.0, longest_s=600.0)[2] < 1
     silence = np.full(windows.size, -90.0)
     assert sounding_extent(silence, at_s, 0.1, floor_lufs=-60.0, longest_s=600.0) == (0.0, 0.0, 0.0)
 

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
 OFFSET_LUFS = -0.691
+LONGEST_BEAT_S = 1.5
+"""A beat of 40 BPM: the gap between two clicks is part of the music."""
 
 
 def integrated_loudness(momentary_lufs: NDArray[np.float64]) -> float | None:
@@ -45,7 +47,7 @@ def sounding_extent(
         longest_s: longest stretch to give.
 
     Returns:
-        Start and end in seconds, and how many seconds of the file lie above the floor in all.
+        Start and end in seconds, and how many seconds of the file sound in all, with gaps of up to a beat.
     """
     sounding = np.flatnonzero(momentary_lufs > floor_lufs)
     if not sounding.size:
@@ -55,7 +57,9 @@ def sounding_extent(
         middle_s = at_s[sounding[sounding.size // 2]]
         start_s = min(max(start_s, middle_s - longest_s / 2), end_s - longest_s)
         end_s = start_s + longest_s
-    return float(start_s), float(end_s), float(sounding.size * hop_s)
+    steps_s = np.diff(at_s[sounding])
+    sounding_s = hop_s + steps_s[steps_s <= LONGEST_BEAT_S].sum()
+    return float(start_s), float(end_s), float(sounding_s)
 
 
 def _mean(lufs: NDArray[np.float64]) -> float:
