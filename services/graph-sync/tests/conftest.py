@@ -333,8 +333,13 @@ async def context(settings: Settings, driver: AsyncDriver) -> AsyncIterator[Proc
     await opened.aclose()
 
 
-def received(envelope: Envelope, offset: int) -> Received:
-    """An event as it comes from Kafka."""
+@pytest.fixture(name="received")
+def make_received() -> Callable[[Envelope, int], Received]:
+    """Give an event as it comes from Kafka, at an offset."""
+    return _received
+
+
+def _received(envelope: Envelope, offset: int) -> Received:
     sent = envelope.to_record()
     record = ConsumerRecord(
         topic=sent.topic,
@@ -358,7 +363,7 @@ def apply(context: ProcessContext) -> Apply:
     sink = GraphSink(context)
 
     async def take(events: Iterable[Envelope], *, size: int = 500, first: int = 0) -> None:
-        batch: Sequence[Received] = [received(event, first + n) for n, event in enumerate(events)]
+        batch: Sequence[Received] = [_received(event, first + n) for n, event in enumerate(events)]
         for start in range(0, len(batch), size):
             await sink.apply(batch[start : start + size])
 

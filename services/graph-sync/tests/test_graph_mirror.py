@@ -1,5 +1,6 @@
 """Events in the graph, on a real Neo4j: whatever the order, the number of deliveries and the batches."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ from phonograph_events import Envelope
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_runtime.consumer import Received
 from phonograph_runtime.database import UnavailableError
 
 Dump = Callable[[], Awaitable[list[str]]]
@@ -200,3 +202,54 @@ async def test_neo4j_away_parks_nothing(
             await GraphSink(away).apply([])
     finally:
         await away.aclose()
+
+
+async def test_a_writer_that_waited_for_a_newer_one_does_not_override_it(
+    driver: AsyncDriver, apply: Apply, story: list[Envelope]
+) -> None:
+    """Two processes with events of one file: what was read before the lock must not count."""
+    ready = story[1]
+    await apply([story[6]])
+    async with driver.session() as session:
+        newer = await session.begin_transaction()
+        await newer.run(
+            "MATCH (r:Recording {id: $id}) SET r.status = 'deleted', r.status_order = '9'",
+            id=str(ready.data.media_id),
+        )
+        older = asyncio.create_task(apply([ready]))
+        await asyncio.sleep(1)
+        assert not older.done()
+        await newer.commit()
+    await older
+    found = await ask(driver, "MATCH (r:Recording) RETURN r.status AS status, r.kind AS kind")
+    assert found == [{"status": "deleted", "kind": "audio"}]
+
+
+async def test_two_writers_at_once_lose_nothing(
+    settings: Settings,
+    driver: AsyncDriver,
+    context: ProcessContext,
+    dump: Dump,
+    apply: Apply,
+    story: list[Envelope],
+    received: Callable[[Envelope, int], Received],
+) -> None:
+    """Topics shared out among processes: locks, retries after deadlocks, the same graph."""
+    await apply(story)
+    expected = await dump()
+    await driver.execute_query("MATCH (n) DETACH DELETE n")
+    await context.forget_positions()
+
+    other = ProcessContext.create(settings)
+    try:
+        sinks = [GraphSink(context), GraphSink(other)]
+
+        async def take(sink: GraphSink, turn: int) -> None:
+            mine = [event for event in story if sum(event.data.TOPIC.encode()) % 2 == turn]
+            for number, event in enumerate(mine):
+                await sink.apply([received(event, number)])
+
+        await asyncio.gather(*(take(sink, turn) for turn, sink in enumerate(sinks)))
+    finally:
+        await other.aclose()
+    assert await dump() == expected

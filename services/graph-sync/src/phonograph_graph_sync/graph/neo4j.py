@@ -20,7 +20,9 @@ from phonograph_graph_sync.domain.graph import (
     Changes,
     Edge,
     Label,
+    Node,
     Part,
+    Sighting,
     combined,
 )
 from phonograph_graph_sync.domain.position import Partition, Projected, Written
@@ -130,13 +132,14 @@ class _Attempts:
         for event in self._batch:
             ends[event.partition] = max(ends[event.partition], event.offset)
         places = [_place(partition) for partition in sorted(ends)]
-        locked = await _run(transaction, statements.LOCK_OFFSETS, places, consumer=CONSUMER)
+        await _run(transaction, statements.LOCK_OFFSETS, places, consumer=CONSUMER)
         if not self._rebuilds and await _run(transaction, statements.REBUILDING, []):
             raise UnavailableError(
                 "The graph is being rebuilt. If no rebuild is running, one was interrupted: "
                 "run `phonograph graph rebuild` again."
             )
-        held = {_partition(row): row["offset"] for row in locked}
+        offsets = await _run(transaction, statements.READ_OFFSETS, [], consumer=CONSUMER)
+        held = {_partition(row): row["offset"] for row in offsets}
         fresh = tuple(event.offset > held[event.partition] for event in self._batch)
         changes = combined(event.changes for event, new in zip(self._batch, fresh, strict=True) if new)
         ends = {partition: max(end, held[partition]) for partition, end in ends.items()}
@@ -163,31 +166,42 @@ class _Writer:
         self._transaction = transaction
         self.counts: dict[str, int] = defaultdict(int)
 
-    async def nodes(self, nodes: Iterable[Any]) -> None:
-        rows: dict[Label, list[dict[str, Any]]] = defaultdict(list)
+    async def nodes(self, nodes: Iterable[Node]) -> None:
+        """Add shared nodes; improve the few that were known with a later time or a lower confidence."""
+        groups: dict[Label, dict[tuple[str, ...], dict[str, Any]]] = defaultdict(dict)
         for node in sorted(nodes, key=lambda node: node.ref.key):
-            rows[node.ref.label].append(
-                {
-                    "key": list(node.ref.key),
-                    "properties": node.properties,
-                    "created_at": node.created_at,
-                    "confidence": node.confidence,
-                    "release_date": node.release_date,
-                }
-            )
+            told = {
+                **node.properties,
+                "created_at": node.created_at,
+                "confidence": node.confidence,
+                "release_date": node.release_date,
+            }
+            groups[node.ref.label][node.ref.key] = {"key": list(node.ref.key), "properties": told}
         for label in Label:
-            await self._run("nodes", statements.add_nodes(label), rows.get(label, []))
+            group = groups.get(label, {})
+            found = await self._run("nodes", statements.add_nodes(label), list(group.values()))
+            rows = [group[tuple(row["key"])] for row in found]
+            if rows:
+                await _run(self._transaction, statements.lock_nodes(label), rows)
+                await _run(self._transaction, statements.improve_nodes(label), rows)
 
     async def parts(self, parts: Iterable[Part]) -> list[Part]:
         """Write parts; give those that are newer than what was there."""
         groups: dict[tuple[Label, Aspect], dict[tuple[str, ...], Part]] = defaultdict(dict)
-        for part in parts:
+        for part in sorted(parts, key=lambda part: part.owner.key):
             groups[part.owner.label, part.aspect][part.owner.key] = part
+        for label in Label:
+            owners = {
+                key: _part_row(part)
+                for aspect in Aspect
+                for key, part in groups.get((label, aspect), {}).items()
+            }
+            await self._run("nodes", statements.lock_nodes(label), [owners[key] for key in sorted(owners)])
         stood: list[Part] = []
         for label in Label:
             for aspect in Aspect:
                 group = groups.get((label, aspect), {})
-                rows = [_part_row(group[key]) for key in sorted(group)]
+                rows = [_part_row(part) for part in group.values()]
                 won = await self._run("parts", statements.claim_parts(label, aspect), rows)
                 stood += [group[tuple(row["key"])] for row in won]
                 await self._remove(label, aspect, [row["key"] for row in won if row["replaced"]])
@@ -218,6 +232,7 @@ class _Writer:
             await self._run("nodes", statement, rows)
 
     async def edges(self, edges: Iterable[Edge]) -> None:
+        """Sorted by their ends: those are the nodes that several writers share, and MERGE locks them."""
         groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
         for edge in edges:
             names = tuple(name for name, _ in edge.identity)
@@ -230,10 +245,10 @@ class _Writer:
                 }
             )
         for group in sorted(groups):
-            rows = sorted(groups[group], key=lambda row: (row["start"], row["end"]))
+            rows = sorted(groups[group], key=lambda row: (row["end"], row["start"]))
             await self._run("edges", statements.add_edges(*group), rows)
 
-    async def sightings(self, sightings: Iterable[Any]) -> None:
+    async def sightings(self, sightings: Iterable[Sighting]) -> None:
         rows = [
             {
                 "location": list(sighting.location.key),
@@ -243,7 +258,8 @@ class _Writer:
             }
             for sighting in sorted(sightings, key=lambda each: (each.location.key, each.recording.key))
         ]
-        await self._run("edges", statements.SIGHTINGS, rows)
+        await self._run("edges", statements.LOCK_SIGHTINGS, rows)
+        await self._run("parts", statements.SIGHTINGS, rows)
 
     async def _run(self, kind: str, statement: str, rows: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
         if not rows:

@@ -1,8 +1,10 @@
 """The Cypher that writes changes: one statement for each shape of row, each row once, sorted by key.
 
 Labels, types and property names come from the enumerations of the domain, values always as parameters.
-Neo4j reads what is committed and MERGE of a known node takes no lock, so every statement that compares
-before it sets takes the node's write lock first (`_lock`): two writers could both find themselves newer.
+
+Neo4j reads what is committed, and MERGE of a known node takes no lock: two writers could both find
+themselves newer. So whatever is compared is locked first (`_lock`), by a statement of its own: within one
+statement the planner may read a property before the lock is taken and use that value after it.
 """
 
 from typing import Final
@@ -13,8 +15,8 @@ LOCK_OFFSETS: Final = """
 UNWIND $rows AS row
 MERGE (k:KafkaOffset {consumer: $consumer, topic: row.topic, partition: row.partition})
 ON CREATE SET k.offset = -1
-SET k._lock = true REMOVE k._lock
-RETURN k.topic AS topic, k.partition AS partition, k.offset AS offset
+ON MATCH SET k._lock = true
+REMOVE k._lock
 """
 STORE_OFFSETS: Final = """
 UNWIND $rows AS row
@@ -45,46 +47,72 @@ CALL () { MATCH (n) WHERE NOT n:KafkaOffset AND NOT n:GraphState RETURN count(n)
 CALL () { MATCH ()-[e]->() RETURN count(e) AS edges }
 RETURN nodes, edges
 """
-SIGHTINGS: Final = """
+LOCK_SIGHTINGS: Final = """
 UNWIND $rows AS row
 MATCH (l:Location {uri: row.location[0]})
 MATCH (r:Recording {id: row.recording[0]})
 MERGE (l)-[e:LOCATION_OF]->(r)
-SET e._lock = true REMOVE e._lock
-WITH e, row WHERE e.order IS NULL OR e.order < row.order
+ON MATCH SET e._lock = true
+REMOVE e._lock
+"""
+SIGHTINGS: Final = """
+UNWIND $rows AS row
+MATCH (:Location {uri: row.location[0]})-[e:LOCATION_OF]->(:Recording {id: row.recording[0]})
+WHERE e.order IS NULL OR e.order < row.order
 SET e = row.properties, e.order = row.order
 """
 
 
 def add_nodes(label: Label) -> str:
-    """Shared nodes and stubs: made once, their extremes kept. Rows: key, properties, and the extremes."""
+    """Shared nodes and stubs. Rows: key, properties with the extremes. Gives the keys of those to improve."""
     return f"""
 UNWIND $rows AS row
 MERGE (n:{label} {_key(label, "row.key")})
 ON CREATE SET n += row.properties
-WITH n, row WHERE n.created_at IS NULL OR row.created_at < n.created_at
-    OR row.confidence IS NOT NULL AND (n.confidence IS NULL OR n.confidence < row.confidence)
-    OR row.release_date IS NOT NULL AND (n.release_date IS NULL OR row.release_date < n.release_date)
-SET n._lock = true REMOVE n._lock
+WITH n, row, row.properties AS told
+WHERE told.created_at < n.created_at
+    OR told.confidence > coalesce(n.confidence, -1)
+    OR told.release_date < coalesce(n.release_date, told.release_date + '~')
+RETURN row.key AS key
+"""
+
+
+def improve_nodes(label: Label) -> str:
+    """Keep the extremes of shared nodes. Rows: as `add_nodes`; the nodes are there and locked."""
+    return f"""
+UNWIND $rows AS row
+MATCH (n:{label} {_key(label, "row.key")})
+WITH n, row.properties AS row
 SET n.created_at = {_least("created_at")}
 SET n.confidence = {_greatest("confidence")}
 SET n.release_date = {_least("release_date")}
 """
 
 
+def lock_nodes(label: Label) -> str:
+    """Make nodes that are missing, and lock them all. Rows: key, times."""
+    return f"""
+UNWIND $rows AS row
+MERGE (n:{label} {_key(label, "row.key")})
+ON CREATE SET n.created_at = row.created_at
+ON MATCH SET n._lock = true
+REMOVE n._lock
+"""
+
+
 def claim_parts(label: Label, aspect: Aspect) -> str:
-    """Parts that are newer than what the graph holds take its place.
+    """Parts that are newer than what the graph holds take its place; their owners are there and locked.
 
     Rows: key, order, times, properties. Gives the keys of those that did, and whether there was an older one.
     """
     order = f"n.{aspect}_order"
     return f"""
 UNWIND $rows AS row
-MERGE (n:{label} {_key(label, "row.key")})
-SET n._lock = true REMOVE n._lock
+MATCH (n:{label} {_key(label, "row.key")})
+WITH n, row, {order} AS old
 SET n.created_at = {_least("created_at")}
 SET n.updated_at = {_greatest("updated_at")}
-WITH n, row, {order} AS old WHERE old IS NULL OR old < row.order
+WITH n, row, old WHERE old IS NULL OR old < row.order
 SET n += row.properties, {order} = row.order
 RETURN row.key AS key, old IS NOT NULL AS replaced
 """
