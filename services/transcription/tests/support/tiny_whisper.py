@@ -19,7 +19,7 @@ POSITIONS = 448
 TIMESTAMPS = 1501
 BYTE_PAIRS = 50_257
 
-SPOKEN_WORDS = 50
+SPOKEN_WORDS = 8
 """The model says only so many, and so is sure enough of them to pass Whisper's thresholds."""
 
 
@@ -34,10 +34,11 @@ def make_tiny_whisper(folder: Path, *, multilingual: bool = True, seed: int = 0)
     spec = ctranslate2.specs.WhisperSpec(LAYERS, HEADS, LAYERS, HEADS)
     _fill(spec, len(tokens), np.random.default_rng(seed))
     bias = np.zeros(len(tokens))
-    bias[:256] = -50.0  # words, not bytes
-    bias[256 + SPOKEN_WORDS : BYTE_PAIRS] = -50.0
-    bias[tokenizer.token_to_id("<|endoftext|>")] = 1.0  # a few words, not hundreds
+    bias[:BYTE_PAIRS] = -50.0
+    bias[256 : 256 + SPOKEN_WORDS] = 4.0
+    bias[tokenizer.token_to_id("<|endoftext|>")] = 4.0
     bias[tokenizer.token_to_id("<|nospeech|>")] = -50.0
+    bias[-TIMESTAMPS:] = -5.0  # together they would otherwise outweigh every word
     spec.decoder.projection.bias = bias.astype(np.float32)
     spec.register_vocabulary(tokens)
     spec.config.suppress_ids = []
@@ -107,7 +108,7 @@ def _fill(spec: Any, vocabulary: int, rng: np.random.Generator) -> None:
         if shape is None or value not in {None, "__optional"}:
             return
         field = name.rpartition("/")[2]
-        weights = {"gamma": np.ones(shape), "beta": np.zeros(shape)}.get(field, rng.normal(0, 0.5, shape))
+        weights = {"gamma": np.ones(shape), "beta": np.zeros(shape)}.get(field, rng.normal(0, 0.3, shape))
         setattr(part, field, weights.astype(np.float32))
 
     spec._visit(fill)

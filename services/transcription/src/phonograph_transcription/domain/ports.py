@@ -1,13 +1,15 @@
 """What the service needs from outside, in the words of the domain."""
 
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.results import Diarization, Halves, Result
 from phonograph_transcription.domain.transcript import Transcript
+
+if TYPE_CHECKING:
+    # The service's own process needs no numpy; only its child does.
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Transcriber(Protocol):
@@ -29,7 +31,7 @@ class Transcriber(Protocol):
         """
 
     def predict(
-        self, samples: NDArray[np.float32], *, language: str | None, progress: Progress
+        self, samples: "NDArray[np.float32]", *, language: str | None, progress: Progress
     ) -> Transcript:
         """Recognise speech.
 

@@ -1,0 +1,92 @@
+"""Models on this machine: found without the network, listed, fetched on demand only."""
+
+import json
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from phonograph_transcription.exceptions import DownloadError, ModelMissingError
+from phonograph_transcription.inference.models import ModelFolder
+from phonograph_transcription.model_command import run_models
+
+
+def put_model(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "model.bin").write_bytes(b"weights")
+    return folder
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that gives every repository; what was asked of it."""
+    asked: list[str] = []
+
+    def snapshot_download(repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+        asked.append(repository)
+        put_model(local_dir)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_a_model_is_found_by_name_repository_and_folder(tmp_path):
+    models = ModelFolder(tmp_path / "models")
+    named = put_model(tmp_path / "models" / "tiny")
+    owned = put_model(tmp_path / "models" / "someone--whisper")
+    elsewhere = put_model(tmp_path / "mine")
+    assert models.find("tiny") == named
+    assert models.find("someone/whisper") == owned
+    assert models.find(str(elsewhere)) == elsewhere
+    assert models.find("base") is None
+    with pytest.raises(ModelMissingError, match="phonograph models fetch base"):
+        models.require("base")
+
+
+def test_the_list_tells_what_is_here(tmp_path, capsys):
+    here = put_model(tmp_path / "tiny")
+    put_model(tmp_path / "own")
+    assert run_models(["list", "--json"], ModelFolder(tmp_path)) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["tiny"]["folder"] == str(here)
+    assert rows["distil-large-v3"] == {
+        "name": "distil-large-v3",
+        "repository": "Systran/faster-distil-whisper-large-v3",
+        "folder": None,
+    }
+    assert rows["own"]["folder"] == str(tmp_path / "own")
+    assert run_models(["list"], ModelFolder(tmp_path)) == 0
+    assert f"tiny                 {here}\n" in capsys.readouterr().out
+
+
+def test_fetch_downloads_once(tmp_path, hub, capsys):
+    assert run_models(["fetch", "tiny"], ModelFolder(tmp_path)) == 0
+    assert run_models(["fetch", "tiny"], ModelFolder(tmp_path)) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'tiny'}\n" * 2
+    assert hub == ["Systran/faster-whisper-tiny"]
+    assert ModelFolder(tmp_path).fetch("someone/whisper") == tmp_path / "someone--whisper"
+
+
+def test_fetch_without_a_network_says_what_to_do(tmp_path, monkeypatch, capsys):
+    def snapshot_download(*_args, **_options) -> None:
+        raise OSError("no route to host\nwith details")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert run_models(["fetch", "tiny"], ModelFolder(tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert "'tiny' could not be fetched from Systran/faster-whisper-tiny: no route to host" in error
+    assert str(tmp_path / "tiny") in error
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_name_and_a_foreign_repository_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(DownloadError, match="There is no Whisper model 'tinny'; use one of tiny"):
+        ModelFolder(tmp_path).fetch("tinny")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_args, **_options: None)
+    with pytest.raises(DownloadError, match=r"no CTranslate2 Whisper model: it has no model\.bin"):
+        ModelFolder(tmp_path).fetch("someone/else")
+
+
+def test_wrong_usage_is_told(tmp_path, capsys):
+    assert run_models([], ModelFolder(tmp_path)) == 2
+    assert capsys.readouterr().err.startswith("usage: ")

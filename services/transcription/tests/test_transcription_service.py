@@ -1,0 +1,390 @@
+"""The transcription service on real servers: from `media-ready` to v1, with `diarization-completed` to v4."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from tests.support.stack import Stack, running
+
+from phonograph_events import (
+    DiarizationCompleted,
+    Envelope,
+    InventoryReported,
+    InventoryRequested,
+    JobFailed,
+    JobSummary,
+    MediaReady,
+    MediaRef,
+    PipelineVersion,
+    Service,
+    Stream,
+    TranscriptionCompleted,
+    uuid7,
+)
+from phonograph_events.documents import SpeakersDocument, TranscriptDocument, Turn
+from phonograph_media import make_rendition
+from phonograph_runtime.database import Database
+from phonograph_runtime.objects import ObjectStore
+from phonograph_transcription.config import Settings
+from phonograph_transcription.domain.results import Diarization, Result, Written
+from phonograph_transcription.domain.tasks import TranscribeTask
+from phonograph_transcription.domain.transcript import Segment, Transcript, Word
+from phonograph_transcription.main import create_app
+from phonograph_transcription.storage.tables import SqlTranscriptionJob
+from phonograph_transcription.storage.transcripts import SqlTranscriptStore
+
+TALK = Path(__file__).parents[3] / "tests" / "samples" / "talk.ogg"
+TALK_S = 8.9
+"""Two sentences, one of each voice; the second begins at 5.3 s."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a test needs at hand: the servers, the objects, and one story's correlation id."""
+
+    stack: Stack
+    folder: Path
+    correlation_id: str
+
+    @property
+    def settings(self) -> Settings:
+        values = self.stack.settings(Service.TRANSCRIPTION, self.folder)
+        return Settings(**values, models=self.folder / "models")
+
+    @property
+    def objects(self) -> ObjectStore:
+        return ObjectStore(self.settings.object_store_url)
+
+    @asynccontextmanager
+    async def service(self):
+        async with running(create_app(self.settings)) as app:
+            yield app
+
+    def ready(self, source: Path | None, **changes: object) -> MediaReady:
+        """A file that was taken in, its rendition in the object store."""
+        media_id = uuid7()
+        uri = self.objects.uri("nothing.wav")
+        if source is not None:
+            make_rendition(source, self.folder / "rendition.wav")
+            uri = self.objects.put(f"renditions/{media_id}.wav", self.folder / "rendition.wav")
+        media = MediaRef.model_validate(
+            {
+                "media_id": media_id,
+                "uri": "file:///somewhere/talk.ogg",
+                "file_name": "talk.ogg",
+                "file_size": 1,
+                "kind": "audio",
+                "mime_type": "audio/ogg",
+                "duration_s": TALK_S,
+                "file_hash": "0" * 64,
+                "secondary_hash": "0" * 32,
+                "content_fp": "pcm16k1:0",
+                "rendition_uri": uri,
+            }
+            | changes
+        )
+        return MediaReady(
+            media_id=media_id,
+            media=media,
+            container="ogg",
+            audio=Stream(codec="vorbis"),
+            job=JobSummary(job_id=uuid7(), service=Service.INGEST),
+        )
+
+    def diarized(self, media: MediaRef, *turns: tuple[float, float, str]) -> DiarizationCompleted:
+        """What the diarization says of a file; without turns it has no document."""
+        document = SpeakersDocument(
+            engine="test", count=2, turns=[Turn(start=s, end=e, speaker=who) for s, e, who in turns]
+        )
+        key = f"results/{media.media_id}/diarization/{uuid4()}.json"
+        uri = self.objects.put(key, document.model_dump_json().encode()) if turns else None
+        return DiarizationCompleted(
+            media_id=media.media_id,
+            media=media,
+            job=JobSummary(job_id=uuid7(), service=Service.DIARIZATION, engine="test"),
+            document_uri=uri,
+            meeting_id=uuid7(),
+            speaker_count=len({turn[2] for turn in turns}),
+            turn_count=len(turns),
+        )
+
+    async def publish(self, event) -> Envelope:
+        return await self.stack.publish(event, correlation_id=self.correlation_id)
+
+    async def results(self, *wanted: tuple[MediaReady, str]) -> list[Envelope]:
+        """Transcripts published so far, once all wanted pairs of file and level are there."""
+        pairs = {(ready.media_id, level) for ready, level in wanted}
+        events = await self.stack.collect(
+            lambda found: pairs <= {(e.data.media_id, e.data.pipeline_version) for e in transcripts(found)},
+            correlation_id=self.correlation_id,
+            timeout_s=120,
+        )
+        return transcripts(events)
+
+    async def rows(self, query: str, **values: object) -> list:
+        database = Database(self.settings, source="transcription")
+        try:
+            async with database.engine.connect() as connection:
+                return list((await connection.execute(text(query), values)).all())
+        finally:
+            await database.aclose()
+
+
+def transcripts(events: list[Envelope]) -> list[Envelope]:
+    return [event for event in events if isinstance(event.data, TranscriptionCompleted)]
+
+
+@pytest.fixture
+def desk(stack, tmp_path, correlation_id) -> Desk:
+    return Desk(stack, tmp_path, correlation_id)
+
+
+@pytest.fixture
+def talk(tmp_path) -> Path:
+    return wav(tmp_path / "talk.wav", sample_of_talk(tmp_path))
+
+
+def sample_of_talk(folder: Path) -> np.ndarray:
+    from phonograph_media import read_rendition
+
+    make_rendition(TALK, folder / "whole.wav")
+    return read_rendition(folder / "whole.wav")[: int(TALK_S * 16_000)]
+
+
+def wav(path: Path, samples: np.ndarray) -> Path:
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return path
+
+
+async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(desk, talk):
+    """T1-10, T1-11, T1-12, T1-14, T0-09, T0-20, T0-44, C-02, C-04, C-05."""
+    ready = desk.ready(talk)
+    quiet = desk.ready(wav(desk.folder / "quiet.wav", np.zeros(16_000)))
+    diarized = desk.diarized(ready.media, (0.4, 5.0, "SPEAKER_00"), (5.2, 8.9, "SPEAKER_01"))
+    async with desk.service():
+        sent = await desk.publish(ready)
+        await desk.stack.send(sent.to_record())
+        await desk.publish(ready)
+        (first,) = await desk.results((ready, "v1"))
+        told = await desk.publish(diarized)
+        await desk.stack.send(told.to_record())
+        await desk.publish(diarized)
+        await desk.results((ready, "v4"))
+        await desk.publish(quiet)
+        events = await desk.results((quiet, "v1"))
+
+    v1, v4 = [event for event in events if event.data.media_id == ready.media_id]
+    assert v1 == first
+    assert (v1.aggregateversion, v1.data.version, v1.data.parent_result_id) == (1, 1, None)
+    assert (v1.data.job.engine, v1.data.job.model, v1.data.job.reason) == ("pocketsphinx", "en-us", None)
+    assert (v1.data.language, v1.data.warnings, v1.data.speaker_count) == ("en", ["engine_fallback"], None)
+    assert v1.data.job.seconds > 0
+    assert "the new school" in v1.data.preview
+
+    assert (v4.aggregateversion, v4.data.version) == (2, 2)
+    assert v4.data.parent_result_id == v1.data.result_id
+    assert (v4.data.speaker_count, v4.data.word_count) == (2, v1.data.word_count)
+    assert v4.data.job.job_id != v1.data.job.job_id
+
+    plain = TranscriptDocument.model_validate_json(desk.objects.get(v1.data.document_uri))
+    spoken = TranscriptDocument.model_validate_json(desk.objects.get(v4.data.document_uri))
+    assert {segment.speaker for segment in plain.segments} == {None}
+    assert [segment.speaker for segment in spoken.segments] == ["SPEAKER_00", "SPEAKER_01"]
+    assert spoken.segments[1].text.startswith("i ")
+    assert (spoken.pipeline_version, spoken.engine, spoken.language) == ("v4", "pocketsphinx", "en")
+    assert [[w.word, w.start] for s in spoken.segments for w in s.words] == [
+        [w.word, w.start] for s in plain.segments for w in s.words
+    ]
+
+    stored = await desk.rows(
+        "SELECT pipeline_version, version, parent_result_id, word_count, speaker_count, model_used,"
+        " content ->> 'language', jsonb_array_length(segments),"
+        " diarization_content -> 'turns' -> 0 ->> 'speaker', processing_time > 0, accuracy, accuracy_estimate BETWEEN 0 AND 1, model_config ->> 'model'"
+        " FROM transcription_results WHERE media_file_id = :id ORDER BY version",
+        id=ready.media_id,
+    )
+    words, segments = v1.data.word_count, len(plain.segments)
+    common = (True, None, True, "distil-large-v3")
+    assert [tuple(row) for row in stored] == [
+        ("v1", 1, None, words, None, "en-us", "en", segments, None, *common),
+        ("v4", 2, v1.data.result_id, words, 2, "en-us", "en", 2, "SPEAKER_00", *common),
+    ]
+    old = await desk.rows(
+        "SELECT version, text_content, quality_warnings FROM transcripts WHERE media_file_id = :id"
+        " ORDER BY created_at",
+        id=ready.media_id,
+    )
+    assert [tuple(row) for row in old] == [
+        ("v1", plain.text, ["engine_fallback"]),
+        ("v4", spoken.text, ["engine_fallback"]),
+    ]
+
+
+async def test_speakers_that_are_known_first_wait_for_the_words(desk, talk):
+    ready = desk.ready(talk)
+    newer = desk.diarized(ready.media, (0.0, 9.0, "SPEAKER_00"))
+    older = newer.model_copy(
+        update={"job": newer.job.model_copy(update={"job_id": UUID(int=1)}), "document_uri": None}
+    )
+    async with desk.service():
+        await desk.publish(newer)
+        last = await desk.publish(older)
+        async with asyncio.timeout(30):
+            while not await desk.rows("SELECT 1 FROM inbox WHERE event_id = :id", id=last.id):
+                await asyncio.sleep(0.1)
+        await desk.publish(ready)
+        v1, v4 = await desk.results((ready, "v1"), (ready, "v4"))
+        again = desk.diarized(ready.media, (0.0, 5.0, "SPEAKER_00"), (5.2, 9.0, "SPEAKER_01"))
+        await desk.publish(again)
+        events = await desk.stack.collect(
+            lambda found: len(transcripts(found)) == 3, correlation_id=desk.correlation_id
+        )
+    third = transcripts(events)[2]
+    assert (v1.data.pipeline_version, v4.data.pipeline_version) == ("v1", "v4")
+    assert (v4.data.speaker_count, third.data.speaker_count) == (1, 2)
+    assert (third.data.parent_result_id, third.data.version) == (v1.data.result_id, 3)
+
+
+async def test_silence_is_an_answer_with_a_reason_and_music_is_left_alone(desk):
+    quiet = desk.ready(wav(desk.folder / "quiet.wav", np.zeros(32_000)))
+    music = desk.ready(None, profile="music")
+    async with desk.service() as app:
+        left_alone = await desk.publish(music)
+        await desk.publish(quiet)
+        await desk.publish(desk.diarized(quiet.media))
+        v1, v4 = await desk.results((quiet, "v1"), (quiet, "v4"))
+        check_id = uuid4()
+        await desk.publish(InventoryRequested(media_id=UUID(int=0), check_id=check_id))
+        events = await desk.stack.collect(
+            lambda found: any(isinstance(event.data, InventoryReported) for event in found),
+            correlation_id=desk.correlation_id,
+        )
+        held = await app.objects.get_async(events[-1].data.document_uri)
+    for event in (v1, v4):
+        assert (event.data.job.reason, event.data.preview, event.data.word_count) == ("no_speech", "", 0)
+        document = TranscriptDocument.model_validate_json(desk.objects.get(event.data.document_uri))
+        assert (document.text, document.segments) == ("", [])
+        assert str(event.data.result_id) in held.decode()
+    assert v4.data.speaker_count == 0
+    assert await desk.rows("SELECT 1 FROM inbox WHERE event_id = :id", id=left_alone.id)
+    assert not await desk.rows(
+        "SELECT 1 FROM transcription_jobs WHERE media_file_id = :id", id=music.media_id
+    )
+
+
+async def test_a_rendition_that_is_gone_fails_at_once_with_a_reason(desk):
+    ready = desk.ready(None)
+    async with desk.service():
+        await desk.publish(ready)
+        events = await desk.stack.collect(
+            lambda found: isinstance(found[-1].data, JobFailed), correlation_id=desk.correlation_id
+        )
+    failure = events[-1].data
+    assert (failure.reason, failure.final, failure.attempt) == ("missing_object", True, 1)
+
+
+@pytest.fixture
+async def database(desk):
+    opened = Database(desk.settings, source="transcription", job_table=SqlTranscriptionJob)
+    yield opened
+    await opened.aclose()
+
+
+async def make_result(database: Database, media: MediaRef, job_kind: str = "test") -> Result:
+    """A v1 whose job is in the table; nothing works it off."""
+    async with database.transaction() as transaction:
+        job_id = await transaction.enqueue(
+            job_kind, TranscribeTask(media=media), media_id=media.media_id, priority=-1000
+        )
+        await transaction.session.execute(
+            text("UPDATE transcription_jobs SET status = 'completed' WHERE id = :id"), {"id": job_id}
+        )
+    words = (Word("hi", 0, 1, 0.9),)
+    transcript = Transcript("e", "m", "en", 0.8, (Segment(0, 1, "hi", words, 0.9),))
+    written = Written(transcript, "file:///transcript.json", {"model": "m"})
+    return Result(uuid7(), media.media_id, job_id, PipelineVersion.V1, None, written, 1.0)
+
+
+async def test_halves_that_come_at_the_same_time_find_each_other(desk, database):
+    media = desk.ready(None).media
+    result = await make_result(database, media)
+    diarization = Diarization(media, uuid7(), "test", "file:///turns.json")
+
+    async def note():
+        async with database.transaction() as transaction:
+            return await SqlTranscriptStore(transaction.session).note(diarization)
+
+    async with database.transaction() as transaction:
+        first = await SqlTranscriptStore(transaction.session).add(result)
+        second = asyncio.create_task(note())
+        await asyncio.sleep(0.5)
+        assert not second.done()
+    assert first.diarization is None
+    halves = await second
+    assert halves.recognised.result_id == result.id
+    assert halves.recognised.language_probability == 0.8
+    assert halves.diarization == diarization
+
+
+async def test_results_of_one_file_count_up_even_at_the_same_time(desk, database):
+    media = desk.ready(None).media
+    results = [await make_result(database, media) for _ in range(4)]
+
+    async def add(result: Result) -> int:
+        async with database.transaction() as transaction:
+            return (await SqlTranscriptStore(transaction.session).add(result)).version
+
+    assert sorted(await asyncio.gather(*map(add, results))) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE transcription_results SET pipeline_version = 'v5' WHERE id = :id",
+        "UPDATE transcription_results SET pipeline_version = 'v4' WHERE id = :id",
+        "UPDATE transcription_results SET speaker_count = -1 WHERE id = :id",
+        "UPDATE transcription_results SET version = 0 WHERE id = :id",
+        "INSERT INTO exports (id, transcript_id, format, file_path) VALUES (:id, :id, 'doc', 'x')",
+        "INSERT INTO v2_processing_jobs (id, transcript_id, job_type, progress) VALUES (:id, :id, 'x', 1.1)",
+        "INSERT INTO v2_processing_jobs (id, transcript_id, job_type, status) VALUES (:id, :id, 'x', 'odd')",
+        "DELETE FROM transcription_jobs WHERE id = (SELECT job_id FROM transcription_results WHERE id = :id)",
+    ],
+)
+async def test_the_database_refuses_what_cannot_be(desk, database, change):
+    """T0-41, T0-45, T0-46, C-03, C-04, T0-11, T0-18."""
+    result = await make_result(database, desk.ready(None).media)
+    async with database.transaction() as transaction:
+        await SqlTranscriptStore(transaction.session).add(result)
+    with pytest.raises(IntegrityError):
+        async with database.transaction() as transaction:
+            await transaction.session.execute(text(change), {"id": result.id})
+
+
+async def test_what_hangs_on_a_result_goes_with_it(desk, database):
+    """C-03, T0-11: exports and further jobs are deleted with their transcript."""
+    result = await make_result(database, desk.ready(None).media)
+    async with database.transaction() as transaction:
+        await SqlTranscriptStore(transaction.session).add(result)
+        for statement in (
+            "INSERT INTO exports (id, transcript_id, format, file_path) VALUES (:id, :id, 'srt', 'x')",
+            "INSERT INTO v2_processing_jobs (id, transcript_id, job_type) VALUES (:id, :id, 'enhancement')",
+            "DELETE FROM transcription_results WHERE id = :id",
+        ):
+            await transaction.session.execute(text(statement), {"id": result.id})
+    assert not await desk.rows("SELECT 1 FROM exports WHERE id = :id", id=result.id)
+    assert not await desk.rows("SELECT 1 FROM v2_processing_jobs WHERE id = :id", id=result.id)
+    assert await desk.rows(
+        "SELECT 1 FROM transcript_halves WHERE media_file_id = :id AND result_id IS NULL", id=result.media_id
+    )

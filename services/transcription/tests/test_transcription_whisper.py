@@ -1,0 +1,168 @@
+"""The Whisper engine on a model with random weights: everything runs but the sense of the words."""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from phonograph_media import SAMPLE_RATE_HZ, make_rendition, read_rendition
+from phonograph_transcription.domain.engines import Engine, WhisperOptions
+from phonograph_transcription.domain.transcript import WarningCode
+from phonograph_transcription.exceptions import EngineUnavailableError, ModelMissingError
+from phonograph_transcription.inference.models import ModelFolder
+from phonograph_transcription.inference.selection import choose
+from phonograph_transcription.inference.whisper import WhisperTranscriber
+
+from .support.tiny_whisper import make_tiny_whisper
+
+TALK = Path(__file__).parents[3] / "tests" / "samples" / "talk.ogg"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> ModelFolder:
+    folder = tmp_path_factory.mktemp("models")
+    make_tiny_whisper(folder / "tiny")
+    make_tiny_whisper(folder / "tiny.en", multilingual=False)
+    return ModelFolder(folder)
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory) -> np.ndarray:
+    path = tmp_path_factory.mktemp("talk") / "rendition.wav"
+    make_rendition(TALK, path)
+    return read_rendition(path)[: 9 * SAMPLE_RATE_HZ]
+
+
+def whisper(models: ModelFolder, name: str, **options) -> WhisperTranscriber:
+    options = {"device": "cpu", "compute_type": "float32", "beam_size": 1} | options
+    return WhisperTranscriber(models.require(name), model_name=name, **options)
+
+
+def predict(engine, samples, language=None):
+    reports: list[float] = []
+    transcript = engine.predict(samples, language=language, progress=lambda done, _: reports.append(done))
+    assert all(0 <= done <= 1 for done in reports)
+    return transcript
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_model_hears_words_and_tells_the_language(models, talk, batch_size):
+    transcript = predict(whisper(models, "tiny", batch_size=batch_size), talk)
+    assert (transcript.engine, transcript.model) == ("faster-whisper", "tiny")
+    assert len(transcript.language) >= 2
+    assert 0 < transcript.language_probability < 1
+    assert transcript.word_count > 0
+    for segment in transcript.segments:
+        assert 0 <= segment.start_s <= segment.end_s <= 9
+        assert segment.text == segment.text.strip() != ""
+        assert 0 < segment.confidence <= 1
+        for word in segment.words:
+            assert word.text == word.text.strip()
+            assert word.start_s <= word.end_s <= 9
+            assert 0 <= word.confidence <= 1
+
+
+def test_a_language_that_is_told_is_not_guessed(models, talk):
+    transcript = predict(whisper(models, "tiny"), talk, language="de")
+    assert (transcript.language, transcript.language_probability) == ("de", 1)
+
+
+def test_an_english_model_knows_no_other_language(models, talk):
+    engine = whisper(models, "tiny.en")
+    assert predict(engine, talk).language == "en"
+    refused = predict(engine, talk, language="fr")
+    assert (refused.text, refused.reason) == ("", "unsupported_language")
+
+
+def test_int8_loads_too(models, talk):
+    assert predict(whisper(models, "tiny", compute_type="int8"), talk).engine == "faster-whisper"
+
+
+def test_silence_and_noise_never_reach_the_model(models):
+    engine = WhisperTranscriber(models.require("tiny"), model_name="tiny", loaded=object())
+    noise = 0.2 * np.random.default_rng(3).standard_normal(4 * SAMPLE_RATE_HZ)
+    for samples in (np.zeros(4 * SAMPLE_RATE_HZ, np.float32), noise.astype(np.float32)):
+        transcript = predict(engine, samples)
+        assert (transcript.text, transcript.reason) == ("", "no_speech")
+
+
+@dataclass
+class Said:
+    """A segment as faster-whisper gives it."""
+
+    text: str
+    start: float = 0.0
+    end: float = 2.0
+    avg_logprob: float = -0.2
+    no_speech_prob: float = 0.1
+    words: list = field(default_factory=list)
+
+    def __post_init__(self):
+        words = self.text.split()
+        times = np.linspace(self.start, self.end, len(words) + 1)
+        self.words = [
+            SimpleNamespace(word=f" {word}", start=start, end=end, probability=0.8)
+            for word, (start, end) in zip(words, pairwise(times), strict=True)
+        ]
+
+
+class Model:
+    """Says what it is told to say."""
+
+    supported_languages = ("en",)
+
+    def __init__(self, *said: Said) -> None:
+        self.said = said
+
+    def transcribe(self, samples, **options):
+        return iter(self.said), SimpleNamespace(language="en", language_probability=0.9)
+
+
+def told(talk, *said: Said):
+    engine = WhisperTranscriber(Path("nowhere"), model_name="m", batch_size=1, loaded=Model(*said))
+    return predict(engine, talk)
+
+
+def test_text_that_the_model_does_not_believe_itself_is_left_out(talk):
+    transcript = told(talk, Said(" Thank you."), Said(" Subscribe!", avg_logprob=-1.4, no_speech_prob=0.9))
+    assert transcript.text == "Thank you."
+    assert [warned.code for warned in transcript.warnings] == [WarningCode.INVENTED_TEXT]
+
+
+def test_a_loop_is_left_out_and_told(talk):
+    transcript = told(talk, Said(" Well."), Said(" I know. I know. I know. I know. I know.", start=2, end=5))
+    assert transcript.text == "Well.\nI know."
+    assert [(warned.code, warned.segment) for warned in transcript.warnings] == [("repetition", 1)]
+    assert [word.text for word in transcript.segments[1].words] == ["I", "know."]
+
+
+def test_blank_text_is_no_speech(talk):
+    assert told(talk, Said("  ")).reason == "no_speech"
+
+
+def test_auto_takes_the_model_that_is_here(models):
+    engine, warnings = choose(Engine.AUTO, WhisperOptions("tiny", device="cpu"), models)
+    assert (engine.name, engine.model, warnings) == ("faster-whisper", "tiny", ())
+
+
+def test_auto_falls_back_and_says_so(models):
+    engine, (warned,) = choose(Engine.AUTO, WhisperOptions("large-v3"), models)
+    assert (engine.name, warned.code) == ("pocketsphinx", WarningCode.ENGINE_FALLBACK)
+    assert "phonograph models fetch large-v3" in warned.message
+
+
+def test_a_named_engine_never_falls_back(models, tmp_path):
+    with pytest.raises(ModelMissingError, match="phonograph models fetch large-v3"):
+        choose(Engine.FASTER_WHISPER, WhisperOptions("large-v3"), models)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model.bin").write_bytes(b"no model")
+    with pytest.raises(EngineUnavailableError, match=r"tokenizer\.json"):
+        choose(Engine.FASTER_WHISPER, WhisperOptions(str(tmp_path / "broken")), models)
+    (tmp_path / "broken" / "tokenizer.json").write_text("{}")
+    with pytest.raises(EngineUnavailableError, match="cannot be loaded"):
+        choose(Engine.FASTER_WHISPER, WhisperOptions(str(tmp_path / "broken")), models)
+    engine, warnings = choose(Engine.POCKETSPHINX, WhisperOptions("tiny"), models)
+    assert (engine.name, warnings) == ("pocketsphinx", ())
