@@ -17,7 +17,6 @@ from tests.support.stack import ROOT, Stack
 from phonograph_events import Service
 from phonograph_runtime import migrations
 from phonograph_runtime.errors import StaleSchemaError
-from phonograph_runtime.provision import role
 from phonograph_runtime.tables import DeliveryBase
 
 SERVICES = sorted(Service)
@@ -26,7 +25,7 @@ SERVICES = sorted(Service)
 @asynccontextmanager
 async def empty_database(stack: Stack, service: Service) -> AsyncIterator[str]:
     """A database of the test's own, with the service's empty schema; gives its login."""
-    name = f"migrations_{role(service)}"
+    name = f"migrations_{service.role}"
     admin = await asyncpg.connect(stack.addresses.postgres_url)
     await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     await admin.execute(f"CREATE DATABASE {name}")
@@ -34,8 +33,8 @@ async def empty_database(stack: Stack, service: Service) -> AsyncIterator[str]:
     inside = await asyncpg.connect(stack.addresses.postgres_url.rpartition("/")[0] + f"/{name}")
     try:
         async with inside.transaction():
-            await inside.execute(f"CREATE SCHEMA {role(service)} AUTHORIZATION {role(service)}")
-            await inside.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {role(service)}")
+            await inside.execute(f"CREATE SCHEMA {service.role} AUTHORIZATION {service.role}")
+            await inside.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {service.role}")
         yield url
     finally:
         await inside.close()
@@ -45,7 +44,7 @@ async def empty_database(stack: Stack, service: Service) -> AsyncIterator[str]:
 
 async def differences(url: str, service: Service) -> list[Any]:
     """What Alembic would change to make the database what the models say."""
-    tables = importlib.import_module(f"phonograph_{role(service)}.storage.tables")
+    tables = importlib.import_module(f"phonograph_{service.role}.storage.tables")
 
     def compare(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -75,7 +74,7 @@ async def test_migrations_go_up_down_and_up_and_say_what_the_models_say(
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
         left = await connection.fetch(
             "SELECT relname FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = ANY('{r,v,m}')",
-            role(service),
+            service.role,
         )
         await connection.close()
         assert [row["relname"] for row in left] == ["alembic_version"]
@@ -94,12 +93,12 @@ async def test_every_foreign_key_is_indexed_and_every_time_has_a_zone(stack: Sta
             SELECT FROM pg_index i WHERE i.indrelid = c.conrelid
             AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] = c.conkey)
         """,
-        role(service),
+        service.role,
     )
     naive = await connection.fetch(
         "SELECT table_name, column_name FROM information_schema.columns "
         "WHERE table_schema = $1 AND data_type = 'timestamp without time zone'",
-        role(service),
+        service.role,
     )
     await connection.close()
     assert naked == []
@@ -114,7 +113,7 @@ async def test_no_service_can_read_its_neighbours(stack: Stack, service: Service
     for other in SERVICES:
         if other is not service:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.fetch(f"SELECT * FROM {role(other)}.inbox")
+                await connection.fetch(f"SELECT * FROM {other.role}.inbox")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute("CREATE TABLE public.mine (id int)")
     await connection.close()

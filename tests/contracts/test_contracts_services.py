@@ -12,7 +12,6 @@ import pytest
 from tests.support.stack import ROOT
 
 from phonograph_events import EVENTS, TOPICS, Service
-from phonograph_runtime.provision import role
 from phonograph_runtime.shell import ServiceShell
 
 SERVICES = sorted(Service)
@@ -23,13 +22,13 @@ DRAWERS = re.compile(r"(^|/)(utils?|common|helpers?|misc|base_[a-z]+)(\.py|/)")
 
 
 def package(service: Service) -> Path:
-    return ROOT / "services" / service.value / "src" / f"phonograph_{role(service)}"
+    return ROOT / "services" / service.value / "src" / f"phonograph_{service.role}"
 
 
 def app(service: Service, tmp_path: Path) -> ServiceShell:
     """The service, wired but not started; no server is asked."""
-    main = importlib.import_module(f"phonograph_{role(service)}.main")
-    config = importlib.import_module(f"phonograph_{role(service)}.config")
+    main = importlib.import_module(f"phonograph_{service.role}.main")
+    config = importlib.import_module(f"phonograph_{service.role}.config")
     settings = config.Settings(
         database_url="postgresql+asyncpg://nobody:none@127.0.0.1:1/none",
         object_store_url=tmp_path.as_uri(),
@@ -72,7 +71,7 @@ def test_service_tells_what_it_is_on_one_page(service: Service) -> None:
 @pytest.mark.parametrize("service", SERVICES)
 def test_service_imports_without_its_models(service: Service) -> None:
     """Engines are loaded in the child process: the service itself stays small and starts fast."""
-    code = f"import sys, phonograph_{role(service)}.main; print(*set({HEAVY}) & set(sys.modules))"
+    code = f"import sys, phonograph_{service.role}.main; print(*set({HEAVY}) & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.split() == []
 

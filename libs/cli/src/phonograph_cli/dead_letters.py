@@ -7,8 +7,14 @@ from typing import Any
 from aiokafka import ConsumerRecord
 
 from phonograph_cli import kafka
-from phonograph_events import DEAD_LETTER_SUFFIX, TOPICS, Record, dead_letter_topic
-from phonograph_runtime.consumer import DEAD_LETTER_HEADER, TARGET_HEADER
+from phonograph_events import (
+    DEAD_LETTER_HEADER,
+    DEAD_LETTER_SUFFIX,
+    TARGET_HEADER,
+    TOPICS,
+    Record,
+    dead_letter_topic,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Self
 from neo4j import AsyncDriver
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 
 from phonograph_cli import kafka, rendering
 from phonograph_cli.following import FileProgress
@@ -94,7 +95,7 @@ class LivePainter:
         """Remember what to draw."""
         self._files = files
 
-    def _table(self) -> object:
+    def _table(self) -> Table:
         return rendering.live_table(self._files, time.monotonic() - self._started)
 
 

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from phonograph_cli import checking, dead_letters, ingesting, kafka, rendering
 from phonograph_cli.exporting import Format, NothingToExportError, export
+from phonograph_cli.following import FileProgress
 from phonograph_cli.project import Project
 from phonograph_cli.recordings import RecordingReader
 from phonograph_devstack import Addresses, StackError
@@ -212,7 +213,9 @@ def ingest(
     )
     addresses = _addresses()
     servers = addresses.kafka_bootstrap_servers
-    if not (follow or wait):
+    if follow or wait:
+        _require_services()
+    else:
         files = _run(lambda: ingesting.request(servers, requests))
         if as_json:
             _print_json({"files": [{"path": f.path, "correlation_id": f.correlation_id} for f in files]})
@@ -448,10 +451,10 @@ def _requests(paths: list[str], **about: Any) -> dict[str, IngestRequested]:
 
 def _watch(
     requests: dict[str, IngestRequested], addresses: Addresses, *, quiet: bool = False
-) -> list[ingesting.FileProgress]:
+) -> list[FileProgress]:
     """Ask for files and wait until all is over, drawing on a terminal and printing on a pipe."""
 
-    async def watch() -> list[ingesting.FileProgress]:
+    async def watch() -> list[FileProgress]:
         servers = addresses.kafka_bootstrap_servers
         async with _driver(addresses) as driver:
             if quiet:
@@ -476,6 +479,13 @@ def _transcription(*arguments: str) -> NoReturn:
 def _addresses() -> Addresses:
     with _clear_errors():
         return Project.here().stack.addresses()
+
+
+def _require_services() -> None:
+    """Who waits for results must not wait for a service that is dead."""
+    dead = [process.name for process in Project.here().stack.status() if process.state != "running"]
+    if dead:
+        _exit(NOT_UP, f"Not running: {', '.join(dead)}. Start what is missing with: phonograph up")
 
 
 def _driver(addresses: Addresses) -> AsyncDriver:

@@ -13,10 +13,7 @@ from pathlib import Path
 
 from phonograph_devstack import ContainerStack, ExternalStack, LocalStack, Process, stack_from
 from phonograph_events import Service
-from phonograph_runtime import migrations
-from phonograph_runtime.broker import create_topics
 from phonograph_runtime.objects import ObjectStore
-from phonograph_runtime.provision import provision_database, role
 
 FIRST_PROBE_PORT = 8801
 READY = "/health/ready"
@@ -78,6 +75,10 @@ class Project:
 
     def prepare(self) -> None:
         """Roles, topics and migrations; safe to repeat."""
+        from phonograph_runtime import migrations
+        from phonograph_runtime.broker import create_topics
+        from phonograph_runtime.provision import provision_database
+
         addresses = self.stack.addresses()
         script = (self.root / "deploy" / "postgres" / "init.sql").read_text(encoding="utf-8")
         asyncio.run(provision_database(addresses.postgres_url, script, self._passwords()))
@@ -89,7 +90,7 @@ class Project:
     def service_environment(self, service: Service) -> dict[str, str]:
         """What a service's process is given: the caller's environment and the addresses of the stack."""
         addresses = self.stack.addresses()
-        prefix = service.value.upper().replace("-", "_")
+        prefix = service.role.upper()
         ours = {
             "DATABASE_URL": self.database_url(service),
             "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap_servers,
@@ -110,7 +111,7 @@ class Project:
 
     def _process(self, number: int, service: Service) -> Process:
         port = self.stack.free_port(service.value, FIRST_PROBE_PORT + number)
-        prefix = service.value.upper().replace("-", "_")
+        prefix = service.role.upper()
         return Process(
             name=service.value,
             command=(self.service_command(service),),
@@ -122,7 +123,7 @@ class Project:
     def database_url(self, service: Service) -> str:
         """Login of a service on the running stack, with its own role."""
         host = self.stack.addresses().postgres_url.partition("@")[2]
-        return f"postgresql+asyncpg://{role(service)}:{self._passwords()[service]}@{host}"
+        return f"postgresql+asyncpg://{service.role}:{self._passwords()[service]}@{host}"
 
     def _passwords(self) -> dict[Service, str]:
         """One password per service, made once and kept for this installation only."""

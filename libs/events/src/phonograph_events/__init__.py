@@ -29,7 +29,17 @@ from phonograph_events.bodies import (
     TranscriptionCompleted,
 )
 from phonograph_events.catalogue import DEAD_LETTER_SUFFIX, EVENTS, TOPICS, Topic, dead_letter_topic
-from phonograph_events.envelope import Cause, Envelope, EventError, Record, envelope, parse, uuid7
+from phonograph_events.envelope import (
+    DEAD_LETTER_HEADER,
+    TARGET_HEADER,
+    Cause,
+    Envelope,
+    EventError,
+    Record,
+    envelope,
+    parse,
+    uuid7,
+)
 from phonograph_events.words import (
     RESULT_SERVICES,
     DuplicateKind,
@@ -42,9 +52,11 @@ from phonograph_events.words import (
 )
 
 __all__ = [
+    "DEAD_LETTER_HEADER",
     "DEAD_LETTER_SUFFIX",
     "EVENTS",
     "RESULT_SERVICES",
+    "TARGET_HEADER",
     "TOPICS",
     "Cause",
     "Chapter",

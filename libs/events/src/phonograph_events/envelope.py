@@ -18,6 +18,10 @@ from phonograph_events.bodies import Event
 from phonograph_events.catalogue import EVENTS
 
 CONTENT_TYPE = "application/json"
+TARGET_HEADER = "phonograph-target"
+"""Names the one service that a replayed record is for; the others pass it over."""
+DEAD_LETTER_HEADER = "phonograph-dead-letter"
+"""The id under which a service parked a record."""
 
 
 class EventError(ValueError):

@@ -15,6 +15,11 @@ class Service(StrEnum):
     HIGHLIGHTS = "highlights"
     GRAPH_SYNC = "graph-sync"
 
+    @property
+    def role(self) -> str:
+        """Its name where no hyphen may stand: PostgreSQL role and schema, Python package, environment."""
+        return self.value.replace("-", "_")
+
 
 class Profile(StrEnum):
     """What the producer says the file is; decides which services look at it."""

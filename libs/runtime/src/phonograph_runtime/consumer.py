@@ -17,14 +17,22 @@ from aiokafka import ConsumerRecord
 from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from phonograph_events import Envelope, Event, EventError, Record, dead_letter_topic, parse, uuid7
+from phonograph_events import (
+    DEAD_LETTER_HEADER,
+    TARGET_HEADER,
+    Envelope,
+    Event,
+    EventError,
+    Record,
+    dead_letter_topic,
+    parse,
+    uuid7,
+)
 from phonograph_runtime import metrics
 from phonograph_runtime.database import Database, Transaction, UnavailableError, encode_headers, is_refused
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.tables import SqlDeadLetter, SqlInbox
 
-TARGET_HEADER = "phonograph-target"
-DEAD_LETTER_HEADER = "phonograph-dead-letter"
 MAX_PAUSE_S = 30.0
 
 E = TypeVar("E", bound=Event)

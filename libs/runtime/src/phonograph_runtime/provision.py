@@ -8,11 +8,6 @@ import asyncpg
 from phonograph_events import Service
 
 
-def role(service: Service) -> str:
-    """Role and schema of a service."""
-    return service.value.replace("-", "_")
-
-
 async def provision_database(superuser_url: str, script: str, passwords: Mapping[Service, str]) -> None:
     """Create roles and schemas where they are missing; set passwords. Safe to repeat.
 
@@ -21,7 +16,7 @@ async def provision_database(superuser_url: str, script: str, passwords: Mapping
         script: the SQL of `deploy/postgres/init.sql`.
         passwords: one per service.
     """
-    by_role = json.dumps({role(service): password for service, password in passwords.items()})
+    by_role = json.dumps({service.role: password for service, password in passwords.items()})
     connection = await asyncpg.connect(superuser_url, timeout=10)
     try:
         async with connection.transaction():
