@@ -213,7 +213,7 @@ async def test_a_writer_that_waited_for_a_newer_one_does_not_override_it(
     async with driver.session() as session:
         newer = await session.begin_transaction()
         await newer.run(
-            "MATCH (r:Recording {id: $id}) SET r.status = 'deleted', r.status_order = '9'",
+            "MATCH (r:Recording {id: $id}) SET r.kind = 'newer', r.media_order = '9'",
             id=str(ready.data.media_id),
         )
         older = asyncio.create_task(apply([ready]))
@@ -222,7 +222,7 @@ async def test_a_writer_that_waited_for_a_newer_one_does_not_override_it(
         await newer.commit()
     await older
     found = await ask(driver, "MATCH (r:Recording) RETURN r.status AS status, r.kind AS kind")
-    assert found == [{"status": "deleted", "kind": "audio"}]
+    assert found == [{"status": "ready", "kind": "newer"}]
 
 
 async def test_two_writers_at_once_lose_nothing(
