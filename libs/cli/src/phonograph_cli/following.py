@@ -101,6 +101,8 @@ class FileProgress:
                 self._failed(event)
             case Result() as event:
                 self._result(event)
+            case _:
+                pass
         self._settle()
 
     @property

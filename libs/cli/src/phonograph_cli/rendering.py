@@ -1,5 +1,6 @@
 """How results look on a terminal, and on a pipe."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -128,7 +129,7 @@ def _facts(shown: dict[str, Any]) -> Text:
     return Text(" · ".join(facts), style="bold")
 
 
-def _table(title: str, rows: list[tuple[str, ...]]) -> Table:
+def _table(title: str, rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(title=title, box=None, show_header=False, title_justify="left", pad_edge=False)
     for _ in rows[0]:
         table.add_column(overflow="fold")

@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, assert_never
 
 from phonograph_devstack.containers import ContainerStack
+from phonograph_devstack.errors import StackError
 from phonograph_devstack.external import ExternalStack
 from phonograph_devstack.local import LocalStack
 
-StackKind = Literal["local", "external", "testcontainers"]
-
 
 def stack_from(
-    kind: StackKind,
+    kind: str,
     *,
     home: Path,
     manifests: Path,
@@ -20,10 +18,10 @@ def stack_from(
     environment: Mapping[str, str],
     report: Callable[[str], None] = print,
 ) -> LocalStack | ExternalStack | ContainerStack:
-    """The stack of a kind; for the arguments see the three classes.
+    """The stack of a kind, `local`, `external` or `testcontainers`; for the arguments see the three classes.
 
     Raises:
-        StackError: an address is missing in the environment, or no Docker engine answers.
+        StackError: no such kind, an address missing in the environment, or no Docker engine.
     """
     match kind:
         case "local":
@@ -33,4 +31,4 @@ def stack_from(
         case "testcontainers":
             return ContainerStack(home, report=report)
         case _:
-            assert_never(kind)
+            raise StackError(f"PHONOGRAPH_STACK is {kind!r}; it may be local, external or testcontainers.")
