@@ -54,7 +54,7 @@ migrate: $(INSTALLED) ## Bring every service's schema of the running stack to it
 schemas: $(INSTALLED) ## Write schemas/ from the event models
 	$(BIN)/python -m phonograph_events.schemas schemas
 
-samples: $(INSTALLED) ## Make the sample recordings again (needs espeak-ng)
+samples: $(INSTALLED) ## Make the sample recordings again (needs flite)
 	$(BIN)/python tests/samples/make.py
 
 requirements: $(INSTALLED) ## Compile requirements/*.txt with hashes and without addresses

@@ -113,7 +113,7 @@ def recording(shown: dict[str, Any]) -> RenderableType:
 
 def _facts(shown: dict[str, Any]) -> Text:
     media, music, speakers = shown["media"], shown["music"], shown["speakers"]
-    facts = [media["mime_type"] or media["status"]]
+    facts = [media["mime_type"]] if media["mime_type"] else []
     if media["duration_s"] is not None:
         facts.append(clock(media["duration_s"]))
     if media["status"] != "ready":

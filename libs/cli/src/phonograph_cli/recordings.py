@@ -1,0 +1,221 @@
+"""Answers questions about recordings from the graph and the object store."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from neo4j import AsyncDriver
+
+from phonograph_events import Service
+from phonograph_events.documents import (
+    Document,
+    HighlightsDocument,
+    SpeakersDocument,
+    TracklistDocument,
+    TranscriptDocument,
+)
+from phonograph_runtime.objects import ObjectStore
+
+D = TypeVar("D", bound=Document)
+
+MIN_PREFIX = 8
+
+_MEDIA: Final = ("file_name", "kind", "mime_type", "duration_s", "file_hash", "content_fp", "status")
+_MUSIC: Final = (
+    "bpm",
+    "bpm_confidence",
+    "bpm_candidates",
+    "key",
+    "scale",
+    "key_strength",
+    "loudness_lufs",
+    "danceability",
+)
+_RENAME: Final = ("proposed_filename", "reason", "confidence")
+_TRACK: Final = {"position", "start_time", "end_time", "artist", "title"}
+_SEGMENT: Final = {"start", "end", "title", "keywords", "importance_score"}
+_CLIP: Final = {"start", "end", "title", "uri", "subtitle_uri", "thumbnail_uri"}
+_JOB: Final = ("service", "status", "reason", "engine", "seconds")
+_LISTED_JOB: Final = (
+    "id",
+    "service",
+    "kind",
+    "status",
+    "reason",
+    "message",
+    "attempt",
+    "progress",
+    "stage",
+    "engine",
+    "model",
+    "seconds",
+    "media_id",
+)
+
+_BY_PREFIX: Final = "MATCH (r:Recording) WHERE r.id STARTS WITH $prefix RETURN r.id AS id LIMIT 2"
+_BY_PLACE: Final = """
+UNWIND $places AS place
+CALL (place) {
+    MATCH (:Location {uri: place})-[e:LOCATION_OF]->(r:Recording)
+    RETURN r, e.gone_at IS NOT NULL AS gone, e.last_seen AS seen
+    UNION
+    MATCH (r:Recording {file_path: place})
+    RETURN r, r.status <> 'ready' AS gone, r.updated_at AS seen
+}
+RETURN r.id AS id ORDER BY gone, seen DESC LIMIT 1
+"""
+_RECORDING: Final = """
+MATCH (r:Recording {id: $id})
+RETURN properties(r) AS recording,
+    COLLECT { MATCH (r)-[:HAS_ANALYSIS]->(n {kind: 'music'}) RETURN properties(n) } AS music,
+    COLLECT {
+        MATCH (r)-[:HAS_TRANSCRIPT]->(n) WHERE n.document_uri IS NOT NULL
+        RETURN n.document_uri ORDER BY n.pipeline_version DESC, n.version DESC, n.created_at DESC LIMIT 1
+    } AS transcript,
+    COLLECT {
+        MATCH (r)-[:HAS_DIARIZATION]->(n)
+        RETURN n.document_uri ORDER BY n.version DESC, n.created_at DESC LIMIT 1
+    } AS speakers,
+    COLLECT { MATCH (n:Tracklist {id: r.tracklist_id}) RETURN n.document_uri } AS tracklist,
+    COLLECT {
+        MATCH (r)-[:HAS_RENAME_PROPOSAL]->(n)
+        RETURN properties(n) ORDER BY n.version DESC, n.created_at DESC LIMIT 1
+    } AS rename,
+    COLLECT { MATCH (r)-[:HAS_HIGHLIGHTS]->(n) RETURN n.document_uri } AS highlights,
+    COLLECT {
+        MATCH (r)<-[:WORKS_ON]-(n:Job) WHERE n.duplicate IS NULL
+        RETURN properties(n) ORDER BY n.created_at, n.id
+    } AS jobs
+"""
+_JOBS: Final = """
+MATCH (j:Job) WHERE $status IS NULL OR j.status = $status
+RETURN properties(j) AS job,
+    head(COLLECT { MATCH (j)-[:WORKS_ON]->(r) RETURN r.file_name }) AS file_name
+ORDER BY j.created_at, j.id
+"""
+_VERSIONS: Final = {
+    "media": "MATCH (n:Recording {status: 'ready'}) RETURN n.id AS id, 1 AS version",
+    "music": "MATCH (n:Analysis {kind: 'music'}) RETURN n.media_id AS id, n.version AS version",
+    "transcript": "MATCH (n:Transcript) WHERE n.version IS NOT NULL RETURN n.id AS id, n.version AS version",
+    "speakers": "MATCH (n:Speaker) RETURN n.id AS id, 1 AS version",
+    "recording": "MATCH (n:Recording) WHERE n.recording_id IS NOT NULL RETURN n.id AS id, 1 AS version",
+    "tracklist": "MATCH (n:Tracklist) RETURN n.id AS id, 1 AS version",
+    "segment": "MATCH (n:Segment) RETURN n.id AS id, 1 AS version",
+    "clip": "MATCH (n:Clip) RETURN n.id AS id, 1 AS version",
+}
+_ORDER: Final = {service.value: position for position, service in enumerate(Service)}
+
+
+class RecordingReader:
+    """Reads the graph, and the documents whose addresses it holds."""
+
+    def __init__(self, driver: AsyncDriver, objects: ObjectStore) -> None:
+        self._driver = driver
+        self._objects = objects
+
+    async def find(self, what: str) -> str | None:
+        """Media id of a recording; null when there is none, or several.
+
+        Args:
+            what: a media id, the first eight or more characters of one, or a path or address at which the
+                recording, a duplicate of it or a rejected file was seen. The newest one counts.
+        """
+        prefix = what.strip().lower()
+        if len(prefix) >= MIN_PREFIX and re.fullmatch(r"[0-9a-f-]+", prefix):
+            found = await self._rows(_BY_PREFIX, prefix=prefix)
+            if found:
+                return str(found[0]["id"]) if len(found) == 1 else None
+        found = await self._rows(_BY_PLACE, places=list(_places(what)))
+        return str(found[0]["id"]) if found else None
+
+    async def show(self, media_id: str) -> dict[str, Any] | None:
+        """Everything that the services found: every key is there, null where there is nothing.
+
+        Raises:
+            PermanentError: `missing_object`, a document is not in the object store any more.
+        """
+        found = await self._rows(_RECORDING, id=media_id)
+        if not found:
+            return None
+        (row,) = found
+        recording = row["recording"]
+        media = {"media_id": media_id} | {name: recording.get(name) for name in _MEDIA}
+        media["tags"] = json.loads(recording["tags"]) if "tags" in recording else None
+        jobs = sorted(row["jobs"], key=lambda job: _ORDER.get(job.get("service", ""), len(_ORDER)))
+        return {
+            "media": media,
+            "music": _picked(row["music"], _MUSIC),
+            "transcript": await self._transcript(row["transcript"]),
+            "speakers": await self._speakers(row["speakers"]),
+            "tracklist": await self._tracklist(row["tracklist"]),
+            "rename": _picked(row["rename"], _RENAME),
+            "highlights": await self._highlights(row["highlights"]),
+            "jobs": [{name: job.get(name) for name in _JOB} for job in jobs],
+        }
+
+    async def jobs(self, *, status: str | None = None) -> list[dict[str, Any]]:
+        """Every job, the oldest first; times in ISO 8601."""
+        listed = []
+        for row in await self._rows(_JOBS, status=status):
+            job = {name: row["job"].get(name) for name in _LISTED_JOB}
+            times = {name: row["job"][name].iso_format() for name in ("created_at", "updated_at")}
+            listed.append(job | {"file_name": row["file_name"]} | times)
+        return listed
+
+    async def versions(self) -> dict[str, dict[str, int]]:
+        """What the graph holds: for each kind of thing its ids with their versions."""
+        return {
+            kind: {row["id"]: row["version"] for row in await self._rows(query)}
+            for kind, query in _VERSIONS.items()
+        }
+
+    async def _transcript(self, uris: list[str | None]) -> dict[str, Any] | None:
+        document = await self._document(TranscriptDocument, uris)
+        return None if document is None else document.model_dump(mode="json")
+
+    async def _speakers(self, uris: list[str | None]) -> dict[str, Any] | None:
+        document = await self._document(SpeakersDocument, uris)
+        return None if document is None else document.model_dump(mode="json")
+
+    async def _tracklist(self, uris: list[str | None]) -> dict[str, Any] | None:
+        document = await self._document(TracklistDocument, uris)
+        if document is None:
+            return None
+        tracks = [track.model_dump(mode="json", include=_TRACK) for track in document.tracks]
+        return {"source_type": document.source_type, "tracks": tracks}
+
+    async def _highlights(self, uris: list[str | None]) -> dict[str, Any] | None:
+        document = await self._document(HighlightsDocument, uris)
+        if document is None:
+            return None
+        return {
+            "silence_regions": [region.model_dump(mode="json") for region in document.silence_regions],
+            "segments": [each.model_dump(mode="json", include=_SEGMENT) for each in document.segments],
+            "clips": [clip.model_dump(mode="json", include=_CLIP) for clip in document.clips],
+        }
+
+    async def _document(self, model: type[D], uris: list[str | None]) -> D | None:
+        if not uris or uris[0] is None:
+            return None
+        return model.model_validate_json(await self._objects.get_async(uris[0]))
+
+    async def _rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        async with self._driver.session(notifications_min_severity="OFF") as session:
+            result = await session.run(query, parameters)
+            return [dict(record) async for record in result]
+
+
+def _picked(found: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any] | None:
+    return {name: found[0].get(name) for name in names} if found else None
+
+
+def _places(what: str) -> Iterator[str]:
+    """How the graph may have written a place; a name that is not UTF-8 has an address, but no path."""
+    if what.isprintable() or what.encode(errors="ignore").decode() == what:
+        yield what
+    if "://" not in what:
+        path = os.path.abspath(os.path.expanduser(what))  # noqa: PTH100, PTH111  # keeps links
+        yield Path(path).as_uri()
