@@ -12,7 +12,7 @@ from phonograph_transcription.model_command import run_models
 
 
 def put_model(folder: Path) -> Path:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.bin").write_bytes(b"weights")
     return folder
 
@@ -65,6 +65,21 @@ def test_fetch_downloads_once(tmp_path, hub, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'tiny'}\n" * 2
     assert hub == ["Systran/faster-whisper-tiny"]
     assert ModelFolder(tmp_path).fetch("someone/whisper") == tmp_path / "someone--whisper"
+
+
+def test_an_interrupted_fetch_leaves_no_model_and_goes_on(tmp_path, hub, monkeypatch):
+    def interrupted(_repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+        put_model(local_dir)
+        raise ConnectionError("reset by peer")
+
+    models = ModelFolder(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(huggingface_hub, "snapshot_download", interrupted)
+        with pytest.raises(DownloadError, match="reset by peer"):
+            models.fetch("tiny")
+    assert models.find("tiny") is None
+    assert {model.name for model in models.known() if model.folder} == set()
+    assert models.fetch("tiny") == tmp_path / "tiny"
 
 
 def test_fetch_without_a_network_says_what_to_do(tmp_path, monkeypatch, capsys):

@@ -211,7 +211,8 @@ async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(de
     stored = await desk.rows(
         "SELECT pipeline_version, version, parent_result_id, word_count, speaker_count, model_used,"
         " content ->> 'language', jsonb_array_length(segments),"
-        " diarization_content -> 'turns' -> 0 ->> 'speaker', processing_time > 0, accuracy, accuracy_estimate BETWEEN 0 AND 1, model_config ->> 'model'"
+        " diarization_content -> 'turns' -> 0 ->> 'speaker', processing_time > 0, accuracy,"
+        " accuracy_estimate BETWEEN 0 AND 1, model_config ->> 'model'"
         " FROM transcription_results WHERE media_file_id = :id ORDER BY version",
         id=ready.media_id,
     )

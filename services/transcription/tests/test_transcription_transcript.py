@@ -54,9 +54,7 @@ def test_the_document_has_the_public_shape_and_comes_back():
         "en",
         0.75,
         (
-            Segment(
-                0.5, 2, "Hello there", (Word("Hello", 0.5, 1, 0.9, "A"), Word("there", None, None, None))
-            ),
+            Segment(0.5, 2, "Hello you", (Word("Hello", 0.5, 1, 0.9, "A"), Word("you", None, None, None))),
             Segment(2, 3, "Yes", confidence=0.5, speaker="B"),
         ),
         (Warned(WarningCode.REPETITION, "A loop.", 1),),

@@ -18,8 +18,8 @@ def run_models(arguments: Sequence[str], models: ModelFolder) -> int:
     """
     match list(arguments):
         case ["list"]:
-            for model in models.known():
-                sys.stdout.write(f"{model.name:<20} {model.folder or '-'}\n")
+            lines = [f"{model.name:<20} {model.folder or '-'}\n" for model in models.known()]
+            sys.stdout.write("".join(lines))
         case ["list", "--json"]:
             rows = [
                 {

@@ -8,6 +8,8 @@ from phonograph_transcription.exceptions import DownloadError, ModelMissingError
 WEIGHTS = "model.bin"
 FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
 """What CTranslate2 and faster-whisper read of a model's repository."""
+PART = ".part"
+"""Ends the name of a folder whose download is not complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class ModelFolder:
         """Every model that can be fetched by name, and every other one in the folder."""
         repositories = _repositories()
         present = {path.parent.name for path in self.folder.glob(f"*/{WEIGHTS}")}
+        present = {name for name in present if not name.endswith(PART)}
         return [
             KnownModel(name, repositories.get(name, ""), self.find(name))
             for name in (*repositories, *sorted(present - set(repositories)))
@@ -79,16 +82,17 @@ class ModelFolder:
         from huggingface_hub import snapshot_download
 
         target = self._target(name)
+        part = target.with_name(f"{target.name}{PART}")
         try:
-            snapshot_download(repository, local_dir=target, allow_patterns=list(FILES))
+            snapshot_download(repository, local_dir=part, allow_patterns=list(FILES))
         except Exception as error:  # the hub client raises errors of three libraries
             raise DownloadError(
-                f"The model {name!r} could not be fetched from {repository}: {_first_line(error)} "
+                f"The model {name!r} could not be fetched from {repository}: {_first_line(error)}. "
                 f"On a machine without network copy the model's folder to {target}."
             ) from error
-        if not (target / WEIGHTS).is_file():
+        if not (part / WEIGHTS).is_file():
             raise DownloadError(f"{repository} is no CTranslate2 Whisper model: it has no {WEIGHTS}.")
-        return target
+        return part.rename(target)
 
     def _target(self, name: str) -> Path:
         return self.folder / name.replace("/", "--")
@@ -103,4 +107,4 @@ def _repositories() -> dict[str, str]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
