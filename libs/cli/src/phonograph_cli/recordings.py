@@ -214,7 +214,7 @@ def _picked(found: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, An
 
 def _places(what: str) -> Iterator[str]:
     """How the graph may have written a place; a name that is not UTF-8 has an address, but no path."""
-    if what.isprintable() or what.encode(errors="ignore").decode() == what:
+    if what.encode(errors="ignore").decode() == what:
         yield what
     if "://" not in what:
         path = os.path.abspath(os.path.expanduser(what))  # noqa: PTH100, PTH111  # keeps links

@@ -45,9 +45,10 @@ _RANK: Final[dict[str, int]] = {
     JobStatus.PENDING: 0,
     JobStatus.PROCESSING: 1,
     JobStatus.RETRYING: 2,
-    JobStatus.FAILED: 3,
     JobStatus.COMPLETED: 3,
+    JobStatus.FAILED: 4,
 }
+"""A rejected file's job is completed, unless it failed and the file is rejected because of that."""
 _MEDIA: Final = dict.fromkeys(
     (
         "file_hash", "secondary_hash", "content_fp", "file_size", "kind", "mime_type", "duration_s",
@@ -118,7 +119,7 @@ class _Projection:
         self._part(self._recording, Aspect.STATUS, {"status": "rejected", "deleted_at": None})
         self._place(event.uri, event.file_name)
         self._sight(event.uri)
-        self._completed(event.job, reason=event.reason, message=event.message)
+        self._completed(event.job, found=False, reason=event.reason, message=event.message)
 
     def media_duplicated(self, event: MediaDuplicated) -> None:
         elsewhere = event.uri != event.media.uri
@@ -256,8 +257,7 @@ class _Projection:
         )
         children = [Child(Ref(Label.HIGHLIGHTS, (media_id,)), Relation.HAS_HIGHLIGHTS, summary)]
         for position, segment in enumerate(event.segments):
-            segment_id = getattr(segment, "segment_id", None) or f"{media_id}/{position}"
-            ref = Ref(Label.SEGMENT, (segment_id,))
+            ref = Ref(Label.SEGMENT, (segment.segment_id or f"{media_id}/{position}",))
             told = segment.model_dump(mode="json", include=_SEGMENT)
             topics = self._topics(segment.keywords or [segment.title])
             edges = tuple(Edge(ref, Relation.ABOUT, topic) for topic in topics)
@@ -294,13 +294,14 @@ class _Projection:
         )
         self._works_on_known(event.job_id, event.service)
 
-    def _completed(self, job: JobSummary, **told: Any) -> None:
+    def _completed(self, job: JobSummary, *, found: bool = True, **told: Any) -> None:
         self._job(
             job.job_id,
             job.service,
             status=str(JobStatus.COMPLETED),
             attempt=job.attempt,
             progress=1.0,
+            found=found,
             engine=job.engine,
             model=job.model,
             seconds=job.seconds,
@@ -310,12 +311,20 @@ class _Projection:
         self._works_on(job.job_id)
 
     def _job(
-        self, job_id: UUID, service: str, *, status: str, attempt: int, progress: float | None, **told: Any
+        self,
+        job_id: UUID,
+        service: str,
+        *,
+        status: str,
+        attempt: int,
+        progress: float | None,
+        found: bool = False,
+        **told: Any,
     ) -> None:
-        """A completed job stays so; before that the attempt tells what is newer, then status and progress."""
-        done = int(status == JobStatus.COMPLETED)
-        order = f"{done}|{attempt:06d}|{_RANK.get(status, 1)}|{progress or 0:.6f}|{self._order}"
+        """A job with a result stays so; before that the attempt tells what is newer, then the status."""
+        order = f"{int(found)}|{attempt:06d}|{_RANK.get(status, 1)}|{progress or 0:.6f}|{self._order}"
         told |= {"service": str(service), "status": status, "attempt": attempt, "progress": progress}
+        told |= {"media_id": self._recording.key[0]}
         self._part(Ref(Label.JOB, (str(job_id),)), Aspect.RESULT, _JOB | told, order=order)
 
     def _works_on_known(self, job_id: UUID, service: str) -> None:
