@@ -187,25 +187,40 @@ class _Writer:
 
     async def parts(self, parts: Iterable[Part]) -> list[Part]:
         """Write parts; give those that are newer than what was there."""
-        groups: dict[tuple[Label, Aspect], dict[tuple[str, ...], Part]] = defaultdict(dict)
+        groups: dict[Label, dict[tuple[str, ...], list[Part]]] = defaultdict(lambda: defaultdict(list))
         for part in sorted(parts, key=lambda part: part.owner.key):
-            groups[part.owner.label, part.aspect][part.owner.key] = part
-        for label in Label:
-            owners = {
-                key: _part_row(part)
-                for aspect in Aspect
-                for key, part in groups.get((label, aspect), {}).items()
-            }
-            await self._run("nodes", statements.lock_nodes(label), [owners[key] for key in sorted(owners)])
+            groups[part.owner.label][part.owner.key].append(part)
         stood: list[Part] = []
+        known: dict[tuple[Label, Aspect], list[Part]] = defaultdict(list)
         for label in Label:
-            for aspect in Aspect:
-                group = groups.get((label, aspect), {})
-                rows = [_part_row(part) for part in group.values()]
-                won = await self._run("parts", statements.claim_parts(label, aspect), rows)
-                stood += [group[tuple(row["key"])] for row in won]
-                await self._remove(label, aspect, [row["key"] for row in won if row["replaced"]])
+            owners = groups.get(label, {})
+            rows = [{"key": list(key), "properties": _as_new(said)} for key, said in owners.items()]
+            made = {tuple(row["key"]) for row in await self._run("nodes", statements.lock_nodes(label), rows)}
+            for key, said in owners.items():
+                if key in made:
+                    stood += said
+                    continue
+                for part in said:
+                    known[label, part.aspect].append(part)
+        for label, aspect in sorted(known):
+            stood += await self._claim(label, aspect, known[label, aspect])
         return stood
+
+    async def _claim(self, label: Label, aspect: Aspect, parts: Sequence[Part]) -> list[Part]:
+        by_key = {part.owner.key: part for part in parts}
+        rows = [
+            {
+                "key": list(part.owner.key),
+                "order": part.order,
+                "created_at": part.created_at,
+                "updated_at": part.updated_at,
+                "properties": part.properties,
+            }
+            for part in parts
+        ]
+        won = await self._run("parts", statements.claim_parts(label, aspect), rows)
+        await self._remove(label, aspect, [row["key"] for row in won if row["replaced"]])
+        return [by_key[tuple(row["key"])] for row in won]
 
     async def _remove(self, label: Label, aspect: Aspect, keys: list[list[str]]) -> None:
         if not keys:
@@ -275,14 +290,14 @@ async def _run(
     return cast(list[Mapping[str, Any]], [record async for record in result])
 
 
-def _part_row(part: Part) -> dict[str, Any]:
-    return {
-        "key": list(part.owner.key),
-        "order": part.order,
-        "created_at": part.created_at,
-        "updated_at": part.updated_at,
-        "properties": part.properties,
-    }
+def _as_new(parts: Sequence[Part]) -> dict[str, Any]:
+    """All properties of a node of which the graph knows nothing yet."""
+    told: dict[str, Any] = {}
+    for part in parts:
+        told |= {**part.properties, f"{part.aspect}_order": part.order}
+    told["created_at"] = min(part.created_at for part in parts)
+    told["updated_at"] = max(part.updated_at for part in parts)
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _since_first_seen(part: Part, changes: Changes) -> Part:

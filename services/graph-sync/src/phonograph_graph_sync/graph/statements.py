@@ -90,13 +90,16 @@ SET n.release_date = {_least("release_date")}
 
 
 def lock_nodes(label: Label) -> str:
-    """Make nodes that are missing, and lock them all. Rows: key, times."""
+    """Lock nodes, make those that are missing. Rows: key, properties of a new one. Gives the keys of the new."""
     return f"""
 UNWIND $rows AS row
 MERGE (n:{label} {_key(label, "row.key")})
-ON CREATE SET n.created_at = row.created_at
+ON CREATE SET n += row.properties
 ON MATCH SET n._lock = true
+WITH n, row, n._lock IS NULL AS made
 REMOVE n._lock
+WITH row, made WHERE made
+RETURN row.key AS key
 """
 
 
