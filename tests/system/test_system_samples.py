@@ -122,7 +122,7 @@ def test_mix_has_the_tracks_of_its_cue_sheet(found: dict[str, Any], system: Syst
     assert tracklist["source_type"] == "cue_file"
     assert [track["title"] for track in tracklist["tracks"]] == [track["title"] for track in truth["tracks"]]
     starts = [track["start_time"] for track in tracklist["tracks"]]
-    assert starts == pytest.approx([track["start"] for track in truth["tracks"]], abs=0.02)
+    assert starts == pytest.approx([track["start_time"] for track in truth["tracks"]], abs=0.02)
 
 
 @pytest.mark.parametrize(

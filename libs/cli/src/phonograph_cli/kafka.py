@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
+
+Begin = Literal["earliest", "latest"]
 
 SOURCE = "cli"
 MAX_RECORD_BYTES = 4 * 1024 * 1024
@@ -43,11 +46,8 @@ class Tail:
 @asynccontextmanager
 async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = False) -> AsyncIterator[Tail]:
     """Open a tail; everything published after this has returned will be seen."""
-    async with _reading(servers, topics) as (consumer, partitions):
-        if from_beginning:
-            await consumer.seek_to_beginning(*partitions)
-        else:
-            await consumer.seek_to_end(*partitions)
+    begin: Begin = "earliest" if from_beginning else "latest"
+    async with _reading(servers, topics, begin) as (consumer, partitions):
         for partition in partitions:
             await consumer.position(partition)
         yield Tail(consumer)
@@ -55,8 +55,7 @@ async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = Fa
 
 async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[bytes, bytes]"]:
     """Every record of the topics up to now, oldest first."""
-    async with _reading(servers, topics) as (consumer, partitions):
-        await consumer.seek_to_beginning(*partitions)
+    async with _reading(servers, topics, "earliest") as (consumer, partitions):
         ends = await consumer.end_offsets(partitions)
         records: list[ConsumerRecord[bytes, bytes]] = []
         for partition, end in ends.items():
@@ -89,7 +88,7 @@ async def send(servers: str, records: Iterable[Record]) -> None:
 
 @asynccontextmanager
 async def _reading(
-    servers: str, topics: Iterable[str]
+    servers: str, topics: Iterable[str], begin: Begin
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
     """A consumer without a group, given every partition of its topics.
 
@@ -101,6 +100,7 @@ async def _reading(
         consumer = AIOKafkaConsumer(
             *wanted,
             bootstrap_servers=servers,
+            auto_offset_reset=begin,  # a seek may be overtaken by the reset that a new consumer begins with
             enable_auto_commit=False,
             max_partition_fetch_bytes=MAX_RECORD_BYTES,
         )

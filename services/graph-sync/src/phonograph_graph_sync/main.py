@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
+from aiokafka.errors import KafkaError
 from sqlalchemy import text
 
 from phonograph_events import Service
@@ -92,6 +93,6 @@ def main() -> None:
         done = asyncio.run(rebuild(settings))
     except PermanentError as error:
         sys.exit(error.message)
-    except UnavailableError as error:
-        sys.exit(str(error))
+    except (UnavailableError, KafkaError, OSError) as error:
+        sys.exit(f"The graph was not rebuilt, a server is away: {error}")
     sys.stdout.write(json.dumps(asdict(done)) + "\n")
