@@ -75,8 +75,7 @@ class FileProgress:
     marks: dict[Service, Mark] = field(default_factory=lambda: {Service.INGEST: Mark()})
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     """Last offset seen by topic and partition: the graph must hold these before it is asked."""
-    _words: int | None = None
-    _turns: int | None = None
+    _transcribed: bool = False
     _with_speakers: bool = False
     _highlights: str | None = None
 
@@ -160,8 +159,6 @@ class FileProgress:
             event.service == Service.HIGHLIGHTS and event.kind == HighlightsStage.SILENCE
         ):
             mark.state = State.FAILED
-        if event.final and event.service == Service.INGEST and self.outcome is None:
-            self._end_ingest("rejected", event.reason, event.message)
 
     def _result(self, event: Result) -> None:
         mark = self._mark(RESULTS[type(event)])
@@ -171,10 +168,7 @@ class FileProgress:
         match event:
             case TranscriptionCompleted():
                 self._with_speakers |= event.pipeline_version == PipelineVersion.V4
-                self._words = event.word_count
-            case DiarizationCompleted():
-                self._turns = event.turn_count
-                mark.state = State.DONE
+                self._transcribed = True
             case HighlightsCompleted():
                 if self._highlights != HighlightsStage.SEGMENTS:
                     self._highlights = event.stage
@@ -183,21 +177,18 @@ class FileProgress:
 
     def _settle(self) -> None:
         """Decide on the services whose end depends on another one's."""
+        if self.outcome != "ready":
+            return
         transcription = self.marks.get(Service.TRANSCRIPTION)
         diarization = self.marks.get(Service.DIARIZATION)
-        if transcription and not transcription.ended and self._words is not None:
-            speakers_to_come = (
-                self._words > 0
-                and not self._with_speakers
-                and diarization is not None
-                and (not diarization.ended or bool(self._turns))
-            )
-            if not speakers_to_come:
+        if transcription and not transcription.ended and self._transcribed:
+            speakers_to_come = diarization is not None and diarization.state is not State.FAILED
+            if self._with_speakers or not speakers_to_come:
                 transcription.state = State.DONE
         highlights = self.marks.get(Service.HIGHLIGHTS)
         if highlights and not highlights.ended and self._highlights is not None:
             no_words_to_come = (
                 transcription is None or transcription.state is State.FAILED
-            ) and self._words is None
+            ) and not self._transcribed
             if self._highlights == HighlightsStage.SEGMENTS or no_words_to_come:
                 highlights.state = State.DONE

@@ -40,6 +40,8 @@ from phonograph_events import (
 )
 
 MEDIA_SUFFIXES = {".mp3", ".ogg", ".flac", ".m4a", ".wav", ".mp4"}
+PIPE_WIDTH = 160
+"""Columns for a reader that is no terminal."""
 REJECTED, USAGE, NOT_UP, INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
@@ -57,7 +59,7 @@ app.add_typer(dlq_app, name="dlq")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(models_app, name="models")
 
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True)
 
 T = TypeVar("T")

@@ -141,8 +141,8 @@ def _table(title: str, rows: Sequence[tuple[str, ...]]) -> Table:
 def listing(columns: list[str], rows: list[list[str]]) -> Table:
     """A plain table of anything."""
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*row)
     return table
