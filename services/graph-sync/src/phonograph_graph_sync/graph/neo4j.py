@@ -327,10 +327,8 @@ async def _converted() -> AsyncIterator[None]:
         if _is_refusal(error):
             raise RefusedByGraphError(f"Neo4j refused it ({error.code}): {error.message}") from error
         raise UnavailableError(f"Neo4j: {error.code}: {error.message}") from error
-    except DriverError as error:
-        raise UnavailableError(f"Neo4j cannot be reached: {error}") from error
-    except OSError as error:
-        raise UnavailableError(f"Neo4j cannot be reached: {error}") from error
+    except (DriverError, OSError) as error:
+        raise UnavailableError(f"Neo4j cannot be reached: {' '.join(str(error).split())}") from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise RefusedByGraphError(f"Neo4j has no such value: {error}") from error
 

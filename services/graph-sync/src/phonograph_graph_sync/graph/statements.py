@@ -90,7 +90,7 @@ SET n.release_date = {_least("release_date")}
 
 
 def lock_nodes(label: Label) -> str:
-    """Lock nodes, make those that are missing. Rows: key, properties if new. Gives the keys of the new ones."""
+    """Lock nodes, make those that are missing. Rows: key, properties if new. Gives the new keys."""
     return f"""
 UNWIND $rows AS row
 MERGE (n:{label} {_key(label, "row.key")})
