@@ -61,7 +61,7 @@ def _outcome(file: FileProgress) -> Text:
 def plain_line(file: FileProgress, service: Service) -> str:
     """A change of one service, for logs and pipes."""
     mark = file.marks[service]
-    detail = f" ({mark.reason})" if mark.reason else ""
+    detail = f" ({mark.reason})" if mark.ended and mark.reason else ""
     seconds = f" {mark.seconds:.1f} s" if mark.ended and mark.seconds is not None else ""
     return f"{file.path}: {service} {mark.state}{detail}{seconds}"
 
@@ -103,11 +103,8 @@ def recording(shown: dict[str, Any]) -> RenderableType:
             lines.append(("…", "", f"{len(said) - MAX_SEGMENTS} more: phonograph export ID --format txt"))
         title = f"Transcript {transcript['pipeline_version']} ({transcript['engine']}, {transcript['model']})"
         parts.append(_table(title, lines))
-    parts += [
-        Text(f"{job['service']}: {job['status']}, {job['reason']}", style="dim")
-        for job in shown["jobs"]
-        if job["reason"]
-    ]
+    notes = [f"{job['service']}: {job['status']}, {job['reason']}" for job in shown["jobs"] if job["reason"]]
+    parts += [Text(note, style="dim") for note in dict.fromkeys(notes)]
     return Panel(Group(*parts), title=f"{media['file_name']}", subtitle=media["media_id"], title_align="left")
 
 
