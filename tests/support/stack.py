@@ -20,7 +20,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from phonograph_cli.project import Project
-from phonograph_devstack import Addresses
+from phonograph_devstack import Addresses, LocalStack
 from phonograph_events import TOPICS, Envelope, Event, EventError, Record, Service, envelope, parse
 from phonograph_runtime.shell import ServiceShell
 
@@ -130,13 +130,14 @@ def stack() -> Iterator[Stack]:
     project = Project(ROOT, environment=environment, report=print)
     with (home.parent / "test.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        project.stack.down(wipe=True)
+        local = isinstance(project.stack, LocalStack)
+        project.stack.down(wipe=local)
         project.stack.up()
         try:
             project.prepare()
             yield Stack(project)
         finally:
-            project.stack.down(wipe=True)
+            project.stack.down(wipe=local)
 
 
 @pytest.fixture
