@@ -5,6 +5,9 @@ import signal
 import sys
 from collections.abc import Callable
 
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
 from phonograph_runtime import migrations
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
@@ -16,7 +19,11 @@ USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
 def main(create_app: Callable[[], ServiceShell]) -> None:
     """Run a service, or its migrations; exit with 1 and one line when it cannot."""
     action, *rest = sys.argv[1:] or ["run"]
-    app = create_app()
+    try:
+        app = create_app()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        sys.exit(f"The setting {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}.")
     folder = app.settings.migrations / app.service.value
     url = app.settings.database_url.get_secret_value()
     try:
@@ -33,6 +40,8 @@ def main(create_app: Callable[[], ServiceShell]) -> None:
                 sys.exit(f"usage: phonograph-{app.service} {USAGE}")
     except PermanentError as error:
         sys.exit(error.message)
+    except (OSError, KafkaError) as error:
+        sys.exit(f"A server does not answer: {error}")
 
 
 async def _run(app: ServiceShell) -> None:

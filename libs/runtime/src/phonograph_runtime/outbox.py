@@ -1,20 +1,35 @@
 """Publishes the outbox: one active relay per service, batches, an idempotent producer."""
 
 import asyncio
+from datetime import timedelta
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 
 from phonograph_runtime import metrics
-from phonograph_runtime.database import OUTBOX_CHANNEL, Database, Listener, decode_headers, is_unavailable
+from phonograph_runtime.database import (
+    OUTBOX_CHANNEL,
+    Database,
+    Listener,
+    Transaction,
+    decode_headers,
+    is_unavailable,
+)
 from phonograph_runtime.tables import SqlOutbox
 
 RELAY_BATCH = 500
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
+KEEP_PUBLISHED = timedelta(days=7)
 
 _log = structlog.get_logger()
+
+
+async def sweep(transaction: Transaction) -> None:
+    """Forget what was published long ago."""
+    old = SqlOutbox.published_at < func.now() - KEEP_PUBLISHED
+    await transaction.session.execute(delete(SqlOutbox).where(old))
 
 
 class OutboxRelay:

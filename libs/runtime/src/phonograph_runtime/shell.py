@@ -29,13 +29,14 @@ from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, 
 from phonograph_runtime.jobs import JobQueue
 from phonograph_runtime.migrations import check_schema
 from phonograph_runtime.objects import ObjectStore
-from phonograph_runtime.outbox import OutboxRelay
+from phonograph_runtime.outbox import OutboxRelay, sweep
 from phonograph_runtime.probes import serve_probes
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns, SqlDeadLetter, SqlOutbox
 from phonograph_runtime.worker import JobKind, Worker
 
 WATCH_INTERVAL_S = 10.0
+SWEEP_INTERVAL = timedelta(hours=1)
 
 Inventory = Callable[[Transaction], Awaitable[dict[str, dict[str, int]]]]
 """Gives what a service holds: for each kind of thing, its ids with their versions."""
@@ -92,6 +93,7 @@ class ServiceShell:
         self._live_since_stall = time.monotonic()
         self._positions: dict[Any, int] = {}
         self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
+        self.every(SWEEP_INTERVAL, sweep)
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     @property
