@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,11 @@ class Stack:
 
 @asynccontextmanager
 async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
-    """Run a service inside the test; stops it gracefully at the end and raises what it raised."""
+    """Run a service inside the test; stops it gracefully at the end and raises what it raised.
+
+    It begins with events published from now on: what other tests left on the topics is not its business.
+    """
+    await _skip_backlog(app)
     stop = asyncio.Event()
     task = asyncio.create_task(app.run(stop))
     try:
@@ -118,26 +122,46 @@ async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
         await task
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """The servers, with everything that `phonograph up` sets up before the services start.
+async def _skip_backlog(app: ServiceShell) -> None:
+    consumer = AIOKafkaConsumer(
+        *app.topics,
+        bootstrap_servers=app.settings.kafka_bootstrap_servers,
+        group_id=app.service.value,
+        enable_auto_commit=False,
+    )
+    async with consumer:
+        async with asyncio.timeout(30):
+            while not consumer.assignment():
+                await consumer.getmany(timeout_ms=100)
+        await consumer.commit(await consumer.end_offsets(consumer.assignment()))
+
+
+@contextmanager
+def servers(name: str) -> Iterator[Project]:
+    """PostgreSQL, Kafka and Neo4j with a home of their own, removed at the end.
 
     Sessions of one checkout take turns; what a killed session left behind is removed first.
     """
-    home = ROOT / ".phonograph" / "test"
+    home = ROOT / ".phonograph" / name
     home.mkdir(parents=True, exist_ok=True)
-    environment = dict(os.environ) | {"PHONOGRAPH_HOME": str(home)}
-    project = Project(ROOT, environment=environment, report=print)
-    with (home.parent / "test.lock").open("w") as turn:
+    project = Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)}, report=print)
+    with (home.parent / f"{name}.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         local = isinstance(project.stack, LocalStack)
         project.stack.down(wipe=local)
-        project.stack.up()
         try:
-            project.prepare()
-            yield Stack(project)
+            project.stack.up()
+            yield project
         finally:
             project.stack.down(wipe=local)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The servers, with everything that `phonograph up` sets up before the services start."""
+    with servers("test") as project:
+        project.prepare()
+        yield Stack(project)
 
 
 @pytest.fixture

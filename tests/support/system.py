@@ -8,12 +8,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.stack import Stack
+from tests.support.stack import servers
 
 from phonograph_cli.project import Project
 
@@ -71,10 +72,11 @@ class System:
 
 
 @pytest.fixture(scope="session")
-def system(stack: Stack) -> System:
-    """All services on the servers of the session. Tests that use it come after those of single services."""
-    stack.project.up()
-    return System(stack.project)
+def system() -> Iterator[System]:
+    """All services, on servers of their own."""
+    with servers("test-system") as project:
+        project.up()
+        yield System(project)
 
 
 @pytest.fixture(scope="session")

@@ -212,7 +212,7 @@ class EventConsumer:
                 await self._park(received, error.reason, error.message, attempts=attempt)
                 return
             except Exception as error:  # noqa: BLE001  # whatever it was may pass
-                if is_refused(error):
+                if is_refused(error, attempt):
                     await self._park(received, "refused_by_database", str(error), attempts=attempt)
                     return
                 if time.monotonic() + delay_s > deadline:

@@ -213,9 +213,10 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, away)
 
 
-def is_refused(error: BaseException) -> bool:
-    """Whether PostgreSQL says that a value can never be stored (class 22: NUL in a text, too long, …)."""
-    return isinstance(error, DBAPIError) and str(getattr(error.orig, "sqlstate", None) or "").startswith("22")
+def is_refused(error: BaseException, attempt: int) -> bool:
+    """Whether PostgreSQL will never store it: a bad value (class 22), or a rule (23) broken again."""
+    state = str(getattr(error.orig, "sqlstate", None) or "") if isinstance(error, DBAPIError) else ""
+    return state.startswith("22") or (state.startswith("23") and attempt > 1)
 
 
 def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """The HTTP side of a service: /health/live, /health/ready and /metrics."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
@@ -42,7 +43,12 @@ async def serve_probes(
     server = uvicorn.Server(config)
     with contextlib.closing(_listen(host, port)) as listening:
         _log.info("probes", host=host, port=listening.getsockname()[1])
-        await server._serve([listening])  # noqa: SLF001  # serve() would take our signal handlers
+        serving = asyncio.create_task(server._serve([listening]))  # noqa: SLF001  # serve() takes the signals
+        try:
+            await asyncio.shield(serving)
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def _listen(host: str, port: int) -> socket.socket:
