@@ -1,0 +1,48 @@
+"""A path as somebody types it becomes an address that a service can open."""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import pytest
+
+from phonograph_cli.ingesting import address
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("/music/Night Drive.mp3", "file:///music/Night%20Drive.mp3"),
+        ("/music/100% #1?.mp3", "file:///music/100%25%20%231%3F.mp3"),
+        ("/music/a%20b.mp3", "file:///music/a%2520b.mp3"),
+        ("/music/../talks/./q.wav", "file:///talks/q.wav"),
+        ("/music/Ça.mp3", "file:///music/%C3%87a.mp3"),
+        ("file:///music/Night%20Drive.mp3", "file:///music/Night%20Drive.mp3"),
+        ("s3://bucket/Night%20Drive.mp3", "s3://bucket/Night%20Drive.mp3"),
+    ],
+)
+def test_address_of_a_path(typed: str, expected: str) -> None:
+    assert address(typed) == expected
+
+
+def test_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert address("~/mix.mp3") == "file:///home/ann/mix.mp3"
+    assert address("/music/~/mix.mp3") == "file:///music/~/mix.mp3"
+
+
+def test_relative_path_begins_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert address("mix.mp3") == (tmp_path / "mix.mp3").as_uri()
+
+
+def test_link_keeps_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "there.mp3").touch()
+    (tmp_path / "here.mp3").symlink_to(tmp_path / "there.mp3")
+    assert address(str(tmp_path / "here.mp3")).endswith("/here.mp3")
+
+
+def test_name_that_is_not_utf_8_keeps_its_bytes() -> None:
+    typed = os.fsdecode(b"/music/caf\xe9.mp3")
+    assert address(typed) == "file:///music/caf%E9.mp3"
+    assert unquote_to_bytes(urlsplit(address(typed)).path) == b"/music/caf\xe9.mp3"

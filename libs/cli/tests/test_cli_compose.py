@@ -1,0 +1,97 @@
+"""docker-compose.yml, Dockerfiles and Prometheus: the same system as the one that `phonograph up` starts."""
+
+import importlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import REGISTRY
+
+from phonograph_cli.project import READY, Project
+from phonograph_events import Service
+from phonograph_runtime import metrics
+
+ROOT = Path(__file__).parents[3]
+COMPOSE: Any = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+PORT = 8800
+
+
+def dockerfile(service: Service) -> str:
+    return (ROOT / "services" / service / "Dockerfile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("service", Service)
+def test_service_gets_settings_that_it_knows(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = COMPOSE["services"][service]["environment"]
+    for name in [name for name in os.environ if name.startswith(f"{service.role.upper()}_")]:
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = importlib.import_module(f"phonograph_{service.role}.config").Settings()
+    url = settings.database_url.get_secret_value()
+    assert url == f"postgresql+asyncpg://{service.role}:{service.role}@postgres/phonograph"
+    assert settings.kafka_bootstrap_servers == "kafka:29092"
+    assert settings.object_store_url == "file:///var/lib/phonograph/objects"
+    fields = {f"{service.role.upper()}_{field}".upper() for field in type(settings).model_fields}
+    assert given.keys() <= fields
+    if service is Service.GRAPH_SYNC:
+        user, password = COMPOSE["services"]["neo4j"]["environment"]["NEO4J_AUTH"].split("/")
+        assert (settings.neo4j_user, settings.neo4j_password.get_secret_value()) == (user, password)
+
+
+@pytest.mark.parametrize("service", Service)
+def test_service_is_built_waited_for_and_asked_like_the_others(service: Service) -> None:
+    definition = COMPOSE["services"][service]
+    assert definition["build"]["dockerfile"] == f"services/{service}/Dockerfile"
+    assert f":{PORT}{READY}" in definition["healthcheck"]["test"][-1]
+    assert {"postgres", "kafka", "topics"} <= definition["depends_on"].keys()
+    assert any("read_only" in volume for volume in definition["volumes"] if isinstance(volume, dict))
+
+
+def test_dockerfiles_are_alike() -> None:
+    def shape(service: Service) -> str:
+        text = dockerfile(service).replace(service.role.upper(), "NAME").replace(service, "NAME")
+        return text.replace("COPY libs/media libs/media\n", "").replace(" libs/media", "")
+
+    assert len({shape(service) for service in Service}) == 1
+
+
+@pytest.mark.parametrize("service", Service)
+def test_image_holds_the_libraries_that_the_service_imports(service: Service) -> None:
+    sources = (ROOT / "services" / service / "src").rglob("*.py")
+    imported = set(re.findall(r"\bphonograph_(\w+)", "".join(path.read_text() for path in sources)))
+    libraries = imported & {path.name for path in (ROOT / "libs").iterdir()} | {"events", "runtime"}
+    assert set(re.findall(r"^COPY libs/(\w+)", dockerfile(service), re.MULTILINE)) == libraries
+
+
+def test_prometheus_asks_every_service() -> None:
+    (scrape,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
+    (discovery,) = scrape["dns_sd_configs"]
+    assert sorted(discovery["names"]) == sorted(Service)
+    assert discovery["port"] == PORT
+
+
+def test_alerts_read_metrics_that_exist() -> None:
+    (group,) = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+    words = set(re.findall(r"[a-z]+(?:_[a-z]+)+|\bjobs\b", " ".join(rule["expr"] for rule in group["rules"])))
+    ours = {name for family in REGISTRY.collect() for name in (family.name, f"{family.name}_total")}
+    assert {metrics.JOBS._name, metrics.DEAD_LETTERS._name} <= ours
+    assert words - ours == set()
+    assert {"outbox_oldest_age_seconds", "dead_letters", "consumer_lag_records", "jobs"} <= words
+
+
+def test_project_gives_services_the_same_names_as_compose(tmp_path: Path) -> None:
+    """What is left out of compose has a default there that fits the image."""
+    environment = {"PHONOGRAPH_HOME": str(tmp_path), "PHONOGRAPH_STACK": "external"} | {
+        f"PHONOGRAPH_{name}": f"x://u@{name}"
+        for name in ("POSTGRES_URL", "KAFKA", "NEO4J_URI", "NEO4J_USER", "NEO4J_PASSWORD")
+    }
+    project = Project(ROOT, environment=environment)
+    for service in Service:
+        given = project.service_environment(service).keys() - environment.keys()
+        left_out = given - COMPOSE["services"][service]["environment"].keys()
+        assert left_out == {f"{service.role.upper()}_{name}" for name in ("OBJECT_STORE_URL", "MIGRATIONS")}
