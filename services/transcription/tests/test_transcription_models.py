@@ -7,8 +7,8 @@ import huggingface_hub
 import pytest
 
 from phonograph_transcription.exceptions import DownloadError, ModelMissingError
+from phonograph_transcription.handlers.models import run_models
 from phonograph_transcription.inference.models import ModelFolder
-from phonograph_transcription.model_command import run_models
 
 
 def put_model(folder: Path) -> Path:

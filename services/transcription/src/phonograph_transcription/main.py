@@ -31,8 +31,8 @@ def create_app(settings: Settings | None = None) -> ServiceShell:
 def main() -> None:
     """Run `phonograph-transcription`, or its command `models`."""
     if sys.argv[1:2] == ["models"]:
+        from phonograph_transcription.handlers.models import run_models
         from phonograph_transcription.inference.models import ModelFolder
-        from phonograph_transcription.model_command import run_models
 
         sys.exit(run_models(sys.argv[2:], ModelFolder(ModelSettings().models)))
     command.main(create_app)
