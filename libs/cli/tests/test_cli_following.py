@@ -178,6 +178,23 @@ def test_silence_is_not_the_end_while_words_may_come() -> None:
     assert file.ok
 
 
+def test_silence_seen_before_the_file_is_not_the_end_either() -> None:
+    file = followed(silence(), transcribed(), ready(Profile.LECTURE))
+    assert not file.ended
+    see(file, example(HighlightsCompleted))
+    assert file.ended
+
+
+def test_segments_are_awaited_though_the_join_failed() -> None:
+    """The words are there: what becomes of the speakers is nothing to the highlights."""
+    file = followed(ready(Profile.MEETING), silence(), transcribed(), example(DiarizationCompleted))
+    see(file, failed(Service.TRANSCRIPTION))
+    assert not file.ended
+    see(file, example(HighlightsCompleted))
+    assert file.ended
+    assert not file.ok
+
+
 def test_silence_that_fails_does_not_fail_the_highlights() -> None:
     file = followed(ready(Profile.LECTURE), transcribed(), failed(Service.HIGHLIGHTS, kind=SILENCE))
     assert not file.ended
