@@ -31,7 +31,7 @@ pytestmark = pytest.mark.bench
 
 ROUNDS = 3
 CONSUMER_BATCH = 500
-JOBS = 400
+JOBS = 150
 EFFECTS = Table("effects", MetaData(), Column("id", Integer, primary_key=True), Column("note", Text))
 
 Speed = Callable[[], Awaitable[float]]
