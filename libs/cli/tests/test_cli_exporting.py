@@ -78,3 +78,28 @@ def test_cue_sheet_names_the_kind_of_file_in_its_own_words(night: Any, mime_type
 )
 def test_clock_shows_hours_only_where_there_are_some(seconds: float, shown: str) -> None:
     assert clock(seconds) == shown
+
+
+def test_beat_without_a_key(night: Any) -> None:
+    night["music"] |= {"key": None, "scale": None}
+    assert "\n124.0 BPM.\n" in export(night, Format.MD)
+
+
+def test_signs_of_subtitle_formats_are_plain_text_in_a_transcript(night: Any) -> None:
+    night["transcript"]["segments"][0]["text"] = "It is {x} <b & c --> d."
+    assert "S1: It is {x} <b & c --> d." in export(night, Format.SRT)
+    assert "S1: It is {x} &lt;b &amp; c --&gt; d." in export(night, Format.VTT)
+
+
+@pytest.mark.parametrize(
+    ("file_name", "field"), [("Ann\u00a0Lee\ttalk.wav", "Ann_Lee_talk"), ("talk", "talk")]
+)
+def test_name_is_one_field_of_rttm(night: Any, file_name: str, field: str) -> None:
+    night["media"]["file_name"] = file_name
+    fields = export(night, Format.RTTM).splitlines()[0].split()
+    assert (len(fields), fields[1]) == (10, field)
+
+
+def test_title_with_a_line_break_is_one_line_of_a_cue_sheet(night: Any) -> None:
+    night["tracklist"]["tracks"][0]["title"] = "One\nTwo"
+    assert '    TITLE "One Two"\n' in export(night, Format.CUE)

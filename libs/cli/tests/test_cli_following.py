@@ -1,13 +1,17 @@
 """What `ingest --follow` makes of the events that one request leads to."""
 
+import io
+import os
 import random
 from typing import Any, TypeVar
 
 import pytest
+from rich.console import Console
 
 from phonograph_cli.following import FileProgress, State
 from phonograph_cli.ingesting import PlainPrinter
 from phonograph_cli.kafka import Seen
+from phonograph_cli.rendering import live_table
 from phonograph_events import (
     DiarizationCompleted,
     DuplicateKind,
@@ -306,3 +310,42 @@ def test_pipe_gets_one_line_per_change(capsys: pytest.CaptureFixture[str]) -> No
         "/music/Night Drive.mp3: analysis working",
         "/music/Night Drive.mp3: analysis done 4.2 s",
     ]
+
+
+def test_event_of_a_service_that_this_command_does_not_know_is_passed_over() -> None:
+    file = followed(
+        ready(Profile.MUSIC), progressed("lyrics"), example(MusicAnalyzed), example(TracklistCompleted)
+    )
+    assert file.ended
+
+
+def test_silence_and_words_that_both_failed_are_the_end() -> None:
+    file = followed(
+        ready(Profile.LECTURE), failed(Service.HIGHLIGHTS, kind=SILENCE), failed(Service.TRANSCRIPTION)
+    )
+    assert file.ended
+    assert not file.ok
+
+
+def test_late_silence_does_not_hide_what_is_known_of_the_segments() -> None:
+    job = example(HighlightsCompleted).job
+    segments = example(HighlightsCompleted, job=job.model_copy(update={"reason": "too_short"}))
+    late = example(HighlightsCompleted, stage=SILENCE, job=job.model_copy(update={"engine": "ffmpeg"}))
+    mark = followed(ready(Profile.LECTURE), transcribed(), segments, late).marks[Service.HIGHLIGHTS]
+    assert (mark.engine, mark.reason) == ("tfidf", "too_short")
+
+
+def test_event_that_comes_twice_counts_once() -> None:
+    file = followed()
+    seen = Seen("music-analyzed", 0, 5, envelope(example(MusicAnalyzed), source="analysis"))
+    file.apply(seen)
+    file.apply(seen)
+    assert file.marks[Service.ANALYSIS].seconds == 4.2
+
+
+def test_name_that_is_not_utf_8_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    file = FileProgress(os.fsdecode(b"/music/caf\xe9.mp3"), "c1")
+    see(file, ready(Profile.MUSIC))
+    PlainPrinter()([file])
+    assert "caf\ufffd.mp3: ingest done" in capsys.readouterr().out
+    Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8")).print(live_table([file], 1.0))

@@ -82,3 +82,9 @@ def test_objects_lie_with_the_data_unless_an_address_is_given(tmp_path: Path) ->
 
 def test_home_lies_in_the_checkout_unless_named(tmp_path: Path) -> None:
     assert Project(tmp_path, environment={}).home == tmp_path / ".phonograph"
+
+
+def test_server_without_a_user_in_its_address(project: Project) -> None:
+    environment = {**project.environment, "PHONOGRAPH_POSTGRES_URL": "postgresql://db.example/p"}
+    url = Project(project.root, environment=environment).database_url(Service.INGEST)
+    assert url.endswith("@db.example/p")

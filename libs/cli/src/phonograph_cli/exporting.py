@@ -3,9 +3,11 @@
 Times: SRT and VTT in milliseconds, RTTM in seconds, CUE in frames of 1/75 s.
 """
 
+import html
 import json
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pysubs2
@@ -38,18 +40,15 @@ def export(shown: Shown, form: Format) -> str:
     return _WRITERS[form](shown)
 
 
-def _subtitles(shown: Shown, form: str) -> str:
+def _subtitles(shown: Shown, form: Format) -> str:
     subtitles = pysubs2.SSAFile()
     for segment in _transcript(shown)["segments"]:
         speaker = f"{segment['speaker']}: " if segment["speaker"] else ""
-        subtitles.append(
-            pysubs2.SSAEvent(
-                start=round(segment["start"] * 1000),
-                end=round(segment["end"] * 1000),
-                text=f"{speaker}{segment['text']}",
-            )
-        )
-    return subtitles.to_string(form)
+        text = f"{speaker}{segment['text']}"
+        event = pysubs2.SSAEvent(start=round(segment["start"] * 1000), end=round(segment["end"] * 1000))
+        event.plaintext = html.escape(text, quote=False) if form is Format.VTT else text
+        subtitles.append(event)
+    return subtitles.to_string(form.value, keep_ssa_tags=True)
 
 
 def _text(shown: Shown) -> str:
@@ -72,7 +71,8 @@ def _markdown(shown: Shown) -> str:
     if media.get("duration_s") is not None:
         lines += [f"Duration {clock(media['duration_s'])}, {media['mime_type']}.", ""]
     if music and music.get("bpm") is not None:
-        lines += [f"{music['bpm']:.1f} BPM, {music['key']} {music['scale']}.", ""]
+        key = f", {music['key']} {music['scale']}" if music["key"] else ""
+        lines += [f"{music['bpm']:.1f} BPM{key}.", ""]
     if tracklist and tracklist["tracks"]:
         lines += ["## Tracklist", ""]
         lines += [
@@ -101,7 +101,7 @@ def _rttm(shown: Shown) -> str:
         raise NothingToExportError(
             f"{shown['media']['file_name']} has no speaker turns{_why(shown, 'diarization')}."
         )
-    name = shown["media"]["file_name"].rpartition(".")[0].replace(" ", "_") or "recording"
+    name = "_".join(Path(shown["media"]["file_name"]).stem.split()) or "recording"
     return "".join(
         f"SPEAKER {name} 1 {turn['start']:.3f} {turn['end'] - turn['start']:.3f} "
         f"<NA> <NA> {turn['speaker']} <NA> <NA>\n"
@@ -129,7 +129,7 @@ def _cue(shown: Shown) -> str:
 
 
 def _quoted(value: str) -> str:
-    return value.replace('"', "'")
+    return " ".join(value.replace('"', "'").split())
 
 
 def _transcript(shown: Shown) -> Shown:
@@ -159,8 +159,8 @@ def track_name(track: Shown) -> str:
 
 
 _WRITERS: dict[Format, Callable[[Shown], str]] = {
-    Format.SRT: lambda shown: _subtitles(shown, "srt"),
-    Format.VTT: lambda shown: _subtitles(shown, "vtt"),
+    Format.SRT: lambda shown: _subtitles(shown, Format.SRT),
+    Format.VTT: lambda shown: _subtitles(shown, Format.VTT),
     Format.TXT: _text,
     Format.JSON: _json,
     Format.MD: _markdown,

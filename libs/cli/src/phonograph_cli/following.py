@@ -75,13 +75,18 @@ class FileProgress:
     marks: dict[Service, Mark] = field(default_factory=lambda: {Service.INGEST: Mark()})
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     """Last offset seen by topic and partition: the graph must hold these before it is asked."""
+    _known: set[str] = field(default_factory=set)
     _transcribed: bool = False
     _with_speakers: bool = False
     _highlights: str | None = None
+    _silence_failed: bool = False
 
     def apply(self, seen: Seen) -> None:
-        """Take one event of this request."""
+        """Take one event of this request; a repetition changes nothing."""
         self.offsets[seen.topic, seen.partition] = seen.offset
+        if seen.envelope.id in self._known:
+            return
+        self._known.add(seen.envelope.id)
         match seen.envelope.data:
             case MediaReady() as event:
                 self._ready(event)
@@ -94,7 +99,7 @@ class FileProgress:
                 self._end_ingest("duplicate", str(event.duplicate), f"The first one is {first}.")
             case JobProgressed() as event:
                 mark = self._mark(event.service)
-                if not mark.ended:
+                if mark is not None and not mark.ended:
                     mark.state, mark.progress, mark.stage = State.WORKING, event.progress, event.stage
             case JobFailed() as event:
                 self._failed(event)
@@ -136,8 +141,9 @@ class FileProgress:
             },
         }
 
-    def _mark(self, service: str) -> Mark:
-        return self.marks.setdefault(Service(service), Mark())
+    def _mark(self, service: str) -> Mark | None:
+        """The mark of a service; null for one that this command does not know yet."""
+        return self.marks.setdefault(Service(service), Mark()) if service in set(Service) else None
 
     def _ready(self, event: MediaReady) -> None:
         self.media_id, self.outcome = str(event.media_id), "ready"
@@ -154,17 +160,20 @@ class FileProgress:
 
     def _failed(self, event: JobFailed) -> None:
         mark = self._mark(event.service)
+        if mark is None:
+            return
         mark.reason = event.reason
-        if event.final and not (
-            event.service == Service.HIGHLIGHTS and event.kind == HighlightsStage.SILENCE
-        ):
+        if event.service == Service.HIGHLIGHTS and event.kind == HighlightsStage.SILENCE:
+            self._silence_failed |= event.final
+        elif event.final:
             mark.state = State.FAILED
 
     def _result(self, event: Result) -> None:
-        mark = self._mark(RESULTS[type(event)])
-        mark.engine = event.job.engine or mark.engine
+        mark = self.marks.setdefault(RESULTS[type(event)], Mark())
         mark.seconds = (mark.seconds or 0.0) + (event.job.seconds or 0.0)
-        mark.reason = event.job.reason
+        late = isinstance(event, HighlightsCompleted) and self._highlights == HighlightsStage.SEGMENTS
+        if not late:
+            mark.engine, mark.reason = event.job.engine or mark.engine, event.job.reason
         match event:
             case TranscriptionCompleted():
                 self._with_speakers |= event.pipeline_version == PipelineVersion.V4
@@ -186,9 +195,12 @@ class FileProgress:
             if self._with_speakers or not speakers_to_come:
                 transcription.state = State.DONE
         highlights = self.marks.get(Service.HIGHLIGHTS)
-        if highlights and not highlights.ended and self._highlights is not None:
-            no_words_to_come = (
-                transcription is None or transcription.state is State.FAILED
-            ) and not self._transcribed
-            if self._highlights == HighlightsStage.SEGMENTS or no_words_to_come:
+        if highlights and not highlights.ended:
+            no_words = transcription is None or transcription.state is State.FAILED
+            if self._highlights == HighlightsStage.SEGMENTS:
                 highlights.state = State.DONE
+            elif no_words and not self._transcribed:
+                if self._silence_failed:
+                    highlights.state = State.FAILED
+                elif self._highlights is not None:
+                    highlights.state = State.DONE

@@ -5,7 +5,6 @@ Exit codes: 0 all well; 1 a file was rejected or a service failed; 2 wrong usage
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from phonograph_cli.exporting import Format, NothingToExportError, export
 from phonograph_cli.following import FileProgress
 from phonograph_cli.project import Project
 from phonograph_cli.recordings import RecordingReader
+from phonograph_cli.rendering import readable
 from phonograph_devstack import Addresses, StackError
 from phonograph_events import (
     TOPICS,
@@ -224,7 +224,7 @@ def ingest(
         else:
             for path in paths:
                 out.print(
-                    f"{_readable(path)}: requested. Look with: phonograph show {_readable(path)}",
+                    f"{readable(path)}: requested. Look with: phonograph show {readable(path)}",
                     highlight=False,
                     markup=False,
                     soft_wrap=True,
@@ -233,10 +233,10 @@ def ingest(
 
     files = _watch(requests, addresses, quiet=as_json or not follow)
     if as_json:
-        _print_json({"files": [file.to_json() | {"path": _readable(file.path)} for file in files]})
+        _print_json({"files": [file.to_json() | {"path": readable(file.path)} for file in files]})
     else:
         for file in files:
-            out.print(_readable(rendering.ending_line(file)), highlight=False, markup=False, soft_wrap=True)
+            out.print(rendering.ending_line(file), highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(0 if all(file.ok for file in files) else REJECTED)
 
 
@@ -512,7 +512,7 @@ def _shown(what: str) -> dict[str, Any]:
     if shown is None:
         _exit(
             REJECTED,
-            f"Nothing is known of {_readable(what)}. Take it in with: phonograph ingest PATH --follow",
+            f"Nothing is known of {readable(what)}. Take it in: phonograph ingest PATH --follow",
         )
     return shown
 
@@ -566,11 +566,6 @@ def _clear_errors() -> Iterator[None]:
 
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _readable(text: str) -> str:
-    """A path as typed may hold bytes that are no text."""
-    return os.fsencode(text).decode(errors="replace")
 
 
 def _exit(code: int, message: str) -> NoReturn:

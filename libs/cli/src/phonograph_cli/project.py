@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from phonograph_devstack import ContainerStack, ExternalStack, LocalStack, Process, stack_from
 from phonograph_events import Service
@@ -122,8 +123,9 @@ class Project:
 
     def database_url(self, service: Service) -> str:
         """Login of a service on the running stack, with its own role."""
-        host = self.stack.addresses().postgres_url.partition("@")[2]
-        return f"postgresql+asyncpg://{service.role}:{self._passwords()[service]}@{host}"
+        url = urlsplit(self.stack.addresses().postgres_url)
+        host = url.netloc.rpartition("@")[2]
+        return f"postgresql+asyncpg://{service.role}:{self._passwords()[service]}@{host}{url.path}"
 
     def _passwords(self) -> dict[Service, str]:
         """One password per service, made once and kept for this installation only."""

@@ -1,5 +1,6 @@
 """How results look on a terminal, and on a pipe."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,11 @@ ORDER = [
 MAX_SEGMENTS = 12
 
 
+def readable(text: str) -> str:
+    """A path as typed may hold bytes that are no text."""
+    return os.fsencode(text).decode(errors="replace")
+
+
 def live_table(files: list[FileProgress], seconds: float) -> Table:
     """One line per file, a mark per service."""
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -34,7 +40,7 @@ def live_table(files: list[FileProgress], seconds: float) -> Table:
     table.add_column(clock(seconds), justify="right")
     for file in files:
         cells = [_cell(file.marks.get(service)) for service in ORDER]
-        table.add_row(file.path.rpartition("/")[2], *cells, _outcome(file))
+        table.add_row(readable(file.path).rpartition("/")[2], *cells, _outcome(file))
     return table
 
 
@@ -63,19 +69,20 @@ def plain_line(file: FileProgress, service: Service) -> str:
     mark = file.marks[service]
     detail = f" ({mark.reason})" if mark.ended and mark.reason else ""
     seconds = f" {mark.seconds:.1f} s" if mark.ended and mark.seconds is not None else ""
-    return f"{file.path}: {service} {mark.state}{detail}{seconds}"
+    return f"{readable(file.path)}: {service} {mark.state}{detail}{seconds}"
 
 
 def ending_line(file: FileProgress) -> str:
     """What became of a file, in one sentence."""
+    path = readable(file.path)
     if file.outcome == "rejected":
-        return f"{file.path}: rejected ({file.reason}). {file.message}"
+        return f"{path}: rejected ({file.reason}). {file.message}"
     if file.outcome == "duplicate":
-        return f"{file.path}: known already as {file.media_id} ({file.reason}). {file.message}"
+        return f"{path}: known already as {file.media_id} ({file.reason}). {file.message}"
     failed = [service.value for service, mark in file.marks.items() if mark.state is State.FAILED]
     if failed:
-        return f"{file.path}: {file.media_id}, but {', '.join(failed)} failed. See: phonograph jobs list"
-    return f"{file.path}: {file.media_id}"
+        return f"{path}: {file.media_id}, but {', '.join(failed)} failed. See: phonograph jobs list"
+    return f"{path}: {file.media_id}"
 
 
 def recording(shown: dict[str, Any]) -> RenderableType:

@@ -20,6 +20,7 @@ from phonograph_events import (
     InventoryReported,
     InventoryRequested,
     JobRetryRequested,
+    JobStatus,
     Service,
 )
 from phonograph_runtime import metrics
@@ -251,6 +252,7 @@ class ServiceShell:
         assigned = list(consumer.assignment())
         ends = await consumer.end_offsets(assigned) if assigned else {}
         waiting, moved = 0, False
+        metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
         for partition, end in ends.items():
             position = await consumer.position(partition)
             moved |= self._positions.get(partition) != position
@@ -279,6 +281,6 @@ class ServiceShell:
         metrics.DEAD_LETTERS.set(letters or 0)
         if self.queue is not None:
             counts, age_s = await self.queue.counts()
-            for status, count in counts.items():
-                metrics.JOBS.labels(status).set(count)
+            for status in JobStatus:
+                metrics.JOBS.labels(status.value).set(counts.get(status.value, 0))
             metrics.JOB_OLDEST_WAITING_SECONDS.set(age_s)

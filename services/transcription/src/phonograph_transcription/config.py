@@ -50,7 +50,7 @@ class Settings(ServiceSettings, ModelSettings):
         title="Compute type",
         description="CTranslate2's: int8 saves memory, float16 suits GPUs; `default` keeps the model's own.",
     )
-    batch_size: int = Field(
+    whisper_batch_size: int = Field(
         default=8,
         ge=1,
         title="Batch",

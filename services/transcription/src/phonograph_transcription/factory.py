@@ -57,7 +57,7 @@ def create_engines(settings_json: str) -> Engines:
         model=settings.model,
         device=settings.device,
         compute_type=settings.compute_type,
-        batch_size=settings.batch_size,
+        batch_size=settings.whisper_batch_size,
         beam_size=settings.beam_size,
     )
     writer = TranscriptWriter(
