@@ -5,6 +5,7 @@ Exit codes: 0 all well; 1 a file was rejected or a service failed; 2 wrong usage
 
 import asyncio
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -574,3 +575,4 @@ def _exit(code: int, message: str) -> NoReturn:
 
 
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it reconnects by itself, and tells of each attempt
