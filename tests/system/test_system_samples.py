@@ -216,6 +216,47 @@ def _rubbish(system: System) -> list[Any]:
     return [letter for letter in letters if letter["body"] == "rubbish"]
 
 
+def test_failed_job_is_tried_again_on_request(found: dict[str, Any], system: System, tmp_path: Path) -> None:
+    """The file goes away before it is analysed, and comes back after the job has failed."""
+    pid, path = system.pid("analysis"), tmp_path / "groove.mp3"
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    path.write_bytes((SAMPLES / "groove.mp3").read_bytes())
+    assert system("ingest", path, "--profile", "music", "--owner", "other").code == 0
+    deadline = time.monotonic() + 60
+    while system("show", path, "--json").code != 0 and time.monotonic() < deadline:
+        time.sleep(0.3)
+    path.unlink()
+    assert system("up").code == 0
+    while not (failed := _analysis_jobs(system, "failed")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert failed[0]["reason"] == "missing"
+    path.write_bytes((SAMPLES / "groove.mp3").read_bytes())
+    assert system("jobs", "retry", failed[0]["id"]).code == 0
+    while _analysis_jobs(system, "failed") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    while system.show(path)["music"] is None and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert system.show(path)["music"]["key"] == "A"
+
+
+def _analysis_jobs(system: System, status: str) -> list[Any]:
+    jobs = system("jobs", "list", "--status", status, "--json").json["jobs"]
+    return [job for job in jobs if job["service"] == "analysis"]
+
+
+def test_producer_of_the_documentation_is_heard(found: dict[str, Any], system: System) -> None:
+    text = (SAMPLES.parents[1] / "docs" / "producing-events.md").read_text(encoding="utf-8")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    servers = system.project.stack.addresses().kafka_bootstrap_servers
+    python = str(Path(COMMAND).parent / "python")
+    subprocess.run([python, "-c", code.replace("127.0.0.1:9092", servers)], check=True, timeout=60)
+    deadline = time.monotonic() + 60
+    while system("show", "/music/Night Drive.mp3").code != 0 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert system.show("/music/Night Drive.mp3")["jobs"][0]["reason"] == "missing"
+
+
 def test_killed_service_loses_nothing(found: dict[str, Any], system: System, tmp_path: Path) -> None:
     """Killed while it works, started again by `up`: the lease runs out and another attempt ends the job."""
     copy = tmp_path / "again.wav"
