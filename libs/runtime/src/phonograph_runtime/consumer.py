@@ -143,7 +143,6 @@ class EventConsumer:
         self._fuse_consecutive = fuse_consecutive
         self._parked_in_a_row = 0
         self._pause_s = 0.5
-        self.last_progress = time.monotonic()
 
     @property
     def fused(self) -> bool:
@@ -166,7 +165,6 @@ class EventConsumer:
             await asyncio.sleep(pause_s)
             raise
         self._pause_s = 0.5
-        self.last_progress = time.monotonic()
         metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
         metrics.BATCH_SECONDS.observe(time.perf_counter() - started)
 

@@ -3,34 +3,31 @@
 from typing import Any
 
 
-class PermanentError(Exception):
+class _ServiceError(Exception):
+    """A failure with a reason word for machines and a sentence for people."""
+
+    reason: str
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.reason
+
+    def to_logging_context(self) -> dict[str, Any]:
+        """Fields for the log."""
+        return {"reason": self.reason, "error": self.message}
+
+
+class PermanentError(_ServiceError):
     """Trying again will not help: park the event, fail the job."""
 
     reason = "permanent"
 
-    def __init__(self, message: str, *, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason or self.reason
 
-    def to_logging_context(self) -> dict[str, Any]:
-        """Fields for the log."""
-        return {"reason": self.reason, "error": self.message}
-
-
-class TransientError(Exception):
+class TransientError(_ServiceError):
     """It may work the next time."""
 
     reason = "transient"
-
-    def __init__(self, message: str, *, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason or self.reason
-
-    def to_logging_context(self) -> dict[str, Any]:
-        """Fields for the log."""
-        return {"reason": self.reason, "error": self.message}
 
 
 class LeaseLostError(Exception):
