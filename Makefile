@@ -39,6 +39,9 @@ down: $(INSTALLED) ## Stop them; data stay
 test: $(INSTALLED) ## Run every test on real servers
 	$(BIN)/pytest
 
+chaos: $(INSTALLED) ## Inject every fault; CASE=name for one
+	$(BIN)/pytest tests/chaos -m 'chaos or not chaos' -s $(if $(CASE),-k '$(CASE)')
+
 lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,4 +66,4 @@ requirements: $(INSTALLED) ## Compile requirements/*.txt with hashes and without
 	@$(EXPORT) --all-packages -o requirements/dev.txt > /dev/null
 	@$(EXPORT) --package phonograph-diarization --extra gpu --no-dev -o requirements/gpu.txt > /dev/null
 
-.PHONY: help install install-gpu demo up down test lint bench migrate schemas samples requirements
+.PHONY: help install install-gpu demo up down test chaos lint bench migrate schemas samples requirements

@@ -79,9 +79,9 @@ def test_alerts_read_metrics_that_exist() -> None:
     (group,) = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     words = set(re.findall(r"[a-z]+(?:_[a-z]+)+|\bjobs\b", " ".join(rule["expr"] for rule in group["rules"])))
     ours = {name for family in REGISTRY.collect() for name in (family.name, f"{family.name}_total")}
-    assert {metrics.JOBS._name, metrics.DEAD_LETTERS._name} <= ours
+    assert {metrics.JOBS._name, metrics.DLQ_MESSAGES._name} <= ours
     assert words - ours == set()
-    assert {"outbox_oldest_age_seconds", "dead_letters", "consumer_lag_records", "jobs"} <= words
+    assert {"outbox_oldest_age_seconds", "dlq_messages", "consumer_lag", "jobs"} <= words
 
 
 def test_project_gives_services_the_same_names_as_compose(tmp_path: Path) -> None:

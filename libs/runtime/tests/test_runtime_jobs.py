@@ -196,3 +196,20 @@ async def test_silent_worker_counts_as_an_attempt_until_none_is_left(stack: Stac
             await asyncio.sleep(0.1)
         async with working(database, settings, []):
             assert await until_ended(database, job_id) == ("failed", "lease_expired", 2)
+
+
+async def test_cancelled_job_fails_for_good_and_its_worker_changes_nothing(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        job_id = await enqueue(database, 1)
+        queue = queue_of(database)
+        running = await queue.claim()
+        assert running is not None
+        async with database.transaction() as transaction:
+            cancelled = await queue.cancel(transaction, running.id)
+        assert cancelled is not None
+        assert await until_ended(database, job_id) == ("failed", "cancelled", 0)
+        assert (await topics(database))[-1] == "job-failed"
+        with pytest.raises(LeaseLostError):
+            await queue.renew(running, 0.5, "late")
+        async with database.transaction() as transaction:
+            assert await queue.cancel(transaction, running.id) is None

@@ -367,6 +367,15 @@ class JobRetryRequested(Event):
     service: Service | str
 
 
+class JobCancelRequested(Event):
+    """Somebody asks for a job to be given up: it fails for good with the reason `cancelled`."""
+
+    TOPIC: ClassVar[str] = "job-cancel-requested"
+
+    job_id: UUID
+    service: Service | str
+
+
 class InventoryRequested(Event):
     """Somebody asks every service what it holds; `media_id` is nil, `check_id` names the question."""
 

@@ -65,6 +65,7 @@ TOPICS: Final[dict[str, Topic]] = {
         Topic(bodies.JobProgressed, WORKERS, (GRAPH_SYNC, CLI)),
         Topic(bodies.JobFailed, WORKERS, (GRAPH_SYNC, CLI)),
         Topic(bodies.JobRetryRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
+        Topic(bodies.JobCancelRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
         Topic(bodies.InventoryRequested, (CLI,), WORKERS, partitions=1, retention=timedelta(days=7)),
         Topic(bodies.InventoryReported, WORKERS, (CLI,), partitions=1, retention=timedelta(days=7)),
     )

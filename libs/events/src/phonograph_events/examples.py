@@ -195,6 +195,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         final=False,
     ),
     bodies.JobRetryRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
+    bodies.JobCancelRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
     bodies.InventoryRequested(media_id=UUID(int=0), check_id=_OTHER_ID),
     bodies.InventoryReported(
         media_id=UUID(int=0),

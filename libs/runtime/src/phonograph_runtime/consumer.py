@@ -166,7 +166,7 @@ class EventConsumer:
             raise
         self._pause_s = 0.5
         metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
-        metrics.BATCH_SECONDS.observe(time.perf_counter() - started)
+        metrics.EVENT_PROCESSING_SECONDS.observe(time.perf_counter() - started)
 
     def _is_for_us(self, received: Received) -> bool:
         target = received.header(TARGET_HEADER)

@@ -13,6 +13,8 @@ from phonograph_runtime.database import Database, Transaction, cause_from_json
 from phonograph_runtime.errors import LeaseLostError
 from phonograph_runtime.tables import JobColumns
 
+OPEN = (JobStatus.PENDING.value, JobStatus.RETRYING.value, JobStatus.PROCESSING.value)
+CANCELLED, CANCELLED_MESSAGE = "cancelled", "Somebody cancelled it."
 _FREE = {"lease_token": None, "lease_expires_at": None}
 
 
@@ -27,7 +29,7 @@ class Job:
     attempt: int
     max_retries: int
     waited_s: float
-    lease_token: UUID
+    lease_token: UUID | None
     service: str
     cause: Cause | None
     seconds: float | None = None
@@ -175,6 +177,21 @@ class JobQueue:
         )
         return (await transaction.session.execute(statement)).scalar_one_or_none() is not None
 
+    async def cancel(self, transaction: Transaction, job_id: UUID) -> Job | None:
+        """Give an unfinished job up for good, with the reason `cancelled`; a worker at it loses its lease."""
+        table = self._table
+        found = select(table).where(table.id == job_id, table.status.in_(OPEN)).with_for_update()
+        row: JobColumns | None = (await transaction.session.scalars(found)).one_or_none()
+        if row is None:
+            return None
+        job = self._to_job(row)
+        row.status = JobStatus.FAILED.value
+        row.completed_at = func.now()
+        row.error_reason, row.error_message = CANCELLED, CANCELLED_MESSAGE
+        row.lease_token = row.lease_expires_at = None
+        await transaction.publish(self._failed(job, CANCELLED, CANCELLED_MESSAGE, final=True))
+        return job
+
     async def counts(self) -> tuple[dict[str, int], float]:
         """Jobs by status, and the age in seconds of the oldest that waits."""
         table = self._table
@@ -228,8 +245,7 @@ class JobQueue:
         )
 
     def _to_job(self, row: JobColumns) -> Job:
-        if row.lease_token is None or row.started_at is None:
-            raise LeaseLostError(str(row.id))
+        started_at = row.started_at or row.created_at
         return Job(
             id=row.id,
             media_id=row.media_file_id,
@@ -237,7 +253,7 @@ class JobQueue:
             task=row.task,
             attempt=row.retry_count + 1,
             max_retries=row.max_retries,
-            waited_s=max((row.started_at - row.created_at).total_seconds(), 0.0),
+            waited_s=max((started_at - row.created_at).total_seconds(), 0.0),
             lease_token=row.lease_token,
             service=self._database.source,
             cause=cause_from_json(row.cause),

@@ -19,6 +19,7 @@ from phonograph_events import (
     Event,
     InventoryReported,
     InventoryRequested,
+    JobCancelRequested,
     JobRetryRequested,
     JobStatus,
     Service,
@@ -27,7 +28,7 @@ from phonograph_runtime import metrics
 from phonograph_runtime.broker import make_broker, subscribe
 from phonograph_runtime.consumer import E, EventConsumer, Handler, HandlerSink, Sink
 from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction, UnavailableError
-from phonograph_runtime.jobs import JobQueue
+from phonograph_runtime.jobs import CANCELLED, CANCELLED_MESSAGE, JobQueue
 from phonograph_runtime.migrations import check_schema
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay, sweep
@@ -91,6 +92,7 @@ class ServiceShell:
                 self.database, job_table, lease=settings.lease, retry_delay=settings.retry_delay
             )
             self.on(JobRetryRequested, self._retry_job)
+            self.on(JobCancelRequested, self._cancel_job)
         self._live_since_stall = time.monotonic()
         self._positions: dict[Any, int] = {}
         self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
@@ -221,6 +223,17 @@ class ServiceShell:
         if self.queue is not None and event.service == self.service:
             await self.queue.retry(transaction, event.job_id)
 
+    async def _cancel_job(self, event: JobCancelRequested, transaction: Transaction) -> None:
+        if self.queue is None or event.service != self.service:
+            return
+        job = await self.queue.cancel(transaction, event.job_id)
+        if job is None:
+            return
+        metrics.JOBS_FINISHED.labels(job.kind, CANCELLED).inc()
+        kind = self._kinds.get(job.kind)
+        if kind is not None and kind.fail is not None:
+            await kind.fail(transaction.caused_by(job.cause), job, CANCELLED, CANCELLED_MESSAGE)
+
     def is_live(self) -> bool:
         """False when events wait and none has been taken for `stall_after`: a ping would not notice."""
         return time.monotonic() - self._live_since_stall < self.settings.stall_after.total_seconds()
@@ -273,14 +286,18 @@ class ServiceShell:
                     ).where(waiting)
                 )
             ).one()
-            letters = await transaction.session.scalar(
-                select(func.count()).where(SqlDeadLetter.replayed_at.is_(None))
+            letters = await transaction.session.execute(
+                select(SqlDeadLetter.topic, SqlDeadLetter.reason, func.count())
+                .where(SqlDeadLetter.replayed_at.is_(None))
+                .group_by(SqlDeadLetter.topic, SqlDeadLetter.reason)
             )
         metrics.OUTBOX_PENDING.set(pending)
         metrics.OUTBOX_OLDEST_AGE_SECONDS.set(float(oldest))
-        metrics.DEAD_LETTERS.set(letters or 0)
+        metrics.DLQ_MESSAGES.clear()
+        for topic, reason, count in letters:
+            metrics.DLQ_MESSAGES.labels(topic, reason).set(count)
         if self.queue is not None:
             counts, age_s = await self.queue.counts()
             for status in JobStatus:
                 metrics.JOBS.labels(status.value).set(counts.get(status.value, 0))
-            metrics.JOB_OLDEST_WAITING_SECONDS.set(age_s)
+            metrics.JOB_OLDEST_QUEUED_AGE_SECONDS.set(age_s)
