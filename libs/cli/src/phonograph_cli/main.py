@@ -26,7 +26,7 @@ from rich.console import Console
 from phonograph_cli import checking, dead_letters, ingesting, kafka, rendering
 from phonograph_cli.exporting import Format, NothingToExportError, export
 from phonograph_cli.following import FileProgress
-from phonograph_cli.project import Project
+from phonograph_cli.project import MONITORING, Project
 from phonograph_cli.recordings import RecordingReader
 from phonograph_cli.rendering import readable
 from phonograph_devstack import Addresses, StackError
@@ -77,14 +77,28 @@ class ProfileName(StrEnum):
     LECTURE = Profile.LECTURE.value
 
 
+class Extra(StrEnum):
+    """What `up` starts only when asked."""
+
+    MONITORING = "monitoring"
+
+
 @app.command()
-def up() -> None:
+def up(
+    extras: Annotated[
+        list[Extra] | None,
+        typer.Option("--with", help="Prometheus, and Grafana where it is installed."),
+    ] = None,
+) -> None:
     """Start PostgreSQL, Kafka, Neo4j and all services; start again what has died."""
     started = time.monotonic()
     with _clear_errors():
         project = Project.here(report=lambda line: err.print(f"  {line}", style="dim", highlight=False))
-        project.up()
+        project.up(monitoring=Extra.MONITORING in (extras or ()))
     err.print(f"Phonograph is up ({time.monotonic() - started:.0f} s).", highlight=False)
+    for process in project.status():
+        if process.name in MONITORING:
+            err.print(f"{process.name}: http://127.0.0.1:{process.port}", highlight=False)
 
 
 @app.command()
@@ -137,7 +151,7 @@ def status(*, as_json: JsonOption = False) -> None:
     """Show what runs, on which port, with how much memory. Exit code 3 when something is missing."""
     with _clear_errors():
         project = Project.here()
-        processes = project.stack.status()
+        processes = project.status()
     if as_json:
         _print_json(
             {
@@ -486,7 +500,8 @@ def _addresses() -> Addresses:
 
 def _require_services() -> None:
     """Who waits for results must not wait for a service that is dead."""
-    dead = [process.name for process in Project.here().stack.status() if process.state != "running"]
+    needed = [process for process in Project.here().status() if process.name not in MONITORING]
+    dead = [process.name for process in needed if process.state != "running"]
     if dead:
         _exit(NOT_UP, f"Not running: {', '.join(dead)}. Start what is missing with: phonograph up")
 

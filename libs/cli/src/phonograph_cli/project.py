@@ -12,12 +12,22 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from phonograph_devstack import ContainerStack, ExternalStack, LocalStack, Process, stack_from
+from phonograph_devstack import (
+    ContainerStack,
+    ExternalStack,
+    LocalStack,
+    Monitoring,
+    Process,
+    ProcessStatus,
+    stack_from,
+)
+from phonograph_devstack.monitoring import GRAFANA, PROMETHEUS
 from phonograph_events import Service
 from phonograph_runtime.objects import ObjectStore
 
 FIRST_PROBE_PORT = 8801
 READY = "/health/ready"
+MONITORING = (PROMETHEUS, GRAFANA)
 
 
 @dataclass(frozen=True)
@@ -66,13 +76,42 @@ class Project:
         """The services that are installed here."""
         return sorted(Service(entry.name) for entry in entry_points(group="phonograph.services"))
 
-    def up(self) -> None:
-        """Start what is missing: servers, roles, topics, migrations, services."""
+    @property
+    def monitoring(self) -> Monitoring:
+        """Prometheus with our alerts, and Grafana with our dashboards where it is installed."""
+        return Monitoring(
+            host=self.stack,
+            home=self.home,
+            environment=self.environment,
+            rules=self.root / "deploy" / "prometheus" / "alerts.yml",
+            provisioning=self.root / "deploy" / "grafana" / "provisioning",
+        )
+
+    def up(self, *, monitoring: bool = False) -> None:
+        """Start what is missing: servers, roles, topics, migrations, services.
+
+        Args:
+            monitoring: Start Prometheus too. It is also started again when it has died.
+        """
+        watched = monitoring or any(process.name in MONITORING for process in self.status())
+        if watched:
+            self.monitoring.require_prometheus()
         self.stack.up()
         self.report("preparing database and topics")
         self.prepare()
         self.report("starting services")
-        self.stack.start([self._process(number, service) for number, service in enumerate(self.services())])
+        services = [self._process(number, service) for number, service in enumerate(self.services())]
+        self.stack.start(services)
+        if watched:
+            ports = {process.name: process.port for process in services if process.port}
+            watching = self.monitoring.processes(ports)
+            self.report(f"starting {' and '.join(process.name for process in watching)}")
+            self.stack.start(watching)
+
+    def status(self) -> list[ProcessStatus]:
+        """Servers and services; Prometheus and Grafana only where somebody asked for them."""
+        found = self.stack.status()
+        return [process for process in found if process.name not in MONITORING or process.state != "stopped"]
 
     def prepare(self) -> None:
         """Roles, topics and migrations; safe to repeat."""

@@ -4,6 +4,7 @@ from phonograph_devstack.containers import ContainerStack
 from phonograph_devstack.errors import StackError
 from phonograph_devstack.external import ExternalStack
 from phonograph_devstack.local import LocalStack
+from phonograph_devstack.monitoring import Monitoring
 from phonograph_devstack.selection import stack_from
 from phonograph_devstack.services import Addresses, Process, ServiceHost
 from phonograph_devstack.supervisor import ProcessStatus
@@ -13,6 +14,7 @@ __all__ = [
     "ContainerStack",
     "ExternalStack",
     "LocalStack",
+    "Monitoring",
     "Process",
     "ProcessStatus",
     "ServiceHost",
