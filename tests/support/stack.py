@@ -112,7 +112,7 @@ async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
     task = asyncio.create_task(app.run(stop))
     try:
         async with asyncio.timeout(60):
-            while not await app.is_ready():
+            while await app.why_not_ready():
                 if task.done():
                     await task
                 await asyncio.sleep(0.05)

@@ -1,5 +1,6 @@
 """Batches of events: each takes effect once, and a bad one harms no other."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,8 +11,8 @@ from tests.support.scratch import delivered, rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import IngestRequested, Record, envelope, parse
-from phonograph_runtime.consumer import EventConsumer, FusedError, HandlerSink
-from phonograph_runtime.database import Database, Transaction, UnavailableError
+from phonograph_runtime.consumer import EventConsumer, Fuse, FusedError, GivenBackError, HandlerSink
+from phonograph_runtime.database import Database, Transaction, UnavailableError, decode_headers
 from phonograph_runtime.errors import PermanentError
 
 JUNK = Record("ingest-requested", b"", b"junk", [])
@@ -119,7 +120,7 @@ async def test_replayed_record_is_for_one_service_and_clears_its_letter(stack: S
             [delivered(Record(record.topic, record.key, record.value, record.headers + replay), 2)]
         )
         assert await effects(database) == ["/a.mp3"]
-        assert await rows(database, "SELECT 1 FROM dead_letters WHERE replayed_at IS NULL") == []
+        assert await rows(database, "SELECT 1 FROM dead_letters WHERE resolution IS NULL") == []
 
 
 async def test_without_postgresql_nothing_is_parked_and_nothing_acknowledged(
@@ -141,14 +142,90 @@ async def test_without_postgresql_nothing_is_parked_and_nothing_acknowledged(
 async def test_fuse_stops_consumption_when_everything_is_parked(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phonograph_runtime.consumer.MAX_PAUSE_S", 0.0)
+    monkeypatch.setattr("phonograph_runtime.consumer.FUSED_PAUSE_S", 0.0)
     async with scratch_database(stack) as (database, _):
         events = await consumer(database, fuse=3)
-        await events.consume([delivered(JUNK, offset) for offset in range(3)])
-        assert events.fused
+        batch = [delivered(JUNK, offset) for offset in range(5)]
+        for _ in range(2):
+            with pytest.raises(FusedError, match="the last 3 events were parked"):
+                await events.consume(batch)
         with pytest.raises(FusedError):
-            await events.consume([delivered(request("/a.mp3"), 3)])
+            await events.consume([delivered(request("/a.mp3"), 5)])
         assert await effects(database) == []
+        assert await rows(database, "SELECT count(*) FROM dead_letters") == [(3,)]
+        restarted = EventConsumer(database, HandlerSink(database), fuse_consecutive=3)
+        await restarted.consume(batch)
+        assert await rows(database, "SELECT count(*) FROM dead_letters") == [(5,)]
+
+
+def test_fuse_blows_when_too_large_a_share_is_parked() -> None:
+    fuse = Fuse(consecutive=1000, ratio=0.1)
+    for _ in range(100):
+        fuse.parked()
+        fuse.passed(8)
+    with pytest.raises(FusedError, match="of the last 1000"):
+        for _ in range(20):
+            fuse.parked()
+            fuse.passed(8)
+
+
+async def test_dropped_letter_is_marked_and_its_event_not_taken(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        record = request("/a.mp3")
+        await events.consume([delivered(replace(record, value=b"{}"), 0)])
+        ((letter,),) = await rows(database, "SELECT id FROM dead_letters")
+        drop = [
+            ("phonograph-target", b"scratch"),
+            ("phonograph-dead-letter", str(letter).encode()),
+            ("phonograph-action", b"drop"),
+        ]
+        await events.consume(
+            [delivered(Record(record.topic, record.key, record.value, [*record.headers, *drop]), 1)]
+        )
+        assert await effects(database) == []
+        assert await rows(database, "SELECT resolution FROM dead_letters") == [("dropped",)]
+        ((value, headers),) = await rows(
+            database, "SELECT value, headers FROM outbox WHERE topic LIKE '%-dlq' ORDER BY seq DESC LIMIT 1"
+        )
+        assert value is None
+        assert dict(decode_headers(headers))["phonograph-resolution"] == b"dropped"
+
+
+async def test_replay_that_fails_again_leaves_one_letter(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        await events.consume([delivered(JUNK, 0)])
+        ((letter,),) = await rows(database, "SELECT id FROM dead_letters")
+        headers = [("phonograph-target", b"scratch"), ("phonograph-dead-letter", str(letter).encode())]
+        await events.consume([delivered(replace(JUNK, headers=headers), 1)])
+        assert await rows(database, 'SELECT "offset", resolution FROM dead_letters ORDER BY "offset"') == [
+            (0, "replayed"),
+            (1, None),
+        ]
+
+
+async def test_null_key_and_tombstone_are_parked_as_they_came(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        await (await consumer(database)).consume([delivered(Record("ingest-requested", None, None, []), 0)])
+        assert await rows(database, "SELECT key, value FROM dead_letters") == [(None, None)]
+        assert await rows(database, "SELECT key, value FROM outbox") == [(None, None)]
+
+
+async def test_stopping_consumer_gives_its_batch_back(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+
+        async def fails(_event: IngestRequested, _transaction: Transaction) -> None:
+            raise RuntimeError("not yet")
+
+        events = EventConsumer(database, HandlerSink(database, {IngestRequested: fails}))
+        taking = asyncio.create_task(events.consume([delivered(request("/a.mp3"), 0)]))
+        await asyncio.sleep(0.5)
+        events.stop()
+        async with asyncio.timeout(5):
+            with pytest.raises(GivenBackError):
+                await taking
+        assert await rows(database, "SELECT 1 FROM dead_letters") == []
 
 
 async def test_text_that_postgresql_refuses_is_parked_at_once(stack: Stack) -> None:

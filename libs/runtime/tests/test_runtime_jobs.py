@@ -213,3 +213,25 @@ async def test_cancelled_job_fails_for_good_and_its_worker_changes_nothing(stack
             await queue.renew(running, 0.5, "late")
         async with database.transaction() as transaction:
             assert await queue.cancel(transaction, running.id) is None
+
+
+async def test_owners_take_turns(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        queue = queue_of(database)
+
+        async def add(owner: str, jobs: int) -> list[UUID | None]:
+            async with database.transaction() as transaction:
+                return [
+                    await transaction.enqueue("add", Sum(numbers=[1]), media_id=uuid4(), owner=owner)
+                    for _ in range(jobs)
+                ]
+
+        async def served(jobs: int) -> list[str]:
+            claimed = [await queue.claim() for _ in range(jobs)]
+            return [names[job.id] for job in claimed if job]
+
+        names = dict.fromkeys(await add("large", 6), "large")
+        assert await served(2) == ["large", "large"]
+        names |= dict.fromkeys(await add("small", 2), "small")
+        assert sorted(await served(4)) == ["large", "large", "small", "small"]
+        assert await served(5) == ["large", "large"]

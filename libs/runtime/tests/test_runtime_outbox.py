@@ -58,7 +58,7 @@ async def test_lower_number_that_commits_later_is_published_too(stack: Stack) ->
     async with scratch_database(stack) as (database, _), relaying(database, servers):
         async with database.transaction() as late:
             await late.publish(IngestRequested(uri="/late.mp3", request_id="late"))
-            await late.session.flush()
+            await late.flush()
             async with database.transaction() as early:
                 await early.publish(IngestRequested(uri="/early.mp3"))
             await asyncio.sleep(1.5)

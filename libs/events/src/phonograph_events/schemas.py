@@ -24,9 +24,9 @@ def generate() -> dict[str, str]:
         record = example_envelope(event).to_record()
         files[f"{folder}/example.json"] = _json(
             {
-                "key": record.key.decode(),
-                "headers": {name: value.decode() for name, value in record.headers},
-                "body": json.loads(record.value),
+                "key": (record.key or b"").decode(),
+                "headers": {name: (value or b"").decode() for name, value in record.headers},
+                "body": json.loads(record.value or b""),
             }
         )
     files["asyncapi/phonograph.json"] = _json(_asyncapi())

@@ -3,22 +3,33 @@
 Every choice below is a measured fact; docs/decisions/0001-delivery.md has the table.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.message import StreamMessage
+from prometheus_client import Counter
+from typing_extensions import override
 
 from phonograph_events import TOPICS, dead_letter_topic
+from phonograph_runtime import metrics
 
+SESSION_TIMEOUT_MS = 8_000
+"""A killed copy's partitions rest for so long."""
 REBALANCE_TIMEOUT_MS = 30_000
 REQUEST_TIMEOUT_MS = 60_000  # must exceed the rebalance timeout: JoinGroup is sent under it
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_DEAD_LETTER_BYTES = 5 * 1024 * 1024
+"""A parked record and what we say of it: it must never be refused, for it would block the outbox."""
+GRACE_S = 20.0
+STOP_TIMEOUT_S = GRACE_S + 5
 DEAD_LETTER_RETENTION_MS = 30 * 24 * 3600 * 1000
 
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
@@ -31,34 +42,117 @@ def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         ack_policy=AckPolicy.NACK_ON_ERROR,
         decoder=_raw,
-        graceful_timeout=25,
+        graceful_timeout=GRACE_S,
         logger=logging.getLogger("faststream.kafka"),
     )
 
 
-def subscribe(
-    broker: KafkaBroker, consume: Consume, topics: Sequence[str], *, group: str, batch_size: int
-) -> Any:
-    """Subscribe a group to topics; one batch is one call, its offsets are committed when the call returns."""
-    subscriber = broker.subscriber(
-        *topics,
-        group_id=group,
-        batch=True,
-        max_records=batch_size,
-        auto_offset_reset="earliest",
-        session_timeout_ms=30_000,
-        heartbeat_interval_ms=3_000,
-        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
-        max_poll_interval_ms=300_000,
-        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Notices when partitions are taken away and given out again."""
+
+    def __init__(self) -> None:
+        self.joining = True
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002  # aiokafka's
+        """Called before the group is joined."""
+        self.joining = True
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Called once the group agrees; there may be nothing left for this copy."""
+        self.joining = False
+        metrics.CONSUMER_REBALANCES.inc()
+        metrics.CONSUMER_ASSIGNED_PARTITIONS.set(len(assigned))
+
+
+class ErrorCounter(logging.Handler):
+    """Counts what Kafka's clients only log: FastStream says a failed commit at CRITICAL and goes on."""
+
+    def __init__(self, counter: Counter, level: int) -> None:
+        super().__init__(level)
+        self._counter = counter
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        self._counter.inc()
+
+
+def count_errors() -> None:
+    """Count errors of the Kafka clients from now on."""
+    logging.getLogger("aiokafka").addHandler(ErrorCounter(metrics.CONSUMER_KAFKA_ERRORS, logging.ERROR))
+    logging.getLogger("faststream").addHandler(
+        ErrorCounter(metrics.CONSUMER_COMMIT_FAILURES, logging.CRITICAL)
     )
 
-    @subscriber
-    async def handle(message: KafkaMessage) -> None:
-        raw = message.raw_message
-        await consume(raw if isinstance(raw, tuple) else (raw,))
 
-    return subscriber
+class Subscription:
+    """A group's subscription to topics: one batch is one call, committed when the call returns.
+
+    An asynchronous context manager; at its end the batch in hand is finished and the group left.
+    """
+
+    def __init__(
+        self,
+        kafka_bootstrap_servers: str,
+        consume: Consume,
+        topics: Sequence[str],
+        *,
+        group: str,
+        batch_size: int,
+    ) -> None:
+        self._broker = make_broker(kafka_bootstrap_servers)
+        self._assignment = Assignment()
+        self._subscriber = self._broker.subscriber(
+            *topics,
+            group_id=group,
+            batch=True,
+            max_records=batch_size,
+            auto_offset_reset="earliest",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 4,
+            rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            max_poll_interval_ms=300_000,
+            max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            listener=self._assignment,
+        )
+
+        @self._subscriber
+        async def handle(message: KafkaMessage) -> None:
+            raw = message.raw_message
+            await consume(raw if isinstance(raw, tuple) else (raw,))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._broker.start()
+        except BaseException:
+            await self._broker.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """A client that is wedged may never answer: it is left behind then."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._broker.stop()
+        metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
+
+    @property
+    def joining(self) -> bool:
+        """Whether the group has not agreed yet on who reads what."""
+        return self._assignment.joining
+
+    async def lag(self) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """Records that wait, and the position, for each partition of this copy.
+
+        Raises:
+            KafkaError: Kafka does not answer.
+        """
+        consumer: AIOKafkaConsumer | None = self._subscriber.consumer
+        places = [] if consumer is None else list(consumer.assignment())
+        if consumer is None or not places:
+            return {}, {}
+        ends = await consumer.end_offsets(places)
+        positions = {place: await consumer.position(place) for place in places}
+        return {place: max(ends[place] - positions[place], 0) for place in places}, positions
 
 
 async def _raw(message: StreamMessage[Any]) -> Any:
@@ -76,8 +170,9 @@ async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
         wanted = []
         for topic in TOPICS.values():
             retention_ms = -1 if topic.retention is None else int(topic.retention.total_seconds() * 1000)
-            wanted.append(_new_topic(topic.name, topic.partitions, retention_ms))
-            wanted.append(_new_topic(dead_letter_topic(topic.name), 1, DEAD_LETTER_RETENTION_MS))
+            wanted.append(_new_topic(topic.name, topic.partitions, retention_ms, MAX_MESSAGE_BYTES))
+            letters = dead_letter_topic(topic.name)
+            wanted.append(_new_topic(letters, 1, DEAD_LETTER_RETENTION_MS, MAX_DEAD_LETTER_BYTES))
         missing = [topic for topic in wanted if topic.name not in present]
         if missing:
             try:
@@ -89,10 +184,10 @@ async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
         await admin.close()
 
 
-def _new_topic(name: str, partitions: int, retention_ms: int) -> NewTopic:
+def _new_topic(name: str, partitions: int, retention_ms: int, max_bytes: int) -> NewTopic:
     return NewTopic(
         name=name,
         num_partitions=partitions,
         replication_factor=1,
-        topic_configs={"retention.ms": str(retention_ms), "max.message.bytes": str(MAX_MESSAGE_BYTES)},
+        topic_configs={"retention.ms": str(retention_ms), "max.message.bytes": str(max_bytes)},
     )

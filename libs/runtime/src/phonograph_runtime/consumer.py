@@ -6,6 +6,7 @@ See docs/decisions/0001-delivery.md for the guarantees and the measurements behi
 import asyncio
 import random
 import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import structlog
 from aiokafka import ConsumerRecord
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from phonograph_events import (
@@ -31,9 +32,26 @@ from phonograph_events import (
 from phonograph_runtime import metrics
 from phonograph_runtime.database import Database, Transaction, UnavailableError, encode_headers, is_refused
 from phonograph_runtime.errors import PermanentError
-from phonograph_runtime.tables import SqlDeadLetter, SqlInbox
+from phonograph_runtime.tables import SqlDeadLetter
 
-MAX_PAUSE_S = 30.0
+MAX_PAUSE_S = 5.0
+FUSED_PAUSE_S = 30.0
+TURN_S = 100.0
+"""A batch that takes longer is given back: Kafka drops a consumer that does not poll for 300 s."""
+FUSE_WINDOW = 1000
+ACTION_HEADER = "phonograph-action"
+"""`drop` on a replayed record: mark the letter, do not take the event."""
+RESOLUTION_HEADER = "phonograph-resolution"
+REPLAYED, DROPPED = "replayed", "dropped"
+OUR_HEADERS = {
+    DEAD_LETTER_HEADER,
+    TARGET_HEADER,
+    ACTION_HEADER,
+    "phonograph-service",
+    "phonograph-origin",
+    "phonograph-reason",
+    "phonograph-error",
+}
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[E, Transaction], Awaitable[None]]
@@ -43,6 +61,10 @@ _log = structlog.get_logger()
 
 class FusedError(Exception):
     """Parking became the rule: somebody has to look before consumption goes on."""
+
+
+class GivenBackError(Exception):
+    """The batch was not finished: the service stops, or the rest has to wait for its next turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +81,14 @@ class Received:
                 return bytes(value).decode(errors="replace")
         return None
 
+    @property
+    def letter_id(self) -> UUID | None:
+        """The dead letter that this record resolves."""
+        try:
+            return UUID(self.header(DEAD_LETTER_HEADER) or "")
+        except ValueError:
+            return None
+
     def to_logging_context(self) -> dict[str, Any]:
         """Fields for the log."""
         context: dict[str, Any] = {
@@ -69,6 +99,41 @@ class Received:
         if isinstance(self.content, Envelope):
             context |= {"event_id": self.content.id, "subject": self.content.subject}
         return context
+
+
+class Fuse:
+    """Blows when parking becomes the rule: so many records in a row, or a share of the last thousand."""
+
+    def __init__(self, consecutive: int, ratio: float) -> None:
+        self._consecutive = consecutive
+        self._most = int(ratio * FUSE_WINDOW)
+        self._in_a_row = 0
+        self._last: deque[bool] = deque(maxlen=FUSE_WINDOW)
+        self.blown: str | None = None
+        """Why, once it is."""
+
+    def passed(self, records: int) -> None:
+        """Records that were taken."""
+        self._in_a_row = 0
+        self._last.extend([False] * min(records, FUSE_WINDOW))
+
+    def parked(self) -> None:
+        """A record that was not.
+
+        Raises:
+            FusedError: it was one too many.
+        """
+        self._in_a_row += 1
+        self._last.append(True)
+        parked = sum(self._last)
+        if self._in_a_row >= self._consecutive:
+            self.blown = f"consumption stopped: the last {self._in_a_row} events were parked"
+        elif len(self._last) == FUSE_WINDOW and parked > self._most:
+            self.blown = f"consumption stopped: {parked} of the last {FUSE_WINDOW} events were parked"
+        if self.blown:
+            metrics.CONSUMER_FUSED.set(1)
+            _log.critical(self.blown)
+            raise FusedError(self.blown)
 
 
 class Sink(Protocol):
@@ -95,35 +160,45 @@ class HandlerSink:
         """See `Sink.apply`."""
         async with self.database.transaction() as transaction:
             new = await self._enter(transaction, batch)
+            fresh: list[Received] = []
             for received in batch:
                 envelope = received.content
-                if not isinstance(envelope, Envelope):
-                    continue
-                key = (envelope.source, envelope.id)
-                topic = received.record.topic
-                if key not in new:
-                    metrics.EVENTS_CONSUMED.labels(topic, "duplicate").inc()
-                    continue
-                new.discard(key)
-                handler = self.handlers.get(type(envelope.data))
-                if handler is not None:
-                    await handler(envelope.data, transaction.caused_by(envelope.as_cause()))
-                metrics.EVENTS_CONSUMED.labels(topic, "ok").inc()
-                age_s = (datetime.now(UTC) - envelope.time.astimezone(UTC)).total_seconds()
-                metrics.EVENT_LATENCY_SECONDS.labels(topic).observe(max(age_s, 0.0))
+                if isinstance(envelope, Envelope) and (envelope.source, envelope.id) in new:
+                    new.discard((envelope.source, envelope.id))
+                    fresh.append(received)
+                    handler = self.handlers.get(type(envelope.data))
+                    if handler is not None:
+                        await handler(envelope.data, transaction.caused_by(envelope.as_cause()))
+        took_effect(batch, fresh)
 
     async def _enter(self, transaction: Transaction, batch: Sequence[Received]) -> set[tuple[str, str]]:
         """Write inbox rows, sorted so that two processes cannot deadlock; give the keys that are new."""
         keys = sorted({(r.content.source, r.content.id) for r in batch if isinstance(r.content, Envelope)})
-        if not keys:
-            return set()
-        statement = (
-            upsert(SqlInbox)
-            .values([{"source": source, "event_id": event_id} for source, event_id in keys])
-            .on_conflict_do_nothing()
-            .returning(SqlInbox.source, SqlInbox.event_id)
-        )
-        return {(source, event_id) for source, event_id in await transaction.session.execute(statement)}
+        arrays = {"sources": [source for source, _ in keys], "ids": [event_id for _, event_id in keys]}
+        return {(source, event_id) for source, event_id in await transaction.session.execute(_ENTER, arrays)}
+
+
+_ENTER = text("""
+    INSERT INTO inbox (source, event_id)
+    SELECT * FROM unnest(CAST(:sources AS varchar[]), CAST(:ids AS varchar[]))
+    ON CONFLICT DO NOTHING
+    RETURNING source, event_id
+""")
+
+
+def took_effect(batch: Sequence[Received], fresh: Sequence[Received]) -> None:
+    """Count what a committed batch held: how many took effect now, how many had before."""
+    taken = Counter(received.record.topic for received in batch)
+    new = Counter(received.record.topic for received in fresh)
+    for topic, records in taken.items():
+        metrics.EVENTS_CONSUMED.labels(topic, "ok").inc(new[topic])
+        metrics.EVENTS_CONSUMED.labels(topic, "duplicate").inc(records - new[topic])
+    metrics.INBOX_DUPLICATES.inc(len(batch) - len(fresh))
+    now = datetime.now(UTC)
+    for received in fresh:
+        if isinstance(received.content, Envelope) and not received.header(TARGET_HEADER):
+            age_s = (now - received.content.time.astimezone(UTC)).total_seconds()
+            metrics.EVENT_LATENCY_SECONDS.labels(received.record.topic).observe(max(age_s, 0.0))
 
 
 class EventConsumer:
@@ -136,59 +211,84 @@ class EventConsumer:
         *,
         retry_budget: timedelta = timedelta(seconds=20),
         fuse_consecutive: int = 100,
+        fuse_ratio: float = 0.1,
     ) -> None:
         self._database = database
         self._sink = sink
         self._retry_budget_s = retry_budget.total_seconds()
-        self._fuse_consecutive = fuse_consecutive
-        self._parked_in_a_row = 0
+        self._fuse = Fuse(fuse_consecutive, fuse_ratio)
         self._pause_s = 0.5
+        self._stopping = asyncio.Event()
+        self._busy_since: float | None = None
+        self.away: str | None = None
+        """Why the database cannot be reached, while it cannot."""
 
     @property
-    def fused(self) -> bool:
-        """Whether consumption has stopped because nearly every record was parked."""
-        return self._parked_in_a_row >= self._fuse_consecutive
+    def fused(self) -> str | None:
+        """Why consumption has stopped, if it has, because parking became the rule."""
+        return self._fuse.blown
+
+    @property
+    def busy(self) -> bool:
+        """Whether a batch is in hand and not for longer than any batch may take."""
+        return self._busy_since is not None and time.monotonic() - self._busy_since < 2 * TURN_S
+
+    def stop(self) -> None:
+        """Wait for nothing any more: what is not done is given back."""
+        self._stopping.set()
 
     async def consume(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
         """Take one batch. When it returns the offsets may be committed; when it raises they must not be."""
         if self.fused:
-            await asyncio.sleep(MAX_PAUSE_S)
-            raise FusedError
-        started = time.perf_counter()
-        mine = [received for received in map(_receive, records) if self._is_for_us(received)]
+            await self._pause(FUSED_PAUSE_S)
+            raise FusedError(self.fused)
+        started = self._busy_since = time.monotonic()
         try:
-            await self._take(mine)
+            await self._take([received for received in map(_receive, records) if self._is_for_us(received)])
         except UnavailableError as error:
+            self.away = str(error)
             pause_s = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311  # jitter, not a secret
             self._pause_s = min(self._pause_s * 2, MAX_PAUSE_S)
             _log.warning("database away", error=str(error), pause_s=round(pause_s, 1))
-            await asyncio.sleep(pause_s)
+            await self._pause(pause_s)
             raise
-        self._pause_s = 0.5
+        finally:
+            self._busy_since = None
+        self._pause_s, self.away = 0.5, None
         metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
-        metrics.EVENT_PROCESSING_SECONDS.observe(time.perf_counter() - started)
+        metrics.EVENT_PROCESSING_SECONDS.observe(time.monotonic() - started)
 
     def _is_for_us(self, received: Received) -> bool:
         target = received.header(TARGET_HEADER)
-        return target is None or target == self._database.source
+        if target is None or target == self._database.source:
+            return True
+        metrics.EVENTS_CONSUMED.labels(received.record.topic, "foreign").inc()
+        return False
 
     async def _take(self, batch: Sequence[Received]) -> None:
-        good = [received for received in batch if isinstance(received.content, Envelope)]
-        bad = [received for received in batch if isinstance(received.content, EventError)]
-        taken = await self._take_together(good)
-        if not taken:
-            for received in good:
-                await self._take_alone(received)
-        elif good:
+        good: list[Received] = []
+        bad: list[Received] = []
+        dropped: list[Received] = []
+        for received in batch:
+            if received.header(ACTION_HEADER) == "drop":
+                dropped.append(received)
+            else:
+                (good if isinstance(received.content, Envelope) else bad).append(received)
+        turn_ends = time.monotonic() + TURN_S
+        if good and await self._take_together(good):
             await self._succeeded(good)
+        else:
+            for received in good:
+                if time.monotonic() > turn_ends:
+                    raise GivenBackError("The batch takes long; the rest waits for its next turn.")
+                await self._take_alone(received)
         for received in bad:
             if isinstance(received.content, EventError):
                 await self._park(received, received.content.reason, received.content.message, attempts=1)
+        await self._resolved(dropped, DROPPED)
 
     async def _take_together(self, batch: Sequence[Received]) -> bool:
         """Whether the whole batch took effect."""
-        if not batch:
-            return True
         try:
             await self._sink.apply(batch)
         except UnavailableError:
@@ -217,14 +317,22 @@ class EventConsumer:
                     await self._park(received, type(error).__name__, str(error), attempts=attempt)
                     return
                 metrics.EVENTS_CONSUMED.labels(received.record.topic, "retry").inc()
-                await asyncio.sleep(delay_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter
+                await self._pause(delay_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter
                 delay_s, attempt = delay_s * 2, attempt + 1
             else:
                 await self._succeeded([received])
                 return
 
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        raise GivenBackError("The service stops.")
+
     async def _park(self, received: Received, reason: str, error: str, *, attempts: int) -> None:
-        """Keep the record and tell the dead-letter topic, in one transaction."""
+        """Keep the record as it came and tell the dead-letter topic, in one transaction."""
         record = received.record
         letter_id = uuid7()
         row = {
@@ -246,33 +354,59 @@ class EventConsumer:
             "phonograph-reason": reason[:100],
             "phonograph-error": error[:2000],
         }
-        ours = {*about, TARGET_HEADER}
-        headers = [(name, bytes(value or b"")) for name, value in record.headers if name not in ours]
+        headers = [(name, value) for name, value in record.headers if name not in OUR_HEADERS]
         headers += [(name, value.encode(errors="replace")) for name, value in about.items()]
         async with self._database.transaction() as transaction:
             statement = upsert(SqlDeadLetter).values(row).on_conflict_do_nothing().returning(SqlDeadLetter.id)
-            if (await transaction.session.execute(statement)).scalar_one_or_none() is not None:
-                letter = Record(
-                    dead_letter_topic(record.topic), record.key or b"", record.value or b"", headers
-                )
-                await transaction.send([letter])
-        self._parked_in_a_row += 1
-        metrics.EVENTS_CONSUMED.labels(record.topic, "parked").inc()
-        _log.error("event parked", reason=reason, error=error, **received.to_logging_context())
-        if self.fused:
-            _log.critical(
-                "consumption stopped: too many events parked in a row", parked=self._parked_in_a_row
+            if (await transaction.session.execute(statement)).scalar_one_or_none() is None:
+                return  # parked before; the offset was not committed then
+            await transaction.send(
+                [Record(dead_letter_topic(record.topic), record.key, record.value, headers)]
             )
+            await self._resolve(transaction, [received], REPLAYED)  # its successor lies there now
+        metrics.EVENTS_CONSUMED.labels(record.topic, "parked").inc()
+        metrics.DLQ_PARKED.labels(record.topic, reason[:100]).inc()
+        _log.error("event parked", reason=reason, error=error, **received.to_logging_context())
+        self._fuse.parked()
 
     async def _succeeded(self, batch: Sequence[Received]) -> None:
-        self._parked_in_a_row = 0
-        letters = [UUID(letter) for received in batch if (letter := received.header(DEAD_LETTER_HEADER))]
+        self._fuse.passed(len(batch))
+        await self._resolved(batch, REPLAYED)
+
+    async def _resolved(self, batch: Sequence[Received], resolution: str) -> None:
+        if any(received.letter_id for received in batch):
+            async with self._database.transaction() as transaction:
+                await self._resolve(transaction, batch, resolution)
+
+    async def _resolve(self, transaction: Transaction, batch: Sequence[Received], resolution: str) -> None:
+        """Note what became of the letters that these records resolve, and tell the dead-letter topic."""
+        letters = [letter_id for received in batch if (letter_id := received.letter_id)]
         if not letters:
             return
-        async with self._database.transaction() as transaction:
-            await transaction.session.execute(
-                update(SqlDeadLetter).where(SqlDeadLetter.id.in_(letters)).values(replayed_at=func.now())
-            )
+        lying = SqlDeadLetter.id.in_(letters) & SqlDeadLetter.resolution.is_(None)
+        statement = (
+            update(SqlDeadLetter)
+            .where(lying)
+            .values(resolution=resolution, resolved_at=func.now())
+            .returning(SqlDeadLetter.id, SqlDeadLetter.topic, SqlDeadLetter.key)
+        )
+        resolved = (await transaction.session.execute(statement)).all()
+        await transaction.send(
+            [
+                Record(
+                    dead_letter_topic(topic),
+                    key,
+                    None,
+                    [
+                        (DEAD_LETTER_HEADER, str(letter_id).encode()),
+                        ("phonograph-service", self._database.source.encode()),
+                        (RESOLUTION_HEADER, resolution.encode()),
+                    ],
+                )
+                for letter_id, topic, key in resolved
+            ]
+        )
+        metrics.DLQ_RESOLVED.labels(resolution).inc(len(resolved))
 
 
 def _receive(record: "ConsumerRecord[bytes | None, bytes | None]") -> Received:

@@ -1,18 +1,19 @@
 """Connections to PostgreSQL and the transaction in which everything happens or nothing."""
 
 import asyncio
-import base64
+import json
 import socket
+from binascii import a2b_base64, b2a_base64
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import structlog
 from pydantic import BaseModel
-from sqlalchemy import insert, text
+from sqlalchemy import and_, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -21,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from phonograph_events import Cause, Event, Record, envelope, uuid7
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.settings import ServiceSettings
-from phonograph_runtime.tables import JobColumns, SqlOutbox
+from phonograph_runtime.tables import OPEN, JobColumns
 
 MAX_EVENT_BYTES = 1_000_000
 OUTBOX_CHANNEL = "outbox"
@@ -43,6 +44,8 @@ class Transaction:
     cause: Cause | None = None
     job_table: type[JobColumns] | None = None
     max_retries: int = 3
+    _outgoing: list[Record] = field(default_factory=list)
+    """Not written yet; shared by the copies that `caused_by` makes."""
 
     def caused_by(self, cause: Cause | None) -> "Transaction":
         """The same transaction on behalf of another event."""
@@ -55,56 +58,90 @@ class Transaction:
             PermanentError: `too_large`; large things travel by their address in the object store.
         """
         record = envelope(event, source=self.source, cause=self.cause, version=version).to_record()
-        if len(record.value) > MAX_EVENT_BYTES:
+        size = len(record.value or b"")
+        if size > MAX_EVENT_BYTES:
             raise PermanentError(
-                f"{event.event_type()} has {len(record.value)} bytes; {MAX_EVENT_BYTES} are allowed.",
+                f"{event.event_type()} has {size} bytes; {MAX_EVENT_BYTES} are allowed.",
                 reason="too_large",
             )
-        await self.send([record])
+        self._outgoing.append(record)
 
     async def send(self, records: Sequence[Record]) -> None:
         """Add records to the outbox as they are."""
-        rows = [
-            {
-                "topic": record.topic,
-                "key": record.key,
-                "value": record.value,
-                "headers": encode_headers(record.headers),
-            }
-            for record in records
-        ]
-        await self.session.execute(insert(SqlOutbox), rows)
-        await self._notify(OUTBOX_CHANNEL)
+        self._outgoing.extend(records)
+
+    async def flush(self) -> None:
+        """Write what was added so far, all events at once, as the end of the transaction does."""
+        await self.session.flush()
+        if not self._outgoing:
+            return
+        records = {
+            "topics": [record.topic for record in self._outgoing],
+            "keys": [record.key for record in self._outgoing],
+            "values": [record.value for record in self._outgoing],
+            "headers": [json.dumps(encode_headers(record.headers)) for record in self._outgoing],
+        }
+        channel = {"channel": f"{self.source}.{OUTBOX_CHANNEL}"}
+        await self.session.execute(_WRITE_OUTBOX, records | channel)
+        self._outgoing.clear()
 
     async def enqueue(
-        self, kind: str, task: BaseModel, *, media_id: UUID, priority: int = 0, dedupe_key: str | None = None
+        self,
+        kind: str,
+        task: BaseModel,
+        *,
+        media_id: UUID,
+        owner: str | None = None,
+        priority: int = 0,
+        dedupe_key: str | None = None,
     ) -> UUID | None:
-        """Add a job to the service's table; null when one with the same `dedupe_key` exists."""
-        if self.job_table is None:
+        """Add a job to the service's table; null when one with the same `dedupe_key` exists.
+
+        Its turn is one after the last job of its owner, or that of the job served now if this is later:
+        an owner with a thousand files does not keep the others waiting. Source: start-time fair queueing
+        (Goyal, Vin, Cheng, 1996), each job of the same length.
+        """
+        table = self.job_table
+        if table is None:
             raise TypeError(f"{self.source} has no job table.")
-        statement = (
-            upsert(self.job_table)
+        queue = and_(OPEN, table.priority == priority)
+        own = select(func.max(table.turn) + 1).where(queue, table.owner == (owner or ""))
+        served = select(func.min(table.turn)).where(queue)
+        added = (
+            upsert(table)
             .values(
                 id=uuid7(),
                 media_file_id=media_id,
                 kind=kind,
                 dedupe_key=dedupe_key,
                 priority=priority,
+                owner=owner or "",
+                turn=func.coalesce(
+                    func.greatest(own.scalar_subquery(), served.scalar_subquery()), literal_column("0")
+                ),
                 task=task.model_dump(mode="json"),
                 cause=None if self.cause is None else cause_to_json(self.cause),
                 max_retries=self.max_retries,
             )
             .on_conflict_do_nothing(index_elements=["dedupe_key"])
-            .returning(self.job_table.id)
+            .returning(table.id)
+            .cte("added")
         )
-        job_id: UUID | None = (await self.session.execute(statement)).scalar_one_or_none()
-        await self._notify(JOBS_CHANNEL)
+        wake = func.pg_notify(f"{self.source}.{JOBS_CHANNEL}", literal_column("''"))
+        job_id: UUID | None = await self.session.scalar(select(added.c.id, wake))
         return job_id
 
-    async def _notify(self, channel: str) -> None:
-        await self.session.execute(
-            text("SELECT pg_notify(:channel, '')"), {"channel": f"{self.source}.{channel}"}
-        )
+
+_WRITE_OUTBOX = text("""
+    WITH written AS (
+        INSERT INTO outbox (topic, key, value, headers)
+        SELECT topic, key, value, headers
+        FROM unnest(CAST(:topics AS varchar[]), CAST(:keys AS bytea[]), CAST(:values AS bytea[]),
+                    CAST(:headers AS jsonb[]))
+             WITH ORDINALITY AS record (topic, key, value, headers, place)
+        ORDER BY place)
+    SELECT pg_notify(:channel, '')
+""")
 
 
 class Database:
@@ -127,7 +164,6 @@ class Database:
             max_overflow=settings.pool_overflow,
             pool_timeout=settings.pool_timeout.total_seconds(),
             pool_recycle=int(settings.pool_recycle.total_seconds()),
-            pool_pre_ping=True,
             connect_args={"server_settings": {"application_name": f"phonograph-{source}"}, "timeout": 10},
         )
 
@@ -140,7 +176,9 @@ class Database:
         """
         try:
             async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-                yield Transaction(session, self.source, cause, self.job_table, self._max_retries)
+                transaction = Transaction(session, self.source, cause, self.job_table, self._max_retries)
+                yield transaction
+                await transaction.flush()
         except Exception as error:
             if is_unavailable(error):
                 raise UnavailableError(str(error)) from error
@@ -219,14 +257,17 @@ def is_refused(error: BaseException, attempt: int) -> bool:
     return state.startswith("22") or (state.startswith("23") and attempt > 1)
 
 
-def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[list[str]]:
+def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[list[str | None]]:
     """Header pairs as JSON: any byte may stand in a header, so values are base64."""
-    return [[name, base64.b64encode(value or b"").decode()] for name, value in headers]
+    return [
+        [name, None if value is None else b2a_base64(value, newline=False).decode()]
+        for name, value in headers
+    ]
 
 
-def decode_headers(headers: Iterable[Sequence[str]]) -> list[tuple[str, bytes]]:
+def decode_headers(headers: Iterable[tuple[str, str | None]]) -> list[tuple[str, bytes | None]]:
     """Back from `encode_headers`."""
-    return [(name, base64.b64decode(value)) for name, value in headers]
+    return [(name, None if value is None else a2b_base64(value)) for name, value in headers]
 
 
 def cause_to_json(cause: Cause) -> dict[str, Any]:

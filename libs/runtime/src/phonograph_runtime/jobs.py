@@ -6,15 +6,15 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, and_, case, extract, func, or_, select, update
+from sqlalchemy import and_, case, extract, func, select, text, update
 
 from phonograph_events import Cause, JobFailed, JobProgressed, JobStatus, JobSummary
 from phonograph_runtime.database import Database, Transaction, cause_from_json
 from phonograph_runtime.errors import LeaseLostError
-from phonograph_runtime.tables import JobColumns
+from phonograph_runtime.tables import OPEN, JobColumns
 
-OPEN = (JobStatus.PENDING.value, JobStatus.RETRYING.value, JobStatus.PROCESSING.value)
 CANCELLED, CANCELLED_MESSAGE = "cancelled", "Somebody cancelled it."
+LEASE_EXPIRED = "lease_expired"
 _FREE = {"lease_token": None, "lease_expires_at": None}
 
 
@@ -32,6 +32,8 @@ class Job:
     lease_token: UUID | None
     service: str
     cause: Cause | None
+    lease_expired: bool = False
+    """Whether the worker that had it before died or fell silent."""
     seconds: float | None = None
     """Time in the engine, once it is done."""
 
@@ -57,7 +59,11 @@ class Job:
 
 
 class JobQueue:
-    """Claims, renews, finishes and fails the jobs of one service."""
+    """Claims, renews, finishes and fails the jobs of one service.
+
+    The next job is the one with the highest priority; among these the one whose owner's turn it is. Only the
+    database's clock counts: a worker whose own is wrong harms nobody.
+    """
 
     def __init__(
         self, database: Database, table: type[JobColumns], *, lease: timedelta, retry_delay: timedelta
@@ -68,7 +74,7 @@ class JobQueue:
         self._retry_delay = retry_delay
 
     async def claim(self) -> Job | None:
-        """Take the next job: highest priority, then oldest.
+        """Take the next job.
 
         A lease that ran out counts as an attempt; `Job.exhausted` tells that it was the last one.
         """
@@ -82,14 +88,12 @@ class JobQueue:
 
     async def _claim_row(self, transaction: Transaction) -> JobColumns | None:
         table = self._table
-        expired = and_(table.status == JobStatus.PROCESSING.value, table.lease_expires_at < func.now())
-        waiting = and_(
-            table.status.in_([JobStatus.PENDING.value, JobStatus.RETRYING.value]), table.run_at <= func.now()
-        )
+        processing = text("status = 'processing'")
+        ripe = case((processing, table.lease_expires_at < func.now()), else_=table.run_at <= func.now())
         candidate = (
             select(table.id)
-            .where(or_(waiting, expired))
-            .order_by(table.priority.desc(), table.run_at, table.id)
+            .where(OPEN, ripe)
+            .order_by(table.priority.desc(), table.turn, table.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
@@ -99,6 +103,9 @@ class JobQueue:
             .values(
                 status=JobStatus.PROCESSING.value,
                 retry_count=table.retry_count + case((table.status == JobStatus.PENDING.value, 0), else_=1),
+                error_reason=case(
+                    (processing, LEASE_EXPIRED), else_=func.nullif(table.error_reason, LEASE_EXPIRED)
+                ),
                 lease_token=uuid4(),
                 lease_expires_at=func.now() + self._lease,
                 started_at=func.now(),
@@ -180,7 +187,7 @@ class JobQueue:
     async def cancel(self, transaction: Transaction, job_id: UUID) -> Job | None:
         """Give an unfinished job up for good, with the reason `cancelled`; a worker at it loses its lease."""
         table = self._table
-        found = select(table).where(table.id == job_id, table.status.in_(OPEN)).with_for_update()
+        found = select(table).where(table.id == job_id, OPEN).with_for_update()
         row: JobColumns | None = (await transaction.session.scalars(found)).one_or_none()
         if row is None:
             return None
@@ -193,16 +200,17 @@ class JobQueue:
         return job
 
     async def counts(self) -> tuple[dict[str, int], float]:
-        """Jobs by status, and the age in seconds of the oldest that waits."""
+        """Jobs by status, completed ones left out, and the age in seconds of the oldest that may run."""
         table = self._table
-        waiting: ColumnElement[bool] = table.status.in_([JobStatus.PENDING.value, JobStatus.RETRYING.value])
+        not_completed = text("status <> 'completed'")
         async with self._database.transaction() as transaction:
             rows = await transaction.session.execute(
-                select(table.status, func.count()).group_by(table.status)
+                select(table.status, func.count()).where(not_completed).group_by(table.status)
             )
             counts = {status: count for status, count in rows}  # noqa: C416  # rows are not pairs to mypy
+            waits = and_(OPEN, text("status <> 'processing'"))
             age = await transaction.session.scalar(
-                select(extract("epoch", func.now() - func.min(table.run_at))).where(waiting)
+                select(extract("epoch", func.now() - func.min(table.run_at))).where(waits)
             )
         return counts, max(float(age or 0.0), 0.0)
 
@@ -257,4 +265,5 @@ class JobQueue:
             lease_token=row.lease_token,
             service=self._database.source,
             cause=cause_from_json(row.cause),
+            lease_expired=row.error_reason == LEASE_EXPIRED,
         )

@@ -25,6 +25,7 @@ class Operations(Protocol):
     def create_table(self, table_name: str, *columns: Any) -> Any: ...  # noqa: D102  # Alembic's
     def create_index(self, index_name: str, table_name: str, columns: list[Any], **kw: Any) -> Any: ...  # noqa: D102
     def drop_table(self, table_name: str) -> Any: ...  # noqa: D102
+    def execute(self, sqltext: str) -> Any: ...  # noqa: D102
 
 
 def upgrade(url: str, folder: Path, revision: str = "head") -> None:
@@ -168,6 +169,45 @@ def create_job_table(op: Operations, name: str) -> None:
     op.create_index(
         f"ix_{name}_claim", name, [sa.text("priority DESC"), "run_at", "id"], postgresql_where=unfinished
     )
+
+
+def let_owners_take_turns(op: Operations, name: str) -> None:
+    """The columns and indexes by which a job table serves owners in turn, for the second revision."""
+    op.execute(
+        f"ALTER TABLE {name} ADD COLUMN owner varchar(200) NOT NULL DEFAULT '', "
+        "ADD COLUMN turn bigint NOT NULL DEFAULT 0"
+    )
+    op.execute(f"DROP INDEX ix_{name}_claim, ix_{name}_status")
+    unfinished = "WHERE status IN ('pending', 'retrying', 'processing')"
+    op.execute(f"CREATE INDEX ix_{name}_claim ON {name} (priority DESC, turn, id) {unfinished}")
+    op.execute(f"CREATE INDEX ix_{name}_turn ON {name} (owner, priority, turn) {unfinished}")
+    op.execute(f"CREATE INDEX ix_{name}_status ON {name} (status) WHERE status <> 'completed'")
+
+
+def take_turns_back(op: Operations, name: str) -> None:
+    """Back from `let_owners_take_turns`."""
+    op.execute(f"DROP INDEX ix_{name}_claim, ix_{name}_turn, ix_{name}_status")
+    op.execute(f"ALTER TABLE {name} DROP COLUMN owner, DROP COLUMN turn")
+    unfinished = "WHERE status IN ('pending', 'retrying', 'processing')"
+    op.execute(f"CREATE INDEX ix_{name}_claim ON {name} (priority DESC, run_at, id) {unfinished}")
+    op.execute(f"CREATE INDEX ix_{name}_status ON {name} (status)")
+
+
+def resolve_dead_letters(op: Operations) -> None:
+    """What became of a dead letter, for the second revision."""
+    op.execute("ALTER TABLE dead_letters RENAME COLUMN replayed_at TO resolved_at")
+    op.execute("ALTER TABLE dead_letters ADD COLUMN resolution varchar(20)")
+    op.execute("UPDATE dead_letters SET resolution = 'replayed' WHERE resolved_at IS NOT NULL")
+    op.execute(
+        "ALTER TABLE dead_letters ADD CONSTRAINT ck_dead_letters_resolution "
+        "CHECK (resolution IN ('replayed', 'dropped'))"
+    )
+
+
+def forget_resolutions(op: Operations) -> None:
+    """Back from `resolve_dead_letters`."""
+    op.execute("ALTER TABLE dead_letters DROP COLUMN resolution")
+    op.execute("ALTER TABLE dead_letters RENAME COLUMN resolved_at TO replayed_at")
 
 
 def _instant(name: str) -> "sa.Column[Any]":

@@ -1,14 +1,17 @@
 """Publishes the outbox: one active relay per service, batches, an idempotent producer."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from phonograph_runtime import metrics
+from phonograph_runtime.broker import MAX_DEAD_LETTER_BYTES
 from phonograph_runtime.database import (
     OUTBOX_CHANNEL,
     Database,
@@ -20,7 +23,6 @@ from phonograph_runtime.database import (
 from phonograph_runtime.tables import SqlOutbox
 
 RELAY_BATCH = 500
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
 KEEP_PUBLISHED = timedelta(days=7)
 
 _log = structlog.get_logger()
@@ -51,6 +53,7 @@ class OutboxRelay:
             try:
                 await self._lead()
             except KafkaError as error:
+                metrics.OUTBOX_PUBLISH_FAILURES.inc()
                 _log.warning("relay interrupted", error=repr(error))
             except Exception as error:
                 if not is_unavailable(error):
@@ -77,7 +80,7 @@ class OutboxRelay:
                     acks="all",
                     linger_ms=5,
                     compression_type="gzip",
-                    max_request_size=MAX_REQUEST_BYTES,
+                    max_request_size=MAX_DEAD_LETTER_BYTES,
                 ) as producer:
                     while True:
                         if not await self._send_batch(producer):
@@ -89,20 +92,26 @@ class OutboxRelay:
     async def _send_batch(self, producer: AIOKafkaProducer) -> bool:
         """Send up to 500 records; whether there may be more."""
         async with self._database.transaction() as transaction:
-            waiting = select(SqlOutbox).where(SqlOutbox.published_at.is_(None)).order_by(SqlOutbox.seq)
-            rows = (await transaction.session.scalars(waiting.limit(RELAY_BATCH))).all()
+            rows = (await transaction.session.execute(_WAITING, {"most": RELAY_BATCH})).all()
             if not rows:
                 return False
+            started = time.monotonic()
             sends = [
-                await producer.send(
-                    row.topic, value=row.value, key=row.key, headers=decode_headers(row.headers)
-                )
-                for row in rows
+                await producer.send(topic, value=value, key=key, headers=decode_headers(headers))
+                for _, topic, key, value, headers, _ in rows
             ]
             await asyncio.gather(*sends)
-            sent = [row.seq for row in rows]
-            await transaction.session.execute(
-                update(SqlOutbox).where(SqlOutbox.seq.in_(sent)).values(published_at=func.clock_timestamp())
-            )
-        metrics.OUTBOX_PUBLISHED.inc(len(sent))
-        return len(sent) == RELAY_BATCH
+            delivery_s = time.monotonic() - started
+            await transaction.session.execute(_MARK, {"sent": [row.seq for row in rows]})
+        for row in rows:
+            metrics.OUTBOX_DELIVERY_SECONDS.observe(max(row.age_s, 0.0) + delivery_s)
+        metrics.OUTBOX_PUBLISHED.inc(len(rows))
+        return len(rows) == RELAY_BATCH
+
+
+_WAITING = text("""
+    SELECT seq, topic, key, value, headers,
+           CAST(extract(epoch FROM clock_timestamp() - created_at) AS float) AS age_s
+    FROM outbox WHERE published_at IS NULL ORDER BY seq LIMIT :most
+""").columns(headers=JSONB)
+_MARK = text("UPDATE outbox SET published_at = clock_timestamp() WHERE seq = ANY(CAST(:sent AS bigint[]))")

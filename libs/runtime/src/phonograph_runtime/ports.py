@@ -23,6 +23,13 @@ class JobRequests(Protocol):
     """Asks for long work with the transaction."""
 
     async def enqueue(
-        self, kind: str, task: BaseModel, *, media_id: UUID, priority: int = 0, dedupe_key: str | None = None
+        self,
+        kind: str,
+        task: BaseModel,
+        *,
+        media_id: UUID,
+        owner: str | None = None,
+        priority: int = 0,
+        dedupe_key: str | None = None,
     ) -> UUID | None:
-        """Add a job; null when one with the same `dedupe_key` exists already."""
+        """Add a job; null when one with the same `dedupe_key` exists already. Owners are served in turn."""

@@ -16,19 +16,23 @@ _log = structlog.get_logger()
 
 
 async def serve_probes(
-    host: str, port: int, *, is_live: Callable[[], bool], is_ready: Callable[[], Awaitable[bool]]
+    host: str,
+    port: int,
+    *,
+    why_not_live: Callable[[], str | None],
+    why_not_ready: Callable[[], Awaitable[str | None]],
 ) -> None:
-    """Answer probes until cancelled."""
+    """Answer probes until cancelled; what is wrong is the body of a 503."""
 
     async def answer(scope: Any, _receive: Any, send: Any) -> None:
         status, body, kind = 200, b"ok\n", PLAIN
         match scope["path"]:
             case "/health/live":
-                if not is_live():
-                    status, body = 503, b"stalled: events wait and none is taken\n"
+                if trouble := why_not_live():
+                    status, body = 503, f"{trouble}\n".encode()
             case "/health/ready":
-                if not await is_ready():
-                    status, body = 503, b"not ready\n"
+                if trouble := await why_not_ready():
+                    status, body = 503, f"{trouble}\n".encode()
             case "/metrics":
                 body, kind = generate_latest(), CONTENT_TYPE_LATEST
             case _:

@@ -47,10 +47,17 @@ class ServiceSettings(BaseSettings):
     fuse_consecutive: int = Field(
         default=100, gt=0, title="Fuse", description="Consumption stops after so many parked events in a row."
     )
+    fuse_ratio: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        title="Fuse by share",
+        description="Consumption stops when more than this share of the last 1,000 events was parked.",
+    )
     stall_after: timedelta = Field(
-        default=timedelta(minutes=2),
+        default=timedelta(minutes=1),
         title="Stall",
-        description="With events waiting and none taken for this long the service is no longer live.",
+        description="With events waiting and none taken for this long the consumer is begun anew.",
     )
 
     pool_size: int = Field(default=5, gt=0, title="Connections kept open")
@@ -72,7 +79,9 @@ class ServiceSettings(BaseSettings):
     job_timeout: timedelta = Field(
         default=timedelta(hours=6), title="Job timeout", description="An engine that runs longer is killed."
     )
-    max_retries: int = Field(default=3, ge=0, title="Retries of a job")
+    max_retries: int = Field(
+        default=2, ge=0, title="Retries of a job", description="Two make three attempts in all."
+    )
     retry_delay: timedelta = Field(
         default=timedelta(seconds=5), title="First delay", description="Doubles with each retry, with jitter."
     )

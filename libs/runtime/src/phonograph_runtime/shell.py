@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from sqlalchemy import extract, func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,8 +26,8 @@ from phonograph_events import (
     Service,
 )
 from phonograph_runtime import metrics
-from phonograph_runtime.broker import make_broker, subscribe
-from phonograph_runtime.consumer import E, EventConsumer, Handler, HandlerSink, Sink
+from phonograph_runtime.broker import Subscription, count_errors
+from phonograph_runtime.consumer import DROPPED, REPLAYED, E, EventConsumer, Handler, HandlerSink, Sink
 from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction, UnavailableError
 from phonograph_runtime.jobs import CANCELLED, CANCELLED_MESSAGE, JobQueue
 from phonograph_runtime.migrations import check_schema
@@ -77,9 +78,9 @@ class ServiceShell:
             sink or self._handlers,
             retry_budget=settings.retry_budget,
             fuse_consecutive=settings.fuse_consecutive,
+            fuse_ratio=settings.fuse_ratio,
         )
-        self._broker = make_broker(settings.kafka_bootstrap_servers)
-        self._subscriber: Any = None
+        self._subscription: Subscription | None = None
         self._listener = self.database.listen(OUTBOX_CHANNEL, JOBS_CHANNEL)
         self._relay = OutboxRelay(
             self.database, self._listener, kafka_bootstrap_servers=settings.kafka_bootstrap_servers
@@ -93,8 +94,8 @@ class ServiceShell:
             )
             self.on(JobRetryRequested, self._retry_job)
             self.on(JobCancelRequested, self._cancel_job)
-        self._live_since_stall = time.monotonic()
-        self._positions: dict[Any, int] = {}
+        self._stalled = asyncio.Event()
+        self._moved_at = time.monotonic()
         self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
         self.every(SWEEP_INTERVAL, sweep)
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -157,40 +158,72 @@ class ServiceShell:
             for name, task in {
                 "listener": self._listener.run(),
                 "relay": self._relay.run(),
-                "watch": self._watch(),
+                "consumer watch": self._watch_consumer(),
+                "database watch": self._watch_database(),
                 "probes": serve_probes(
                     self.settings.http_host,
                     self.settings.http_port,
-                    is_live=self.is_live,
-                    is_ready=self.is_ready,
+                    why_not_live=self.why_not_live,
+                    why_not_ready=self.why_not_ready,
                 ),
                 **{f"recurring {n}": self._repeat(*each) for n, each in enumerate(self._recurring)},
                 **{f"worker {number}": worker.run() for number, worker in enumerate(self._workers())},
             }.items()
         ]
+        self._begin_metrics()
         stopping = asyncio.create_task(stop.wait(), name="stop")
+        consuming = asyncio.create_task(self._consume(), name="consumer")
         try:
-            self._subscriber = subscribe(
-                self._broker,
+            done, _ = await asyncio.wait([stopping, consuming, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                await task
+        finally:
+            self.consumer.stop()
+            await _ended(stopping, consuming, *tasks)
+            for close in self._closers:
+                await close()
+            await self.database.aclose()
+            _log.info("service stopped")
+
+    def _begin_metrics(self) -> None:
+        """Let every counter begin at 0: the first event of a series that is born with 1 is no increase."""
+        count_errors()
+        for topic in self.topics:
+            metrics.EVENT_LATENCY_SECONDS.labels(topic)
+            for result in ("ok", "duplicate", "retry", "parked", "foreign"):
+                metrics.EVENTS_CONSUMED.labels(topic, result)
+        for resolution in (REPLAYED, DROPPED):
+            metrics.DLQ_RESOLVED.labels(resolution)
+
+    async def _consume(self) -> None:
+        """Take events until cancelled; begin anew whenever the consumer stands still.
+
+        Raises:
+            KafkaError: Kafka did not answer when the service started.
+        """
+        began = False
+        while True:
+            subscription = Subscription(
+                self.settings.kafka_bootstrap_servers,
                 self.consumer.consume,
                 self.topics,
                 group=self.service.value,
                 batch_size=self.settings.batch_size,
             )
-            await self._broker.start()
-            _log.info("service started", topics=self.topics)
-            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopping}:
-                await task
-        finally:
-            await self._broker.stop()
-            for task in [stopping, *tasks]:
-                task.cancel()
-            await asyncio.gather(stopping, *tasks, return_exceptions=True)
-            for close in self._closers:
-                await close()
-            await self.database.aclose()
-            _log.info("service stopped")
+            self._moved_at = time.monotonic()
+            self._stalled.clear()
+            try:
+                async with subscription:
+                    began, self._subscription = True, subscription
+                    _log.info("consumer started", topics=self.topics)
+                    await self._stalled.wait()
+            except (KafkaError, OSError) as error:
+                if not began:
+                    raise
+                _log.warning("consumer not begun anew: Kafka is away", error=str(error))
+                await asyncio.sleep(1)
+            else:
+                metrics.CONSUMER_RESTARTS.inc()
 
     def _workers(self) -> list[Worker]:
         if self.queue is None or self._engines is None:
@@ -234,46 +267,58 @@ class ServiceShell:
         if kind is not None and kind.fail is not None:
             await kind.fail(transaction.caused_by(job.cause), job, CANCELLED, CANCELLED_MESSAGE)
 
-    def is_live(self) -> bool:
-        """False when events wait and none has been taken for `stall_after`: a ping would not notice."""
-        return time.monotonic() - self._live_since_stall < self.settings.stall_after.total_seconds()
+    def why_not_live(self) -> str | None:
+        """What only a restart of the process would mend: a consumer that stands still although begun anew."""
+        still_s = time.monotonic() - self._moved_at
+        if still_s < 3 * self.settings.stall_after.total_seconds():
+            return None
+        return f"stalled: events wait and none has been taken for {still_s:.0f} s"
 
-    async def is_ready(self) -> bool:
-        """Whether the service takes events: connected to both servers and not stopped by the fuse."""
-        consumer = getattr(self._subscriber, "consumer", None)
-        if consumer is None or self.consumer.fused:
-            return False
+    async def why_not_ready(self) -> str | None:
+        """Why the service takes no events; null when it does."""
+        if self.consumer.fused:
+            return self.consumer.fused
+        if self._subscription is None:
+            return "not connected to Kafka yet"
         try:
             await self.database.ping()
-        except (OSError, SQLAlchemyError):
-            return False
-        return True
+        except (OSError, SQLAlchemyError) as error:
+            return f"the database does not answer: {error}"
+        return self.consumer.away
 
-    async def _watch(self) -> None:
-        """Sample the gauges; notice a consumer that stands still while events wait."""
+    async def _watch_consumer(self) -> None:
+        """Measure the lag; begin anew when events wait, none is in hand and no position moves."""
+        positions: dict[TopicPartition, int] = {}
         while True:
-            with contextlib.suppress(UnavailableError, KafkaError, SQLAlchemyError, OSError):
-                await self._sample_kafka()
+            await asyncio.sleep(min(WATCH_INTERVAL_S, self.settings.stall_after.total_seconds() / 4))
+            subscription = self._subscription
+            if subscription is None:
+                continue
+            metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
+            try:
+                async with asyncio.timeout(WATCH_INTERVAL_S):
+                    lag, now = await subscription.lag()
+            except (KafkaError, TimeoutError, OSError):
+                settled = moves = False
+            else:
+                for place, waiting in lag.items():
+                    metrics.CONSUMER_LAG.labels(place.topic, place.partition).set(waiting)
+                settled = not any(lag.values()) and not subscription.joining
+                moves = any(positions.get(place) != position for place, position in now.items())
+                positions = now
+            if settled:
+                metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
+            if settled or moves or self.consumer.busy or self.consumer.fused:
+                self._moved_at = time.monotonic()
+            elif time.monotonic() - self._moved_at > self.settings.stall_after.total_seconds():
+                _log.error("consumer stands still and is begun anew")
+                self._stalled.set()
+
+    async def _watch_database(self) -> None:
+        while True:
+            with contextlib.suppress(UnavailableError, SQLAlchemyError, OSError):
                 await self._sample_database()
             await asyncio.sleep(WATCH_INTERVAL_S)
-
-    async def _sample_kafka(self) -> None:
-        consumer = getattr(self._subscriber, "consumer", None)
-        if consumer is None:
-            self._live_since_stall = time.monotonic()
-            return
-        assigned = list(consumer.assignment())
-        ends = await consumer.end_offsets(assigned) if assigned else {}
-        waiting, moved = 0, False
-        metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
-        for partition, end in ends.items():
-            position = await consumer.position(partition)
-            moved |= self._positions.get(partition) != position
-            self._positions[partition] = position
-            waiting += max(end - position, 0)
-            metrics.CONSUMER_LAG.labels(partition.topic, partition.partition).set(max(end - position, 0))
-        if moved or waiting == 0:
-            self._live_since_stall = time.monotonic()
 
     async def _sample_database(self) -> None:
         async with self.database.transaction() as transaction:
@@ -288,16 +333,28 @@ class ServiceShell:
             ).one()
             letters = await transaction.session.execute(
                 select(SqlDeadLetter.topic, SqlDeadLetter.reason, func.count())
-                .where(SqlDeadLetter.replayed_at.is_(None))
+                .where(SqlDeadLetter.resolution.is_(None))
                 .group_by(SqlDeadLetter.topic, SqlDeadLetter.reason)
+            )
+            letter_age = await transaction.session.scalar(
+                select(extract("epoch", func.now() - func.min(SqlDeadLetter.parked_at))).where(
+                    SqlDeadLetter.resolution.is_(None)
+                )
             )
         metrics.OUTBOX_PENDING.set(pending)
         metrics.OUTBOX_OLDEST_AGE_SECONDS.set(float(oldest))
         metrics.DLQ_MESSAGES.clear()
         for topic, reason, count in letters:
             metrics.DLQ_MESSAGES.labels(topic, reason).set(count)
+        metrics.DLQ_OLDEST_AGE_SECONDS.set(float(letter_age or 0))
         if self.queue is not None:
             counts, age_s = await self.queue.counts()
-            for status in JobStatus:
+            for status in set(JobStatus) - {JobStatus.COMPLETED}:
                 metrics.JOBS.labels(status.value).set(counts.get(status.value, 0))
             metrics.JOB_OLDEST_QUEUED_AGE_SECONDS.set(age_s)
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -102,9 +102,18 @@ class SqlDeadLetter(DeliveryBase):
     error: Mapped[str] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(Integer)
     parked_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
-    replayed_at: Mapped[datetime | None]
+    resolution: Mapped[str | None] = mapped_column(String(20))
+    """What became of it; null while it lies here."""
+    resolved_at: Mapped[datetime | None]
 
-    __table_args__ = (Index("uq_dead_letters_coordinates", "topic", "partition", "offset", unique=True),)
+    __table_args__ = (
+        CheckConstraint("resolution IN ('replayed', 'dropped')", name="resolution"),
+        Index("uq_dead_letters_coordinates", "topic", "partition", "offset", unique=True),
+    )
+
+
+OPEN = text("status IN ('pending', 'retrying', 'processing')")
+"""Jobs that are not over, in the very words of the indexes: parameters would hide them from the planner."""
 
 
 def _one_of(column: str, words: type[JobStatus]) -> str:
@@ -120,6 +129,10 @@ class JobColumns(Timestamps):
     dedupe_key: Mapped[str | None] = mapped_column(String(300), unique=True)
     status: Mapped[str] = mapped_column(String(20), server_default=JobStatus.PENDING.value)
     priority: Mapped[int] = mapped_column(server_default="0")
+    owner: Mapped[str] = mapped_column(String(200), server_default="")
+    """Whose file it is; owners take turns."""
+    turn: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """Its place among the jobs of its priority; see `JobQueue`."""
     task: Mapped[dict[str, Any]]
     """What to do; a pydantic model of the service."""
     cause: Mapped[dict[str, Any] | None]
@@ -148,9 +161,7 @@ class JobColumns(Timestamps):
         return (
             CheckConstraint(_one_of("status", JobStatus), name="status"),
             CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
-            Index(f"ix_{name}_claim", text("priority DESC"), "run_at", "id", postgresql_where=text(_OPEN)),
-            Index(f"ix_{name}_status", "status"),
+            Index(f"ix_{name}_claim", text("priority DESC"), "turn", "id", postgresql_where=OPEN),
+            Index(f"ix_{name}_turn", "owner", "priority", "turn", postgresql_where=OPEN),
+            Index(f"ix_{name}_status", "status", postgresql_where=text("status <> 'completed'")),
         )
-
-
-_OPEN = "status IN ('pending', 'retrying', 'processing')"

@@ -26,6 +26,7 @@ class AnalysisService:
             ANALYSIS,
             AnalysisTask(media=media),
             media_id=media.media_id,
+            owner=media.owner,
             priority=media.priority,
             dedupe_key=f"{ANALYSIS}|{media.media_id}",
         )

@@ -37,6 +37,7 @@ class DiarizationService:
             DIARIZE,
             task,
             media_id=media.media_id,
+            owner=media.owner,
             priority=media.priority,
             dedupe_key=f"{DIARIZE}|{media.media_id}",
         )

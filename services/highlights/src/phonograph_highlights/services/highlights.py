@@ -39,6 +39,7 @@ class HighlightsService:
             SILENCE,
             SilenceTask(media=media),
             media_id=media.media_id,
+            owner=media.owner,
             priority=media.priority,
             dedupe_key=f"{SILENCE}|{media.media_id}",
         )
@@ -60,6 +61,7 @@ class HighlightsService:
             SEGMENTS,
             task,
             media_id=media.media_id,
+            owner=media.owner,
             priority=media.priority,
             dedupe_key=f"{SEGMENTS}|{event.result_id}",
         )

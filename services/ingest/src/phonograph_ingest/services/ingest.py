@@ -33,7 +33,9 @@ class IngestService:
             options=event.options,
         )
         key = None if event.request_id is None else f"{event.owner or ''}|{event.request_id}"
-        await self._jobs.enqueue(INGEST, task, media_id=uuid7(), priority=event.priority, dedupe_key=key)
+        await self._jobs.enqueue(
+            INGEST, task, media_id=uuid7(), owner=event.owner, priority=event.priority, dedupe_key=key
+        )
 
     async def finish(self, job: Job, task: IngestTask, outcome: Intake | Rejection) -> None:
         """Register what was read, or keep why it was not, and tell everybody."""

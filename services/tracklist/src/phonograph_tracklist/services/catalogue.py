@@ -52,7 +52,12 @@ class CatalogueService:
         task = CatalogueTask(media=media, tags=event.tags, chapters=event.chapters)
         key = f"{TRACKLIST}|{media.media_id}"
         await self._jobs.enqueue(
-            TRACKLIST, task, media_id=media.media_id, priority=media.priority, dedupe_key=key
+            TRACKLIST,
+            task,
+            media_id=media.media_id,
+            owner=media.owner,
+            priority=media.priority,
+            dedupe_key=key,
         )
 
     async def describe(self, event: MusicAnalyzed) -> None:

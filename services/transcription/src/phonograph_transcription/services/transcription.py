@@ -34,6 +34,7 @@ class TranscriptionService:
             TRANSCRIBE,
             TranscribeTask(media=media),
             media_id=media.media_id,
+            owner=media.owner,
             priority=media.priority,
             dedupe_key=f"{TRANSCRIBE}|{media.media_id}",
         )
@@ -76,6 +77,7 @@ class TranscriptionService:
             MERGE,
             task,
             media_id=media.media_id,
+            owner=media.owner,
             priority=media.priority + MERGE_PRIORITY,
             dedupe_key=f"{MERGE}|{recognised.result_id}|{diarization.job_id}",
         )
