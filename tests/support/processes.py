@@ -1,0 +1,413 @@
+"""A service of the tests' own as real processes, which can be killed at every step of the delivery.
+
+Its effect is a row per event and its result an event per event, so that tables and topics alone tell what was
+lost or done twice. `python -m tests.support.processes` is one process; it is told by `SCRATCH_…` variables.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from sqlalchemy import event as on_database
+from sqlalchemy import text
+from tests.support.scratch import ScratchSettings, rows, scratch_database
+from tests.support.stack import ROOT, Stack
+
+from phonograph_cli.kafka import read_all
+from phonograph_events import Event, IngestRequested, Record, dead_letter_topic, envelope
+from phonograph_runtime import shell
+from phonograph_runtime.database import Database, Transaction
+from phonograph_runtime.logs import configure_logging
+
+KILLS = ("before_commit", "after_commit", "before_offsets", "after_offsets", "before_mark")
+"""Where a process can be told to kill itself; each happens at its own edge, not by a hook in the runtime."""
+
+TABLES = (
+    "CREATE TABLE effects (event_id text, uri text, at timestamptz DEFAULT clock_timestamp())",
+    "CREATE TABLE deliveries (topic text, partition int, first bigint, last bigint, records int, pid int)",
+)
+
+
+class MemberSettings(ScratchSettings):
+    """What one process is told."""
+
+    group: str
+    topic: str
+    results: str
+    kill: str = ""
+    kill_after: int = 3
+    """So many batches with effects come first."""
+
+
+class Member(shell.ServiceShell):
+    """The service: a row and a result for each `IngestRequested`; addresses with a word in them misbehave."""
+
+    settings: MemberSettings
+
+    def __init__(self, settings: MemberSettings) -> None:
+        super().__init__(StrEnum("Group", {"SCRATCH": settings.group}).SCRATCH, settings)
+        self.on(IngestRequested, self._take)
+        consume = self.consumer.consume
+
+        async def counted(records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
+            await self._count(records)
+            await consume(records)
+
+        self.consumer.consume = counted
+
+    @property
+    def topics(self) -> list[str]:
+        return [self.settings.topic]
+
+    async def _take(self, event: IngestRequested, transaction: Transaction) -> None:
+        if "broken" in event.uri:
+            raise RuntimeError("not in this release")
+        await transaction.session.execute(
+            text("INSERT INTO effects (event_id, uri) VALUES (:event_id, :uri)"),
+            {"event_id": transaction.cause.event_id, "uri": event.uri},
+        )
+        await transaction.publish(_result(self.settings.results)(media_id=uuid4()))
+
+    async def _count(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
+        """Write down what Kafka delivered, whatever becomes of it."""
+        offsets: dict[tuple[str, int], list[int]] = {}
+        for record in records:
+            offsets.setdefault((record.topic, record.partition), []).append(record.offset)
+        delivered = [
+            {
+                "topic": topic,
+                "partition": partition,
+                "first": min(each),
+                "last": max(each),
+                "records": len(each),
+                "pid": os.getpid(),
+            }
+            for (topic, partition), each in offsets.items()
+        ]
+        async with self.database.transaction() as transaction:
+            await transaction.session.execute(
+                text("INSERT INTO deliveries VALUES (:topic, :partition, :first, :last, :records, :pid)"),
+                delivered,
+            )
+
+
+def _result(topic: str) -> type[Event]:
+    class Taken(Event):
+        TOPIC: ClassVar[str] = topic
+
+    return Taken
+
+
+def _die(wanted: str, reached: str, count: list[int]) -> None:
+    if wanted == reached:
+        count[0] -= 1
+        if count[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _arm(database: Database, kill: str, kill_after: int) -> None:
+    """Kill this process at the wanted step once it has passed it `kill_after` times."""
+    left = [kill_after]
+    engine = database.engine.sync_engine
+
+    def executing(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("INSERT INTO effects"):
+            connection.connection.info["effects"] = True
+        if statement.startswith("UPDATE outbox SET published_at"):
+            _die(kill, "before_mark", left)
+
+    def committing(connection: Any) -> None:
+        if connection.connection.info.pop("effects", False):
+            _die(kill, "before_commit", left)
+            connection.connection.info["committed"] = True
+
+    def returned(_connection: Any, record: Any) -> None:
+        if record.info.pop("committed", False):
+            _die(kill, "after_commit", left)
+
+    on_database.listen(engine, "before_cursor_execute", executing)
+    on_database.listen(engine, "commit", committing)
+    on_database.listen(engine, "checkin", returned)
+    commit = AIOKafkaConsumer.commit
+
+    async def commit_offsets(consumer: AIOKafkaConsumer, *arguments: Any) -> None:
+        _die(kill, "before_offsets", left)
+        await commit(consumer, *arguments)
+        _die(kill, "after_offsets", left)
+
+    AIOKafkaConsumer.commit = commit_offsets
+
+
+def _end_with_parent() -> None:
+    def wait() -> None:
+        sys.stdin.read()
+        os._exit(3)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+async def _made_from_tables(*_arguments: Any) -> None:
+    """Stands in for the check of the schema: the scratch database has no migrations."""
+
+
+async def main() -> None:
+    """Run one process until SIGTERM."""
+    _end_with_parent()
+    settings = MemberSettings()
+    configure_logging(settings.group, settings.log_level)
+    shell.check_schema = _made_from_tables
+    member = Member(settings)
+    _arm(member.database, settings.kill, settings.kill_after)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await member.run(stop)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the published events, counted from the tables and topics alone."""
+
+    published: Counter[str]
+    """Event ids on the topic."""
+    inbox: Counter[str]
+    effects: Counter[str]
+    results: dict[str, set[str]]
+    """Ids of the result events that each event caused."""
+    result_records: int
+    delivered: int
+    silence_s: float
+    """Longest time without an effect while an event waited."""
+    duration_s: float
+
+    @property
+    def lost(self) -> int:
+        """Events without effect or result."""
+        return len(self.published.keys() - (self.inbox.keys() & self.effects.keys() & self.results.keys()))
+
+    @property
+    def twice(self) -> int:
+        """Events with several effects or several results; a repeated record of one result is none."""
+        several = {key for key, count in self.effects.items() if count > 1}
+        return len(several | {key for key, ids in self.results.items() if len(ids) > 1})
+
+    @property
+    def duplicates(self) -> float:
+        """Share of records that Kafka delivered more than once."""
+        records = self.published.total()
+        return (self.delivered - records) / records
+
+    @property
+    def result_duplicates(self) -> int:
+        """Result records that repeat an earlier one."""
+        return self.result_records - sum(map(len, self.results.values()))
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.published)} events, {self.lost} lost, {self.twice} twice, "
+            f"{self.duplicates:.2%} delivered again, {self.result_duplicates} results sent again, "
+            f"longest silence {self.silence_s:.1f} s, {self.duration_s:.0f} s in all"
+        )
+
+
+@dataclass
+class Group:
+    """The processes of one consumer group, their tables and their topics."""
+
+    stack: Stack
+    database: Database
+    settings: ScratchSettings
+    name: str
+    topic: str
+    results: str
+    logs: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    members: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def start(self, **settings: object) -> "subprocess.Popen[bytes]":
+        """Start one more process."""
+        told = {
+            "database_url": self.settings.database_url.get_secret_value(),
+            "kafka_bootstrap_servers": self.settings.kafka_bootstrap_servers,
+            "group": self.name,
+            "topic": self.topic,
+            "results": self.results,
+            **settings,
+        }
+        environment = {f"SCRATCH_{name.upper()}": str(value) for name, value in told.items()}
+        with (self.logs / f"member-{len(list(self.logs.iterdir()))}.log").open("wb") as log:
+            member = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.processes"],
+                cwd=ROOT,
+                env=dict(os.environ) | self.environment | environment,
+                stdin=subprocess.PIPE,
+                stderr=log,
+            )
+        self.members.append(member)
+        return member
+
+    async def stop(
+        self, member: "subprocess.Popen[bytes]", number: signal.Signals, *, timeout_s: float = 30
+    ) -> int:
+        """Signal a process and wait for its end; its exit code."""
+        member.send_signal(number)
+        return await self.ended(member, timeout_s=timeout_s)
+
+    async def ended(self, member: "subprocess.Popen[bytes]", *, timeout_s: float = 60) -> int:
+        """Exit code of a process that ends by itself."""
+        code = await asyncio.to_thread(member.wait, timeout_s)
+        self.members.remove(member)
+        return code
+
+    async def publish(self, count: int, *, seconds: float = 0) -> None:
+        """Publish events, evenly over a time."""
+        clock = asyncio.get_running_loop().time
+        started, sent = clock(), 0
+        async with self.producer() as producer:
+            while sent < count:
+                due = count if seconds == 0 else min(count, int(count * (clock() - started) / seconds) + 1)
+                for number in range(sent, due):
+                    record = request(f"/{number}.mp3")
+                    await producer.send(
+                        self.topic, value=record.value, key=record.key, headers=record.headers
+                    )
+                sent = due
+                await asyncio.sleep(0.1)
+
+    @asynccontextmanager
+    async def producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        """An idempotent producer; everything sent is acknowledged at its end."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            enable_idempotence=True,
+            linger_ms=20,
+            max_request_size=4 * 1024 * 1024,
+        )
+        async with producer:
+            yield producer
+            await producer.flush()
+
+    async def until(self, query: str, enough: Callable[[Any], bool], *, timeout_s: float) -> Any:
+        """Ask the database again and again; the first answer that is enough.
+
+        Raises:
+            TimeoutError: it did not come; the message shows the last one.
+        """
+        answer: Any = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    ((answer,),) = await rows(self.database, query)
+                    if enough(answer):
+                        return answer
+                    await asyncio.sleep(0.2)
+        except TimeoutError as error:
+            raise TimeoutError(f"after {timeout_s} s: {query} gives {answer}") from error
+
+    async def until_taken(self, count: int, *, timeout_s: float) -> None:
+        """Until so many events have taken effect and every result is published."""
+        await self.until("SELECT count(*) FROM effects", lambda n: n >= count, timeout_s=timeout_s)
+        waiting = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+        await self.until(waiting, lambda n: n == 0, timeout_s=60)
+
+    async def outcome(self) -> Outcome:
+        """Count everything."""
+        servers = self.settings.kafka_bootstrap_servers
+        requests = await read_all(servers, [self.topic])
+        results = await read_all(servers, [self.results])
+        effects = await rows(
+            self.database, "SELECT event_id, extract(epoch FROM at) FROM effects ORDER BY at"
+        )
+        caused: dict[str, set[str]] = {}
+        for record in results:
+            caused.setdefault(header(record, "ce_causationid"), set()).add(header(record, "ce_id"))
+        at = [float(moment) for _, moment in effects]
+        sent = {header(record, "ce_id"): record.timestamp / 1000 for record in requests}
+        return Outcome(
+            published=Counter(header(record, "ce_id") for record in requests),
+            inbox=Counter(key for (key,) in await rows(self.database, "SELECT event_id FROM inbox")),
+            effects=Counter(key for key, _ in effects),
+            results=caused,
+            result_records=len(results),
+            delivered=(await rows(self.database, "SELECT sum(records) FROM deliveries"))[0][0] or 0,
+            silence_s=longest_silence(at, [sent.get(key, 0.0) for key, _ in effects]),
+            duration_s=at[-1] - at[0] if at else 0,
+        )
+
+
+def longest_silence(effects: Sequence[float], published: Sequence[float]) -> float:
+    """Longest time in seconds between effects in which an event waited.
+
+    Args:
+        effects: when each event took effect, ascending.
+        published: when the same event was published.
+    """
+    longest, oldest_waiting = 0.0, float("inf")
+    for number in range(len(effects) - 1, 0, -1):
+        oldest_waiting = min(oldest_waiting, published[number])
+        longest = max(longest, effects[number] - max(effects[number - 1], oldest_waiting))
+    return longest
+
+
+def header(record: "ConsumerRecord[bytes, bytes]", name: str) -> str:
+    """A header of a record, which must have it."""
+    return dict(record.headers)[name].decode()
+
+
+def request(uri: str) -> Record:
+    """An event that the service takes."""
+    return envelope(IngestRequested(uri=uri), source="test").to_record()
+
+
+@asynccontextmanager
+async def group(
+    stack: Stack, logs: Path, *, partitions: int = 8, environment: dict[str, str] | None = None
+) -> AsyncIterator[Group]:
+    """A consumer group with a database and topics of its own and no process yet; all gone at the end."""
+    name = f"scratch-{uuid4().hex[:8]}"
+    topics = {name: partitions, dead_letter_topic(name): 1, f"{name}-results": 4}
+    admin = AIOKafkaAdminClient(bootstrap_servers=stack.addresses.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [
+                NewTopic(topic, count, 1, topic_configs={"max.message.bytes": str(4 * 1024 * 1024)})
+                for topic, count in topics.items()
+            ]
+        )
+        async with scratch_database(stack) as (database, settings):
+            async with database.transaction() as transaction:
+                for statement in TABLES:
+                    await transaction.session.execute(text(statement))
+            members = Group(stack, database, settings, name, name, f"{name}-results", logs, environment or {})
+            try:
+                yield members
+            finally:
+                await _end(members.members)
+        await admin.delete_topics(list(topics))
+    finally:
+        await admin.close()
+
+
+async def _end(members: Iterable["subprocess.Popen[bytes]"]) -> None:
+    waits: list[Awaitable[int]] = []
+    for member in members:
+        member.kill()
+        waits.append(asyncio.to_thread(member.wait, 30))
+    await asyncio.gather(*waits)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
