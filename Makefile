@@ -54,8 +54,8 @@ bench: $(INSTALLED) ## Measure, against named baselines
 migrate: $(INSTALLED) ## Bring every service's schema of the running stack to its head
 	@$(BIN)/phonograph migrate
 
-schemas: $(INSTALLED) ## Write schemas/ from the event models
-	$(BIN)/python -m phonograph_events.schemas schemas
+schemas: $(INSTALLED) ## Write schemas/ and docs/events.md from the event models
+	$(BIN)/python -m phonograph_events.schemas schemas docs/events.md
 
 samples: $(INSTALLED) ## Make the sample recordings again (needs flite)
 	$(BIN)/python tests/samples/make.py

@@ -29,7 +29,16 @@ from phonograph_events.bodies import (
     TracklistCompleted,
     TranscriptionCompleted,
 )
-from phonograph_events.catalogue import DEAD_LETTER_SUFFIX, EVENTS, TOPICS, Topic, dead_letter_topic
+from phonograph_events.catalogue import (
+    DEAD_LETTER_SUFFIX,
+    EVENTS,
+    MAX_DEAD_LETTER_BYTES,
+    MAX_MESSAGE_BYTES,
+    TOPICS,
+    Layout,
+    Topic,
+    dead_letter_topic,
+)
 from phonograph_events.envelope import (
     DEAD_LETTER_HEADER,
     TARGET_HEADER,
@@ -56,6 +65,8 @@ __all__ = [
     "DEAD_LETTER_HEADER",
     "DEAD_LETTER_SUFFIX",
     "EVENTS",
+    "MAX_DEAD_LETTER_BYTES",
+    "MAX_MESSAGE_BYTES",
     "RESULT_SERVICES",
     "TARGET_HEADER",
     "TOPICS",
@@ -77,6 +88,7 @@ __all__ = [
     "JobRetryRequested",
     "JobStatus",
     "JobSummary",
+    "Layout",
     "MediaDeleted",
     "MediaDuplicated",
     "MediaKind",

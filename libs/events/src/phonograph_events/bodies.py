@@ -8,9 +8,18 @@ from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, field_validator
-from typing_extensions import override
 
-from phonograph_events.documents import Clip, ContentSegment, Track
+from phonograph_events.documents import (
+    Clip,
+    ContentSegment,
+    Document,
+    HighlightsDocument,
+    MusicDocument,
+    SpeakersDocument,
+    Track,
+    TracklistDocument,
+    TranscriptDocument,
+)
 from phonograph_events.words import (
     RESULT_SERVICES,
     DuplicateKind,
@@ -36,18 +45,22 @@ class Event(Part):
 
     TOPIC: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    """From 2 on the topic ends in it: `media-ready-v2`."""
+    KEY: ClassVar[str] = "media_id"
+    """The field whose text is the Kafka key."""
 
     media_id: UUID
 
     @classmethod
     def event_type(cls) -> str:
         """CloudEvents type, for example `phonograph.media.ready.v1`."""
-        return f"phonograph.{cls.TOPIC.replace('-', '.')}.v{cls.VERSION}"
+        name = cls.TOPIC.removesuffix(f"-v{cls.VERSION}")
+        return f"phonograph.{name.replace('-', '.')}.v{cls.VERSION}"
 
     @property
     def subject(self) -> str:
         """What the event is about; also the Kafka key, so that one file's events stay in order."""
-        return str(self.media_id)
+        return str(getattr(self, self.KEY))
 
 
 class Options(Part):
@@ -112,6 +125,7 @@ class IngestRequested(Event):
     """A producer asks for a file to be taken in."""
 
     TOPIC: ClassVar[str] = "ingest-requested"
+    KEY: ClassVar[str] = "uri"
 
     media_id: UUID | None = None  # type: ignore[assignment]  # a request comes before the media id
     uri: str = Field(min_length=1)
@@ -123,12 +137,6 @@ class IngestRequested(Event):
     options: Options = Options()
     request_id: str | None = Field(default=None, max_length=200)
     """The producer's own id: a second request with the same owner and id does nothing."""
-
-    @property
-    @override
-    def subject(self) -> str:
-        """The address: requests for one file stay in order."""
-        return self.uri
 
 
 class Chapter(Part):
@@ -215,6 +223,8 @@ class MediaDeleted(Event):
 class Result(Event):
     """What a service found: a summary and the address of the full document."""
 
+    DOCUMENT: ClassVar[type[Document]]
+
     media: MediaRef
     job: JobSummary
     document_uri: str | None = None
@@ -224,6 +234,7 @@ class MusicAnalyzed(Result):
     """Tempo, key and character of the music; null with a word in `reasons` where there is none."""
 
     TOPIC: ClassVar[str] = "music-analyzed"
+    DOCUMENT: ClassVar[type[Document]] = MusicDocument
 
     result_id: UUID
     algorithm_build: str
@@ -242,6 +253,7 @@ class TranscriptionCompleted(Result):
     """What was said. v1 first; v4, its child, when the speakers are known."""
 
     TOPIC: ClassVar[str] = "transcription-completed"
+    DOCUMENT: ClassVar[type[Document]] = TranscriptDocument
 
     result_id: UUID
     parent_result_id: UUID | None = None
@@ -272,6 +284,7 @@ class DiarizationCompleted(Result):
     """Who spoke when."""
 
     TOPIC: ClassVar[str] = "diarization-completed"
+    DOCUMENT: ClassVar[type[Document]] = SpeakersDocument
 
     meeting_id: UUID
     speaker_count: int = Field(ge=0)
@@ -294,6 +307,7 @@ class TracklistCompleted(Result):
     """The recording's metadata and, where there is one, its tracklist."""
 
     TOPIC: ClassVar[str] = "tracklist-completed"
+    DOCUMENT: ClassVar[type[Document]] = TracklistDocument
 
     recording_id: UUID
     tracklist_id: UUID | None = None
@@ -323,6 +337,7 @@ class HighlightsCompleted(Result):
     """Silence, topics and clips. Stage `silence` comes first; `segments` holds everything."""
 
     TOPIC: ClassVar[str] = "highlights-completed"
+    DOCUMENT: ClassVar[type[Document]] = HighlightsDocument
 
     stage: HighlightsStage | str
     silence_region_count: int = Field(ge=0)
@@ -392,7 +407,7 @@ class InventoryReported(Event):
     check_id: UUID
     service: Service | str
     counts: dict[str, int]
-    document_uri: str
+    document_uri: Annotated[str, Field(json_schema_extra={"format": "uri"})]
 
     @field_validator("document_uri")
     @classmethod

@@ -1,5 +1,6 @@
 """Every topic: who owns it, who writes it, who reads it, how it is kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -7,6 +8,33 @@ from typing import Final
 from phonograph_events import bodies
 from phonograph_events.bodies import Event
 from phonograph_events.words import Service
+
+DEAD_LETTER_SUFFIX = "-dlq"
+DEAD_LETTER_RETENTION: Final = timedelta(days=30)
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+MAX_DEAD_LETTER_BYTES: Final = 5 * 1024 * 1024
+"""A parked record and what we say of it: it must never be refused, for it would block the outbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a topic must lie on Kafka."""
+
+    name: str
+    partitions: int
+    cleanup: str
+    retention: timedelta | None
+    max_message_bytes: int
+
+    @property
+    def config(self) -> Mapping[str, str]:
+        """Kafka's own names and words."""
+        retention_ms = -1 if self.retention is None else int(self.retention.total_seconds() * 1000)
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(retention_ms),
+            "max.message.bytes": str(self.max_message_bytes),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +47,8 @@ class Topic:
     partitions: int = 4
     retention: timedelta | None = None
     """Null keeps everything: the graph can be rebuilt from the first offset."""
+    cleanup: str = "delete"
+    max_message_bytes: int = MAX_MESSAGE_BYTES
 
     @property
     def name(self) -> str:
@@ -29,6 +59,14 @@ class Topic:
     def owner(self) -> str:
         """Who answers for the topic: its first producer."""
         return self.producers[0]
+
+    @property
+    def layouts(self) -> tuple[Layout, Layout]:
+        """Of the topic and of its dead letters."""
+        return (
+            Layout(self.name, self.partitions, self.cleanup, self.retention, self.max_message_bytes),
+            Layout(dead_letter_topic(self.name), 1, "delete", DEAD_LETTER_RETENTION, MAX_DEAD_LETTER_BYTES),
+        )
 
 
 ANALYSIS, DIARIZATION, GRAPH_SYNC, HIGHLIGHTS, INGEST, TRACKLIST, TRANSCRIPTION = (
@@ -71,7 +109,6 @@ TOPICS: Final[dict[str, Topic]] = {
     )
 }
 EVENTS: Final[dict[str, type[Event]]] = {topic.event.event_type(): topic.event for topic in TOPICS.values()}
-DEAD_LETTER_SUFFIX = "-dlq"
 
 
 def dead_letter_topic(topic: str) -> str:

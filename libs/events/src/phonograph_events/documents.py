@@ -11,6 +11,11 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @classmethod
+    def document_type(cls) -> str:
+        """Its name with its major version, for example `phonograph.document.transcript.v1`."""
+        return f"phonograph.document.{cls.__name__.removesuffix('Document').lower()}.v1"
+
 
 class Word(Document):
     """One recognised word."""

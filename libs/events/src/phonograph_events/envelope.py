@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +22,37 @@ TARGET_HEADER = "phonograph-target"
 """Names the one service that a replayed record is for; the others pass it over."""
 DEAD_LETTER_HEADER = "phonograph-dead-letter"
 """The id under which a service parked a record."""
+
+HEADERS: Final[dict[str, str]] = {
+    "content-type": "Of the body: `application/json`.",
+    "ce_specversion": "`1.0`.",
+    "ce_id": "Unique among the events of one source, at most 200 characters; ours are UUIDv7. "
+    "An event that comes a second time has the same `ce_source` and `ce_id`: do nothing for it.",
+    "ce_source": "Who published: a service's name, or any URI reference, at most 200 characters.",
+    "ce_type": "Which event, with its major version: tells the schema of the body.",
+    "ce_subject": "What it is about; also the key of the record.",
+    "ce_time": "When it was published, RFC 3339.",
+    "ce_dataschema": "`urn:phonograph:` and the type: the `$id` of the body's schema.",
+    "ce_correlationid": "The same on every event that one request led to, at most 200 characters; "
+    "the request's `ce_id` where the producer gave none.",
+    "ce_causationid": "`ce_id` of the event that led to this one; absent on a request.",
+    "ce_aggregateversion": "Version of what the event describes, a whole number from 1: "
+    "ignore what is older than what you hold.",
+    "ce_traceparent": "W3C trace context, where the producer traces.",
+    "traceparent": "The same, where OpenTelemetry looks for it.",
+    TARGET_HEADER: "On a replayed record: the one service that it is for; all others pass it over.",
+    "phonograph-action": "On a replayed record: `drop` gives its dead letter up instead of taking it.",
+}
+"""What each header of an event says. A producer gives the first five; our services give what they know."""
+DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
+    DEAD_LETTER_HEADER: "Id of the dead letter, the same when it is resolved.",
+    "phonograph-service": "Which service could not take the record.",
+    "phonograph-origin": "`topic/partition/offset` of the record.",
+    "phonograph-reason": "Why, in a word.",
+    "phonograph-error": "Why, in a sentence.",
+    "phonograph-resolution": "Only on the record without a body that settles a letter: how it was.",
+}
+"""What the headers of a dead letter say; beside them it keeps the headers and the bytes of the record."""
 
 
 class EventError(ValueError):

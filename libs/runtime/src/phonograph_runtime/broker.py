@@ -18,19 +18,15 @@ from faststream.message import StreamMessage
 from prometheus_client import Counter
 from typing_extensions import override
 
-from phonograph_events import TOPICS, dead_letter_topic
+from phonograph_events import MAX_MESSAGE_BYTES, TOPICS, Layout
 from phonograph_runtime import metrics
 
 SESSION_TIMEOUT_MS = 8_000
 """A killed copy's partitions rest for so long."""
 REBALANCE_TIMEOUT_MS = 30_000
 REQUEST_TIMEOUT_MS = 60_000  # must exceed the rebalance timeout: JoinGroup is sent under it
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-MAX_DEAD_LETTER_BYTES = 5 * 1024 * 1024
-"""A parked record and what we say of it: it must never be refused, for it would block the outbox."""
 GRACE_S = 20.0
 STOP_TIMEOUT_S = GRACE_S + 5
-DEAD_LETTER_RETENTION_MS = 30 * 24 * 3600 * 1000
 
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
@@ -167,13 +163,8 @@ async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
     await admin.start()
     try:
         present = set(await admin.list_topics())
-        wanted = []
-        for topic in TOPICS.values():
-            retention_ms = -1 if topic.retention is None else int(topic.retention.total_seconds() * 1000)
-            wanted.append(_new_topic(topic.name, topic.partitions, retention_ms, MAX_MESSAGE_BYTES))
-            letters = dead_letter_topic(topic.name)
-            wanted.append(_new_topic(letters, 1, DEAD_LETTER_RETENTION_MS, MAX_DEAD_LETTER_BYTES))
-        missing = [topic for topic in wanted if topic.name not in present]
+        wanted = [layout for topic in TOPICS.values() for layout in topic.layouts]
+        missing = [_new_topic(layout) for layout in wanted if layout.name not in present]
         if missing:
             try:
                 await admin.create_topics(missing)
@@ -184,10 +175,10 @@ async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
         await admin.close()
 
 
-def _new_topic(name: str, partitions: int, retention_ms: int, max_bytes: int) -> NewTopic:
+def _new_topic(layout: Layout) -> NewTopic:
     return NewTopic(
-        name=name,
-        num_partitions=partitions,
+        name=layout.name,
+        num_partitions=layout.partitions,
         replication_factor=1,
-        topic_configs={"retention.ms": str(retention_ms), "max.message.bytes": str(max_bytes)},
+        topic_configs=dict(layout.config),
     )

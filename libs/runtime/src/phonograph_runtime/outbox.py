@@ -10,8 +10,8 @@ from aiokafka.errors import KafkaError
 from sqlalchemy import delete, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from phonograph_events import MAX_DEAD_LETTER_BYTES
 from phonograph_runtime import metrics
-from phonograph_runtime.broker import MAX_DEAD_LETTER_BYTES
 from phonograph_runtime.database import (
     OUTBOX_CHANNEL,
     Database,
