@@ -18,7 +18,7 @@ MAX_SILENCE_S = 12
 async def storm(
     members: Group, *, events: int, consumers: int, restarts: int, seconds: float, timeout_s: float
 ) -> Outcome:
-    """Publish over a time; meanwhile end processes at random, half of them by SIGKILL, and start them anew."""
+    """Publish over a time; end processes at random, half of them by SIGKILL, and start them anew."""
     chance = random.Random(SEED)
     for _ in range(consumers):
         members.start()
