@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import REGISTRY
 
 from phonograph_cli.project import READY, Project
+from phonograph_devstack.monitoring import JOB
 from phonograph_events import Service
-from phonograph_runtime import metrics
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: Any = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -68,20 +67,38 @@ def test_image_holds_the_libraries_that_the_service_imports(service: Service) ->
     assert set(re.findall(r"^COPY libs/(\w+)", dockerfile(service), re.MULTILINE)) == libraries
 
 
+def scraped() -> dict[str, Any]:
+    configuration = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    return {scrape["job_name"]: scrape for scrape in configuration["scrape_configs"]}
+
+
 def test_prometheus_asks_every_service() -> None:
-    (scrape,) = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
-    (discovery,) = scrape["dns_sd_configs"]
+    (discovery,) = scraped()[JOB]["dns_sd_configs"]
     assert sorted(discovery["names"]) == sorted(Service)
     assert discovery["port"] == PORT
 
 
-def test_alerts_read_metrics_that_exist() -> None:
-    (group,) = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
-    words = set(re.findall(r"[a-z]+(?:_[a-z]+)+|\bjobs\b", " ".join(rule["expr"] for rule in group["rules"])))
-    ours = {name for family in REGISTRY.collect() for name in (family.name, f"{family.name}_total")}
-    assert {metrics.JOBS._name, metrics.DLQ_MESSAGES._name} <= ours
-    assert words - ours == set()
-    assert {"outbox_oldest_age_seconds", "dlq_messages", "consumer_lag", "jobs"} <= words
+@pytest.mark.parametrize("server", ["kafka", "postgres"])
+def test_prometheus_asks_an_exporter_beside_each_server(server: str) -> None:
+    (static,) = scraped()[server]["static_configs"]
+    (target,) = static["targets"]
+    exporter = COMPOSE["services"][target.partition(":")[0]]
+    assert exporter["depends_on"].keys() == {server}
+    assert server in str(exporter.get("command", exporter.get("environment")))
+
+
+def test_grafana_finds_what_it_is_provisioned_with() -> None:
+    """The same files as those that `phonograph up --with monitoring` gives to a Grafana on this machine."""
+    definition = COMPOSE["services"]["grafana"]
+    mounts = dict(volume.split(":")[:2] for volume in definition["volumes"])
+    provisioning = ROOT / "deploy" / "grafana" / "provisioning"
+    assert (ROOT / "deploy/grafana/dashboards/overview.json").exists()
+    assert mounts["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
+    assert mounts["./deploy/grafana/dashboards"] == definition["environment"]["PHONOGRAPH_DASHBOARDS"]
+    files = [path.read_text() for path in provisioning.rglob("*.yml")]
+    named = set(re.findall(r"\$(\w+)", "".join(files)))
+    assert named == {"PHONOGRAPH_PROMETHEUS_URL", "PHONOGRAPH_DASHBOARDS"} <= definition["environment"].keys()
+    assert "prometheus" in COMPOSE["services"]
 
 
 def test_project_gives_services_the_same_names_as_compose(tmp_path: Path) -> None:

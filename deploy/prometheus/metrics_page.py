@@ -1,0 +1,84 @@
+"""Writes docs/metrics.md, what each metric means: `python deploy/prometheus/metrics_page.py`."""
+
+import importlib
+import importlib.util
+import math
+from pathlib import Path
+from types import ModuleType
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from phonograph_events import Service
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+LONG_WORK = ("job", "workers", "model_", "engine_")
+Metric = Counter | Gauge | Histogram
+
+INTRODUCTION = """\
+# Metrics
+
+<!-- Written by `make schemas` from the code; do not edit. -->
+
+Every service answers `/metrics`. Prometheus finds all of them under `job="phonograph"`, told apart by the
+label `service`, and their copies by `instance` (`deploy/prometheus/prometheus.yml`; locally
+`phonograph up --with monitoring`). Alerts are in `deploy/prometheus/alerts.yml`, each with a page in
+[runbooks/](runbooks/), dashboards in `deploy/grafana/`.
+
+Gauges about rows of the database (outbox, dead letters, jobs) are read alike by every copy of a service: take
+their `max`. Everything else belongs to one copy: take the `sum`. Besides these there are Python's own
+`process_*` and `python_*`.
+"""
+
+
+def recorders() -> dict[str, list[Metric]]:
+    """Every metric by who records it: the runtime for all services, or one service beyond that."""
+    ours = definitions(importlib.import_module("phonograph_runtime.metrics"))
+    long_work = [metric for metric in ours if exposed_name(metric).startswith(LONG_WORK)]
+    found = {
+        "Every service": [metric for metric in ours if metric not in long_work],
+        "Services with jobs: all but graph-sync": long_work,
+    }
+    for service in Service:
+        name = f"phonograph_{service.role}.metrics"
+        if importlib.util.find_spec(name):
+            found[service.value] = definitions(importlib.import_module(name))
+    return found
+
+
+def definitions(module: ModuleType) -> list[Metric]:
+    """The metrics of a module, in its order."""
+    return [value for value in vars(module).values() if isinstance(value, Metric)]
+
+
+def exposed_name(metric: Metric) -> str:
+    """The name that `/metrics` shows; a histogram adds `_bucket`, `_sum` and `_count` to it."""
+    return f"{metric._name}_total" if isinstance(metric, Counter) else metric._name  # noqa: SLF001  # no accessor
+
+
+def kind(metric: Metric) -> str:
+    """Its type; for a histogram with the range of its buckets."""
+    if not isinstance(metric, Histogram):
+        return metric._type  # noqa: SLF001  # no accessor
+    bounds = [bound for bound in metric._upper_bounds if math.isfinite(bound)]  # noqa: SLF001  # no accessor
+    return f"histogram, {bounds[0]:g} to {bounds[-1]:g}"
+
+
+def table(metrics: list[Metric]) -> str:
+    """One line each."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for metric in metrics:
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001  # no accessor
+        lines.append(
+            f"| `{exposed_name(metric)}` | {kind(metric)} | {labels} | {metric._documentation} |"  # noqa: SLF001  # no accessor
+        )
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [f"## {recorder}\n\n{table(metrics)}\n" for recorder, metrics in recorders().items()]
+    return "\n".join([INTRODUCTION, *parts])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
