@@ -23,11 +23,17 @@ def queue_of(database: Database, *, lease_s: float = 2.0) -> JobQueue:
 
 
 async def enqueue(
-    database: Database, *numbers: float, priority: int = 0, key: str | None = None
+    database: Database, *numbers: float, priority: int = 0, key: str | None = None, owner: str = ""
 ) -> UUID | None:
+    """Add a job; gives its id."""
+    media_id = uuid4()
     async with database.transaction() as transaction:
         task = Sum(numbers=list(numbers))
-        return await transaction.enqueue("add", task, media_id=uuid4(), priority=priority, dedupe_key=key)
+        await transaction.enqueue(
+            "add", task, media_id=media_id, priority=priority, dedupe_key=key, owner=owner
+        )
+    added = await rows(database, f"SELECT id FROM scratch_jobs WHERE media_file_id = '{media_id}'")
+    return added[0].id if added else None
 
 
 @asynccontextmanager
@@ -220,11 +226,7 @@ async def test_owners_take_turns(stack: Stack) -> None:
         queue = queue_of(database)
 
         async def add(owner: str, jobs: int) -> list[UUID | None]:
-            async with database.transaction() as transaction:
-                return [
-                    await transaction.enqueue("add", Sum(numbers=[1]), media_id=uuid4(), owner=owner)
-                    for _ in range(jobs)
-                ]
+            return [await enqueue(database, 1, owner=owner) for _ in range(jobs)]
 
         async def served(jobs: int) -> list[str]:
             claimed = [await queue.claim() for _ in range(jobs)]
@@ -235,3 +237,12 @@ async def test_owners_take_turns(stack: Stack) -> None:
         names |= dict.fromkeys(await add("small", 2), "small")
         assert sorted(await served(4)) == ["large", "large", "small", "small"]
         assert await served(5) == ["large", "large"]
+
+
+async def test_jobs_of_one_transaction_have_a_turn_each(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        async with database.transaction() as transaction:
+            for owner in ("a", "a", "a", "b", "b"):
+                await transaction.enqueue("add", Sum(numbers=[1]), media_id=uuid4(), owner=owner)
+        found = await rows(database, "SELECT owner, turn FROM scratch_jobs ORDER BY turn, owner")
+        assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]

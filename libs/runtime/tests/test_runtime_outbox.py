@@ -1,6 +1,7 @@
 """The outbox: everything committed is published, in order, by one relay at a time."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -10,7 +11,7 @@ from tests.support.scratch import rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import IngestRequested, JobRetryRequested
-from phonograph_runtime.database import Database
+from phonograph_runtime.database import Database, decode_headers, encode_headers
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.outbox import OutboxRelay
 
@@ -82,3 +83,16 @@ async def test_too_large_an_event_is_refused_when_written(stack: Stack) -> None:
             async with database.transaction() as transaction:
                 await transaction.publish(IngestRequested(uri="/" + "a" * 1_000_001))
         assert caught.value.reason == "too_large"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("name", b"value"), ("empty", b""), ("null", None), ("twice", b"1"), ("twice", "é".encode())],
+        [("binary", b"\xff\x00"), ("null", None), ("empty", b"")],
+        [("nul", b"a\x00b")],
+        [],
+    ],
+)
+def test_headers_keep_every_byte(headers: list[tuple[str, bytes | None]]) -> None:
+    assert decode_headers(json.loads(encode_headers(headers))) == headers

@@ -3,7 +3,6 @@
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -175,10 +174,10 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
         EventError: `not_cloudevents` (a `ce_` header is missing), `unknown_type`, `empty_body`,
             `not_json` or `invalid` (a field is missing or wrong; the message names it).
     """
-    attributes = {
-        name.lower().removeprefix("ce_"): raw.decode(errors="replace")
+    attributes: dict[str, Any] = {
+        name[3:].lower(): raw.decode(errors="replace")
         for name, raw in headers
-        if raw and name.lower().startswith("ce_")
+        if raw and name[:3].lower() == "ce_"
     }
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:
@@ -189,18 +188,16 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
     if not value:
         raise EventError("empty_body", "The record has no body.")
     try:
-        body: Any = json.loads(value)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise EventError("not_json", f"The body is not JSON: {error}.") from error
-    try:
-        data = model.model_validate(body)
-        return Envelope.model_validate(
-            {"time": datetime.now(UTC), "correlationid": attributes["id"], "subject": data.subject}
-            | attributes
-            | {"data": data}
-        )
+        data = model.model_validate_json(value)
+        attributes.setdefault("time", datetime.now(UTC))
+        attributes.setdefault("correlationid", attributes["id"])
+        attributes.setdefault("subject", data.subject)
+        attributes["data"] = data
+        return Envelope.model_validate(attributes)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise EventError("not_json", f"The body is not JSON: {first['msg']}.") from error
         where = ".".join(str(part) for part in first["loc"]) or "body"
         raise EventError("invalid", f"{attributes['type']}: {where}: {first['msg']}.") from error
 

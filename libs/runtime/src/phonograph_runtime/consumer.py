@@ -4,6 +4,7 @@ See docs/decisions/0001-delivery.md for the guarantees and the measurements behi
 """
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter, deque
@@ -73,19 +74,14 @@ class Received:
 
     record: "ConsumerRecord[bytes | None, bytes | None]"
     content: Envelope | EventError
-
-    def header(self, name: str) -> str | None:
-        """One of our own headers."""
-        for key, value in self.record.headers:
-            if key == name and value is not None:
-                return bytes(value).decode(errors="replace")
-        return None
+    headers: dict[str, str] = field(default_factory=dict)
+    """Our own ones, `phonograph-…`; most records have none."""
 
     @property
     def letter_id(self) -> UUID | None:
         """The dead letter that this record resolves."""
         try:
-            return UUID(self.header(DEAD_LETTER_HEADER) or "")
+            return UUID(self.headers.get(DEAD_LETTER_HEADER, ""))
         except ValueError:
             return None
 
@@ -196,7 +192,7 @@ def took_effect(batch: Sequence[Received], fresh: Sequence[Received]) -> None:
     metrics.INBOX_DUPLICATES.inc(len(batch) - len(fresh))
     now = datetime.now(UTC)
     for received in fresh:
-        if isinstance(received.content, Envelope) and not received.header(TARGET_HEADER):
+        if isinstance(received.content, Envelope) and TARGET_HEADER not in received.headers:
             age_s = (now - received.content.time.astimezone(UTC)).total_seconds()
             metrics.EVENT_LATENCY_SECONDS.labels(received.record.topic).observe(max(age_s, 0.0))
 
@@ -259,7 +255,7 @@ class EventConsumer:
         metrics.EVENT_PROCESSING_SECONDS.observe(time.monotonic() - started)
 
     def _is_for_us(self, received: Received) -> bool:
-        target = received.header(TARGET_HEADER)
+        target = received.headers.get(TARGET_HEADER)
         if target is None or target == self._database.source:
             return True
         metrics.EVENTS_CONSUMED.labels(received.record.topic, "foreign").inc()
@@ -270,7 +266,7 @@ class EventConsumer:
         bad: list[Received] = []
         dropped: list[Received] = []
         for received in batch:
-            if received.header(ACTION_HEADER) == "drop":
+            if received.headers.get(ACTION_HEADER) == "drop":
                 dropped.append(received)
             else:
                 (good if isinstance(received.content, Envelope) else bad).append(received)
@@ -342,7 +338,7 @@ class EventConsumer:
             "offset": record.offset,
             "key": record.key,
             "value": record.value,
-            "headers": encode_headers(record.headers),
+            "headers": json.loads(encode_headers(record.headers)),
             "reason": reason[:100],
             "error": error.replace("\x00", ""),
             "attempts": attempts,
@@ -410,7 +406,12 @@ class EventConsumer:
 
 
 def _receive(record: "ConsumerRecord[bytes | None, bytes | None]") -> Received:
+    ours = {
+        name: bytes(value or b"").decode(errors="replace")
+        for name, value in record.headers
+        if name.startswith("phonograph-")
+    }
     try:
-        return Received(record, parse(record.value, record.headers))
+        return Received(record, parse(record.value, record.headers), ours)
     except EventError as error:
-        return Received(record, error)
+        return Received(record, error, ours)

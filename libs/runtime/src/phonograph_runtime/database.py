@@ -6,15 +6,16 @@ import socket
 from binascii import a2b_base64, b2a_base64
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import structlog
 from pydantic import BaseModel
-from sqlalchemy import and_, func, literal_column, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
+from pydantic_core import PydanticSerializationError, to_json
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -22,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from phonograph_events import Cause, Event, Record, envelope, uuid7
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.settings import ServiceSettings
-from phonograph_runtime.tables import OPEN, JobColumns
+from phonograph_runtime.tables import OPEN, JobColumns, table_name
 
 MAX_EVENT_BYTES = 1_000_000
 OUTBOX_CHANNEL = "outbox"
@@ -45,11 +46,13 @@ class Transaction:
     job_table: type[JobColumns] | None = None
     max_retries: int = 3
     _outgoing: list[Record] = field(default_factory=list)
-    """Not written yet; shared by the copies that `caused_by` makes."""
+    _requested: list[tuple[Any, ...]] = field(default_factory=list)
+    """Events and jobs not written yet; shared by the copies that `caused_by` makes."""
 
     def caused_by(self, cause: Cause | None) -> "Transaction":
         """The same transaction on behalf of another event."""
-        return replace(self, cause=cause)
+        about = self.session, self.source, cause, self.job_table, self.max_retries
+        return Transaction(*about, self._outgoing, self._requested)
 
     async def publish(self, event: Event, *, version: int = 1) -> None:
         """Add an event to the outbox.
@@ -70,21 +73,6 @@ class Transaction:
         """Add records to the outbox as they are."""
         self._outgoing.extend(records)
 
-    async def flush(self) -> None:
-        """Write what was added so far, all events at once, as the end of the transaction does."""
-        await self.session.flush()
-        if not self._outgoing:
-            return
-        records = {
-            "topics": [record.topic for record in self._outgoing],
-            "keys": [record.key for record in self._outgoing],
-            "values": [record.value for record in self._outgoing],
-            "headers": [json.dumps(encode_headers(record.headers)) for record in self._outgoing],
-        }
-        channel = {"channel": f"{self.source}.{OUTBOX_CHANNEL}"}
-        await self.session.execute(_WRITE_OUTBOX, records | channel)
-        self._outgoing.clear()
-
     async def enqueue(
         self,
         kind: str,
@@ -94,45 +82,42 @@ class Transaction:
         owner: str | None = None,
         priority: int = 0,
         dedupe_key: str | None = None,
-    ) -> UUID | None:
-        """Add a job to the service's table; null when one with the same `dedupe_key` exists.
+    ) -> None:
+        """Add a job to the service's table, unless one with the same `dedupe_key` exists.
 
         Its turn is one after the last job of its owner, or that of the job served now if this is later:
         an owner with a thousand files does not keep the others waiting. Source: start-time fair queueing
         (Goyal, Vin, Cheng, 1996), each job of the same length.
         """
-        table = self.job_table
-        if table is None:
+        if self.job_table is None:
             raise TypeError(f"{self.source} has no job table.")
-        queue = and_(OPEN, table.priority == priority)
-        own = select(func.max(table.turn) + 1).where(queue, table.owner == (owner or ""))
-        served = select(func.min(table.turn)).where(queue)
-        added = (
-            upsert(table)
-            .values(
-                id=uuid7(),
-                media_file_id=media_id,
-                kind=kind,
-                dedupe_key=dedupe_key,
-                priority=priority,
-                owner=owner or "",
-                turn=func.coalesce(
-                    func.greatest(own.scalar_subquery(), served.scalar_subquery()), literal_column("0")
-                ),
-                task=task.model_dump(mode="json"),
-                cause=None if self.cause is None else cause_to_json(self.cause),
-                max_retries=self.max_retries,
-            )
-            .on_conflict_do_nothing(index_elements=["dedupe_key"])
-            .returning(table.id)
-            .cte("added")
+        cause = None if self.cause is None else json.dumps(cause_to_json(self.cause))
+        self._requested.append(
+            (uuid7(), media_id, kind, dedupe_key, priority, owner or "", task.model_dump_json(), cause)
         )
-        wake = func.pg_notify(f"{self.source}.{JOBS_CHANNEL}", literal_column("''"))
-        job_id: UUID | None = await self.session.scalar(select(added.c.id, wake))
-        return job_id
+
+    async def flush(self) -> None:
+        """Write what was added so far, each table in one statement, as the end of the transaction does."""
+        await self.session.flush()
+        if self._requested and self.job_table is not None:
+            columns = dict(zip(_JOB_COLUMNS, map(list, zip(*self._requested, strict=True)), strict=True))
+            about = {"max_retries": self.max_retries, "channel": f"{self.source}.{JOBS_CHANNEL}"}
+            await self.session.execute(_add_jobs(table_name(self.job_table)), columns | about)
+            self._requested.clear()
+        if self._outgoing:
+            records = {
+                "topics": [record.topic for record in self._outgoing],
+                "keys": [record.key for record in self._outgoing],
+                "values": [record.value for record in self._outgoing],
+                "headers": [encode_headers(record.headers) for record in self._outgoing],
+            }
+            channel = {"channel": f"{self.source}.{OUTBOX_CHANNEL}"}
+            await self.session.execute(_ADD_RECORDS, records | channel)
+            self._outgoing.clear()
 
 
-_WRITE_OUTBOX = text("""
+_JOB_COLUMNS = ("ids", "media_ids", "kinds", "dedupe_keys", "priorities", "owners", "tasks", "causes")
+_ADD_RECORDS = text("""
     WITH written AS (
         INSERT INTO outbox (topic, key, value, headers)
         SELECT topic, key, value, headers
@@ -142,6 +127,36 @@ _WRITE_OUTBOX = text("""
         ORDER BY place)
     SELECT pg_notify(:channel, '')
 """)
+
+
+@cache
+def _add_jobs(table: str) -> TextClause:
+    """Insert jobs, each with its turn; see `Transaction.enqueue`."""
+    return text(f"""
+        WITH requested AS (
+            SELECT *, row_number() OVER (PARTITION BY owner, priority ORDER BY place) - 1 AS nth
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:media_ids AS uuid[]), CAST(:kinds AS varchar[]),
+                        CAST(:dedupe_keys AS varchar[]), CAST(:priorities AS int[]),
+                        CAST(:owners AS varchar[]), CAST(:tasks AS jsonb[]), CAST(:causes AS jsonb[]))
+                 WITH ORDINALITY
+                 AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, place)),
+        lines AS (
+            SELECT owner, priority, coalesce(greatest(
+                (SELECT max(turn) + 1 FROM {table} AS own
+                 WHERE {OPEN} AND own.owner = line.owner AND own.priority = line.priority),
+                (SELECT min(turn) FROM {table} AS served
+                 WHERE {OPEN} AND served.priority = line.priority)), 0) AS next
+            FROM (SELECT DISTINCT owner, priority FROM requested) AS line),
+        added AS (
+            INSERT INTO {table}
+                (id, media_file_id, kind, dedupe_key, priority, owner, turn, task, cause, max_retries)
+            SELECT id, media_file_id, kind, dedupe_key, priority, owner, next + nth, task, cause,
+                   CAST(:max_retries AS int)
+            FROM requested JOIN lines USING (owner, priority)
+            ORDER BY dedupe_key
+            ON CONFLICT (dedupe_key) DO NOTHING)
+        SELECT pg_notify(:channel, '')
+    """)  # noqa: S608  # the name of a mapped table
 
 
 class Database:
@@ -164,7 +179,14 @@ class Database:
             max_overflow=settings.pool_overflow,
             pool_timeout=settings.pool_timeout.total_seconds(),
             pool_recycle=int(settings.pool_recycle.total_seconds()),
-            connect_args={"server_settings": {"application_name": f"phonograph-{source}"}, "timeout": 10},
+            connect_args={
+                "server_settings": {
+                    "application_name": f"phonograph-{source}",
+                    # A frozen process must not keep its locks: handlers take milliseconds.
+                    "idle_in_transaction_session_timeout": "60s",
+                },
+                "timeout": 10,
+            },
         )
 
     @asynccontextmanager
@@ -240,13 +262,18 @@ class Listener:
         event.clear()
 
 
+_AWAY = {"08", "57", "53"}
+_FROZEN = "25P03"
+"""Idle in a transaction for too long; the server has ended the session."""
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Whether the error says that the server is away, rather than that a statement was wrong."""
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")
-        return error.connection_invalidated or state[:2] in {"08", "57", "53"}
+        return error.connection_invalidated or state[:2] in _AWAY or state == _FROZEN
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate)[:2] in {"08", "57", "53"}
+        return str(error.sqlstate)[:2] in _AWAY or error.sqlstate == _FROZEN
     away = ConnectionError | TimeoutError | socket.gaierror | PoolTimeoutError | asyncpg.InterfaceError
     return isinstance(error, away)
 
@@ -257,17 +284,27 @@ def is_refused(error: BaseException, attempt: int) -> bool:
     return state.startswith("22") or (state.startswith("23") and attempt > 1)
 
 
-def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[list[str | None]]:
-    """Header pairs as JSON: any byte may stand in a header, so values are base64."""
-    return [
-        [name, None if value is None else b2a_base64(value, newline=False).decode()]
-        for name, value in headers
-    ]
+def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> str:
+    """Header pairs as JSON. What PostgreSQL takes for text stands as text, other bytes as `{"base64": …}`."""
+    pairs = list(headers)
+    try:
+        encoded = to_json(pairs)
+        if b"\\u0000" not in encoded:
+            return encoded.decode()
+    except PydanticSerializationError:
+        pass
+    return json.dumps(
+        [[name, value if value is None else {"base64": b2a_base64(value).decode()}] for name, value in pairs]
+    )
 
 
-def decode_headers(headers: Iterable[tuple[str, str | None]]) -> list[tuple[str, bytes | None]]:
-    """Back from `encode_headers`."""
-    return [(name, None if value is None else a2b_base64(value)) for name, value in headers]
+def decode_headers(headers: Iterable[tuple[str, Any]]) -> list[tuple[str, bytes | None]]:
+    """Back from the JSON value of `encode_headers`."""
+    return [(name, value.encode() if isinstance(value, str) else _bytes(value)) for name, value in headers]
+
+
+def _bytes(value: dict[str, str] | None) -> bytes | None:
+    return None if value is None else a2b_base64(value["base64"])
 
 
 def cause_to_json(cause: Cause) -> dict[str, Any]:

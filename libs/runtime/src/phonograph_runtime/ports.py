@@ -31,5 +31,5 @@ class JobRequests(Protocol):
         owner: str | None = None,
         priority: int = 0,
         dedupe_key: str | None = None,
-    ) -> UUID | None:
-        """Add a job; null when one with the same `dedupe_key` exists already. Owners are served in turn."""
+    ) -> None:
+        """Add a job, unless one with the same `dedupe_key` exists already. Owners are served in turn."""

@@ -120,6 +120,12 @@ def _one_of(column: str, words: type[JobStatus]) -> str:
     return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
 
 
+def table_name(table: type) -> str:
+    """Name of a mapped class's table."""
+    name: str = table.__tablename__  # type: ignore[attr-defined]  # every mapped class has it
+    return name
+
+
 class JobColumns(Timestamps):
     """Columns of a service's job table (T1-07 and the lease); the class that uses it names the table."""
 
@@ -157,7 +163,7 @@ class JobColumns(Timestamps):
     @classmethod
     def __table_args__(cls) -> tuple[Any, ...]:
         """Status words, and the index that the claim reads."""
-        name: str = cls.__tablename__  # type: ignore[attr-defined]  # set by the mapped class
+        name = table_name(cls)
         return (
             CheckConstraint(_one_of("status", JobStatus), name="status"),
             CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),

@@ -1,5 +1,7 @@
 """From a new file to its speakers."""
 
+from uuid import uuid5
+
 from phonograph_diarization.constants import DIARIZE, MATCH_THRESHOLDS
 from phonograph_diarization.domain.diarization import Diarization
 from phonograph_diarization.domain.meeting import Speaker
@@ -32,8 +34,8 @@ class DiarizationService:
         media = event.media
         if not media.wants(Service.DIARIZATION):
             return
-        task = DiarizeTask(media=media, meeting_id=uuid7())
-        job_id = await self._jobs.enqueue(
+        task = DiarizeTask(media=media, meeting_id=uuid5(media.media_id, "meeting"))
+        await self._jobs.enqueue(
             DIARIZE,
             task,
             media_id=media.media_id,
@@ -41,8 +43,7 @@ class DiarizationService:
             priority=media.priority,
             dedupe_key=f"{DIARIZE}|{media.media_id}",
         )
-        if job_id is not None:
-            await self._meetings.plan(task.meeting_id, media)
+        await self._meetings.plan(task.meeting_id, media)
 
     async def finish(self, job: Job, task: DiarizeTask, diarized: Diarized) -> None:
         """Keep the speakers, recognise known voices and tell everybody."""

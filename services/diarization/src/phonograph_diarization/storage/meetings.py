@@ -37,7 +37,7 @@ class SqlMeetings:
         self._session = session
 
     async def plan(self, meeting_id: UUID, media: MediaRef) -> None:
-        """Insert the file where it is new, and a pending meeting."""
+        """Insert the file and a pending meeting, where they are new."""
         file = insert(SqlFile).values(
             id=media.media_id,
             sha256=media.file_hash,
@@ -54,9 +54,9 @@ class SqlMeetings:
             .scalar_subquery()
         )
         await self._session.execute(
-            insert(SqlMeeting).values(
-                id=meeting_id, file_id=media.media_id, version=version, status=MeetingStatus.PENDING
-            )
+            insert(SqlMeeting)
+            .values(id=meeting_id, file_id=media.media_id, version=version, status=MeetingStatus.PENDING)
+            .on_conflict_do_nothing(index_elements=["id"])
         )
 
     async def complete(
