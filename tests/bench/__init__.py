@@ -1,0 +1,1 @@
+"""What the event plane costs: each figure beside a bare loop of the same libraries, in the same run."""

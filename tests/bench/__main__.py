@@ -1,0 +1,82 @@
+"""`python -m tests.bench`: measure, print the table, keep the figures. `make bench` calls it."""
+
+import argparse
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench import intake, jobs, relay
+from tests.bench.bench import Bench
+from tests.bench.figures import Figure, table, write
+from tests.support.stack import ROOT, servers
+
+MEASUREMENTS: dict[str, Callable[[Bench], list[Figure]]] = {
+    "intake": intake.measure,
+    "relay": relay.measure,
+    "jobs": jobs.measure,
+}
+
+
+def main() -> None:
+    """Measure; a goal that was missed is said in the table, it is no failure."""
+    arguments = _arguments()
+    logging.disable(logging.WARNING)
+    figures: list[Figure] = []
+    with servers("bench") as project, _checkout(arguments.base) as base:
+        project.prepare()
+        bench = Bench(project, arguments.rounds, base)
+        for name in arguments.only or MEASUREMENTS:
+            sys.stderr.write(f"measuring {name}\n")
+            figures += MEASUREMENTS[name](bench)
+    at = datetime.now(UTC)
+    path = ROOT / "bench" / "results" / f"{at:%Y%m%dT%H%M%SZ}.json"
+    about: dict[str, object] = {
+        "time": at.isoformat(),
+        "revision": _git("describe", "--always", "--dirty"),
+        "base": arguments.base,
+        "rounds": arguments.rounds,
+        "cores": os.cpu_count(),
+        "machine": platform.platform(),
+    }
+    write(path, figures, about)
+    sys.stdout.write(f"\n{table(figures, arguments.base)}\n\n{path.relative_to(ROOT)}\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=MEASUREMENTS, help="this measurement only")
+    parser.add_argument("--base", help="another revision, measured in turn with this one")
+    parser.add_argument("--rounds", type=int, default=3, help="after one that does not count; 0: just one")
+    return parser.parse_args()
+
+
+@contextmanager
+def _checkout(revision: str | None) -> Iterator[Path | None]:
+    """A worktree of another revision, removed at the end."""
+    if revision is None:
+        yield None
+        return
+    path = ROOT / ".phonograph" / "bench-base"
+    shutil.rmtree(path, ignore_errors=True)
+    _git("worktree", "prune")
+    _git("worktree", "add", "--detach", str(path), revision)
+    try:
+        yield path
+    finally:
+        _git("worktree", "remove", "--force", str(path))
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

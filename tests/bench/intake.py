@@ -1,0 +1,222 @@
+"""Intake: from a filled topic through the runtime into three tables, to the committed offset.
+
+Ours decodes and validates each event, writes its inbox row, calls a handler that adds one row and publishes
+one event. The bare loop writes the same three rows for each record and looks at nothing but three headers.
+Measured from the first batch in hand until the last offset is committed.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from sqlalchemy import Text
+from sqlalchemy.orm import Mapped, mapped_column
+from tests.bench.bench import Bench
+from tests.bench.figures import Figure, Goal
+from tests.bench.side import Clock, new_topic
+from tests.support.scratch import ScratchBase, rows, scratch_database
+from tests.support.stack import Stack
+
+from phonograph_events import JobProgressed, JobStatus, MediaReady, envelope, uuid7
+from phonograph_events.examples import EXAMPLES
+from phonograph_runtime.broker import make_broker, subscribe
+from phonograph_runtime.consumer import EventConsumer, HandlerSink
+from phonograph_runtime.database import Database, Transaction, encode_headers
+
+PARTITIONS = 4
+BATCH = 500
+POLL_MS = 200
+
+
+class SqlEffect(ScratchBase):
+    """What a handler leaves behind."""
+
+    __tablename__ = "effects"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    media_file_id: Mapped[UUID] = mapped_column(index=True)
+    file_name: Mapped[str] = mapped_column(Text)
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Events a second."""
+    events = bench.number("EVENTS", 20_000)
+    topic = bench.side(__name__, "fill", events=events)
+    rounds = bench.compare(__name__, "ours", "bare", topic=topic, events=events)
+    what = "per_s"
+    return [
+        Figure(
+            "intake",
+            "intake, one process",
+            rounds.median("ours", what) or 0,
+            "events/s",
+            rounds.median("bare", what),
+            "getmany, 3 × unnest in one asyncpg transaction a batch, commit",
+            Goal("ratio", at_least=0.5),
+            rounds.median("base", what),
+            rounds.spread(what),
+        ),
+        Figure(
+            "intake_cpu",
+            "intake, processor time of the process",
+            rounds.median("ours", "cpu_us") or 0,
+            "µs/event",
+            rounds.median("bare", "cpu_us"),
+            "the same",
+            base=rounds.median("base", "cpu_us"),
+        ),
+    ]
+
+
+def media_ready() -> MediaReady:
+    """An event of the usual size, about a file of its own."""
+    (example,) = (event for event in EXAMPLES if isinstance(event, MediaReady))
+    media_id = uuid4()
+    return example.model_copy(
+        update={"media_id": media_id, "media": example.media.model_copy(update={"media_id": media_id})}
+    )
+
+
+def progressed(media_id: UUID) -> JobProgressed:
+    """What the handler publishes."""
+    return JobProgressed(
+        media_id=media_id,
+        job_id=media_id,
+        service="bench",
+        status=JobStatus.PROCESSING,
+        progress=0.0,
+        stage="started",
+        attempt=1,
+    )
+
+
+async def fill(stack: Stack, *, events: int) -> str:
+    """A topic with so many events; its name."""
+    servers = stack.addresses.kafka_bootstrap_servers
+    topic = await new_topic(stack, partitions=PARTITIONS)
+    async with AIOKafkaProducer(bootstrap_servers=servers, compression_type="gzip", linger_ms=20) as producer:
+        sends = []
+        for _ in range(events):
+            record = envelope(media_ready(), source="bench").to_record()
+            sends.append(
+                await producer.send(topic, value=record.value, key=record.key, headers=record.headers)
+            )
+        await asyncio.gather(*sends)
+    return topic
+
+
+async def ours(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
+    """The runtime as a service has it."""
+
+    async def handle(event: MediaReady, transaction: Transaction) -> None:
+        transaction.session.add(
+            SqlEffect(id=uuid7(), media_file_id=event.media_id, file_name=event.media.file_name)
+        )
+        await transaction.publish(progressed(event.media_id))
+
+    clock, taken, all_taken = Clock(), 0, asyncio.Event()
+    async with scratch_database(stack) as (database, settings):
+        consumer = EventConsumer(database, HandlerSink(database, {MediaReady: handle}))
+
+        async def consume(records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
+            nonlocal taken
+            if taken == 0:
+                clock.start()
+            await consumer.consume(records)
+            taken += len(records)
+            if taken >= events:
+                all_taken.set()
+
+        broker = make_broker(settings.kafka_bootstrap_servers)
+        subscriber = subscribe(broker, consume, [topic], group=f"bench-{uuid4()}", batch_size=BATCH)
+        await broker.start()
+        await all_taken.wait()
+        await _until_committed(subscriber.consumer, topic, events)
+        clock.stop()
+        await broker.stop()
+        await _check(database, events)
+    return clock.speed(events)
+
+
+async def _until_committed(consumer: Any, topic: str, events: int) -> None:
+    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    while sum([await consumer.committed(partition) or 0 for partition in partitions]) < events:
+        await asyncio.sleep(0.001)
+
+
+async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
+    """The libraries alone: what a batch costs when nothing is looked at."""
+    clock, taken = Clock(), 0
+    sample = envelope(progressed(uuid4()), source="bench").to_record()
+    value, headers = sample.value, json.dumps(encode_headers(sample.headers))
+    async with scratch_database(stack) as (database, settings):
+        url = settings.database_url.get_secret_value().replace("+asyncpg", "")
+        connection = await asyncpg.connect(url)
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            group_id=f"bench-{uuid4()}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        async with consumer:
+            while taken < events:
+                fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
+                records = [record for batch in fetched.values() for record in batch]
+                if not records:
+                    continue
+                if taken == 0:
+                    clock.start()
+                taken += len(records)
+                await _write(connection, records, sample.topic, value, headers)
+                await consumer.commit()
+            clock.stop()
+        await connection.close()
+        await _check(database, events)
+    return clock.speed(events)
+
+
+async def _write(
+    connection: "asyncpg.Connection[Any]",
+    records: Sequence["ConsumerRecord[bytes, bytes]"],
+    topic: str,
+    value: bytes,
+    headers: str,
+) -> None:
+    attributes = [dict(record.headers) for record in records]
+    async with connection.transaction():
+        await connection.fetch(
+            "INSERT INTO inbox (source, event_id) SELECT * FROM unnest($1::text[], $2::text[])"
+            " ON CONFLICT DO NOTHING RETURNING source, event_id",
+            [each["ce_source"].decode() for each in attributes],
+            [each["ce_id"].decode() for each in attributes],
+        )
+        await connection.execute(
+            "INSERT INTO effects (id, media_file_id, file_name)"
+            " SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])",
+            [uuid4() for _ in records],
+            [UUID(record.key.decode()) for record in records],
+            ["a.mp3"] * len(records),
+        )
+        await connection.execute(
+            "INSERT INTO outbox (topic, key, value, headers)"
+            " SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::jsonb[])",
+            [topic] * len(records),
+            [record.key for record in records],
+            [value] * len(records),
+            [headers] * len(records),
+        )
+        await connection.execute("SELECT pg_notify('bench.outbox', '')")
+
+
+async def _check(database: Database, events: int) -> None:
+    (counts,) = await rows(
+        database,
+        "SELECT (SELECT count(*) FROM inbox), (SELECT count(DISTINCT media_file_id) FROM effects),"
+        " (SELECT count(DISTINCT key) FROM outbox)",
+    )
+    assert tuple(counts) == (events,) * 3, f"{events} events left {tuple(counts)} rows"

@@ -1,0 +1,255 @@
+"""The outbox relay: how fast it empties a full outbox, and how long an event waits in it.
+
+The bare producer has the same records in memory: what the outbox costs is reading and marking.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from tests.bench.bench import Bench
+from tests.bench.figures import Figure, Goal
+from tests.bench.intake import media_ready
+from tests.bench.side import Clock, new_topic
+from tests.support.scratch import ScratchSettings, rows, scratch_database
+from tests.support.stack import Stack
+
+from phonograph_events import Record, envelope
+from phonograph_runtime.database import Database, encode_headers
+from phonograph_runtime.outbox import OutboxRelay
+
+BATCH = 500
+PARTITIONS = 4
+DISTINCT = 500
+"""Different records in the outbox; more would only take longer to make."""
+
+
+def measure(bench: Bench) -> list[Figure]:
+    """Events a second, and the time from commit to delivery."""
+    events = bench.number("EVENTS", 20_000)
+    seconds = bench.number("LATENCY_S", 20)
+    speed = bench.compare(__name__, "ours", "bare", events=events)
+    waits = bench.side(__name__, "latency", rate=500, seconds=seconds)
+    base = bench.base and bench.side(__name__, "latency", checkout=bench.base, rate=500, seconds=seconds)
+    return [
+        Figure(
+            "relay",
+            "relay, a full outbox",
+            speed.median("ours", "per_s") or 0,
+            "events/s",
+            speed.median("bare", "per_s"),
+            "idempotent producer, same records, nothing to read or mark",
+            Goal("ratio", at_least=0.5),
+            speed.median("base", "per_s"),
+            speed.spread("per_s"),
+        ),
+        Figure(
+            "relay_cpu",
+            "relay, processor time of the process",
+            speed.median("ours", "cpu_us") or 0,
+            "µs/event",
+            speed.median("bare", "cpu_us"),
+            "the same",
+            base=speed.median("base", "cpu_us"),
+        ),
+        *(
+            Figure(
+                f"relay_{which}",
+                f"commit to delivered at 500/s, {which}",
+                waits[which],
+                "ms",
+                goal=Goal("value", at_most=250) if which == "p99" else None,
+                base=base and base[which],
+            )
+            for which in ("p50", "p99")
+        ),
+    ]
+
+
+def _records(topic: str) -> list[Record]:
+    made = [envelope(media_ready(), source="bench").to_record() for _ in range(DISTINCT)]
+    return [Record(topic, record.key, record.value, record.headers) for record in made]
+
+
+@asynccontextmanager
+async def _relaying(database: Database, servers: str) -> AsyncIterator[None]:
+    listener = database.listen("outbox", "jobs")
+    relay = OutboxRelay(database, listener, kafka_bootstrap_servers=servers)
+    tasks = [asyncio.create_task(part.run()) for part in (listener, relay)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _url(database: Database) -> str:
+    return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+async def _committed(topic: str, servers: str) -> int:
+    async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or {0}]
+        return sum((await consumer.end_offsets(partitions)).values())
+
+
+async def ours(stack: Stack, *, events: int) -> dict[str, float]:
+    """The relay, woken by the commit of a full outbox, until every row is marked."""
+    topic, clock = await new_topic(stack, partitions=PARTITIONS), Clock()
+    made = [
+        (each.topic, each.key, each.value, json.dumps(encode_headers(each.headers)))
+        for each in _records(topic)
+    ]
+    async with scratch_database(stack) as (database, settings):
+        servers = settings.kafka_bootstrap_servers
+        connection = await asyncpg.connect(await _url(database))
+        async with _relaying(database, servers):
+            await _put(connection, made[:1])
+            await _until_empty(connection)  # the relay leads, the topic is there
+            await _put(connection, (made * (events // DISTINCT + 1))[:events])
+            with clock.running():
+                await connection.execute("SELECT pg_notify('scratch.outbox', '')")
+                await _until_empty(connection)
+        ((published,),) = await rows(database, "SELECT count(published_at) FROM outbox")
+        await connection.close()
+        assert published == events + 1 == await _committed(topic, servers)
+    return clock.speed(events)
+
+
+async def _put(connection: "asyncpg.Connection[Any]", records: list[tuple[str, bytes, bytes, str]]) -> None:
+    await connection.copy_records_to_table(
+        "outbox", records=records, columns=["topic", "key", "value", "headers"]
+    )
+
+
+async def _until_empty(connection: "asyncpg.Connection[Any]") -> None:
+    while await connection.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)"):
+        await asyncio.sleep(0.02)
+
+
+async def bare(stack: Stack, *, events: int) -> dict[str, float]:
+    """A producer with the relay's settings and batches, and nothing else."""
+    topic, clock = await new_topic(stack, partitions=PARTITIONS), Clock()
+    made = _records(topic)
+    servers = stack.addresses.kafka_bootstrap_servers
+    async with AIOKafkaProducer(
+        bootstrap_servers=servers, enable_idempotence=True, acks="all", linger_ms=5, compression_type="gzip"
+    ) as producer:
+        await producer.send_and_wait(topic, value=made[0].value)
+        records = (made * (events // DISTINCT + 1))[:events]
+        with clock.running():
+            for first in range(0, events, BATCH):
+                sends = [
+                    await producer.send(each.topic, value=each.value, key=each.key, headers=each.headers)
+                    for each in records[first : first + BATCH]
+                ]
+                await asyncio.gather(*sends)
+    assert await _committed(topic, servers) == events + 1
+    return clock.speed(events)
+
+
+async def latency(stack: Stack, *, rate: int, seconds: int) -> dict[str, float]:
+    """Milliseconds from asking for the commit to the record in a consumer's hand.
+
+    The relay has a process of its own, as in a service; writer and consumer share this one.
+    """
+    topic = await new_topic(stack, partitions=PARTITIONS)
+    made = [
+        (each.topic, each.key, each.value, json.dumps(encode_headers(each.headers)))
+        for each in _records(topic)
+    ]
+    asked: dict[int, float] = {}
+    waits: list[float] = []
+    total = rate * seconds
+    async with scratch_database(stack) as (database, settings):
+        servers = settings.kafka_bootstrap_servers
+        pool = await asyncpg.create_pool(await _url(database), min_size=4, max_size=8)
+        relay = await _relay_process(await _url(database))
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=servers, auto_offset_reset="earliest", fetch_max_wait_ms=50
+        )
+        async with consumer:
+            await _put_one(pool, made[0], -1)
+            async with asyncio.timeout(60):
+                await consumer.getone()
+            writing = asyncio.create_task(_write_steadily(pool, made, asked, rate, total))
+            async with asyncio.timeout(seconds + 60):
+                while len(waits) < total:
+                    record = await consumer.getone()
+                    now = time.perf_counter()
+                    number = int(dict(record.headers)["number"])
+                    waits.append((now - asked[number]) * 1000)
+            await writing
+        relay.terminate()
+        await relay.wait()
+        await pool.close()
+    waits = waits[rate:]  # the first second warms up
+    quantiles = statistics.quantiles(waits, n=100)
+    return {"p50": quantiles[49], "p99": quantiles[98], "max": max(waits)}
+
+
+async def _write_steadily(
+    pool: "asyncpg.Pool[Any]",
+    made: list[tuple[str, bytes, bytes, str]],
+    asked: dict[int, float],
+    rate: int,
+    total: int,
+) -> None:
+    began, writes = time.perf_counter(), set[asyncio.Task[None]]()
+
+    async def write(number: int) -> None:
+        await _put_one(pool, made[number % DISTINCT], number, asked)
+
+    for number in range(total):
+        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+        task = asyncio.create_task(write(number))
+        writes.add(task)
+        task.add_done_callback(writes.discard)
+    await asyncio.gather(*writes)
+    assert time.perf_counter() - began < 1.2 * total / rate, "the writer could not keep its pace"
+
+
+async def _put_one(
+    pool: "asyncpg.Pool[Any]",
+    record: tuple[str, bytes, bytes, str],
+    number: int,
+    asked: dict[int, float] | None = None,
+) -> None:
+    topic, key, value, headers = record
+    ours = json.dumps([*json.loads(headers), *encode_headers([("number", str(number).encode())])])
+    async with pool.acquire() as connection:
+        if asked is not None:
+            asked[number] = time.perf_counter()
+        await connection.fetchval(
+            "WITH new AS (INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4))"
+            " SELECT pg_notify('scratch.outbox', '')",
+            topic,
+            key,
+            value,
+            ours,
+        )
+
+
+async def _relay_process(url: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.side", __name__, "serve", json.dumps({"url": url})
+    )
+
+
+async def serve(stack: Stack, *, url: str) -> None:
+    """A relay until it is told to stop."""
+    settings = ScratchSettings(
+        database_url=url.replace("postgresql://", "postgresql+asyncpg://"),
+        kafka_bootstrap_servers=stack.addresses.kafka_bootstrap_servers,
+    )
+    database = Database(settings, source="scratch")
+    async with _relaying(database, settings.kafka_bootstrap_servers):
+        await asyncio.Event().wait()
