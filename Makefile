@@ -48,8 +48,8 @@ lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## Measure, against named baselines
-	$(BIN)/pytest tests/bench -m bench -s
+bench: $(INSTALLED) ## Measure against bare loops of the same libraries; ONLY=name, BASE=revision
+	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(BASE))
 
 migrate: $(INSTALLED) ## Bring every service's schema of the running stack to its head
 	@$(BIN)/phonograph migrate

@@ -12,29 +12,35 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import intake, jobs, relay
+from tests.bench import files, intake, jobs, relay
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table, write
 from tests.support.stack import ROOT, servers
 
-MEASUREMENTS: dict[str, Callable[[Bench], list[Figure]]] = {
-    "intake": intake.measure,
-    "relay": relay.measure,
-    "jobs": jobs.measure,
-}
+from phonograph_cli.project import Project
+
+Measure = Callable[[Bench], list[Figure]]
+
+ON_SERVERS: dict[str, Measure] = {"intake": intake.measure, "relay": relay.measure, "jobs": jobs.measure}
+ON_SYSTEM: dict[str, Measure] = {"files": files.measure}
 
 
 def main() -> None:
     """Measure; a goal that was missed is said in the table, it is no failure."""
     arguments = _arguments()
     logging.disable(logging.WARNING)
+    chosen = arguments.only or [*ON_SERVERS, *ON_SYSTEM]
     figures: list[Figure] = []
-    with servers("bench") as project, _checkout(arguments.base) as base:
-        project.prepare()
-        bench = Bench(project, arguments.rounds, base)
-        for name in arguments.only or MEASUREMENTS:
-            sys.stderr.write(f"measuring {name}\n")
-            figures += MEASUREMENTS[name](bench)
+    with _checkout(arguments.base) as base:
+        if on_servers := {name: each for name, each in ON_SERVERS.items() if name in chosen}:
+            with servers("bench") as project:
+                project.prepare()
+                figures += _measured(on_servers, Bench(project, arguments.rounds, base))
+        if on_system := {name: each for name, each in ON_SYSTEM.items() if name in chosen}:
+            home = ROOT / ".phonograph" / "bench-system"
+            home.mkdir(parents=True, exist_ok=True)
+            project = Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)})
+            figures += _measured(on_system, Bench(project, arguments.rounds, base))
     at = datetime.now(UTC)
     path = ROOT / "bench" / "results" / f"{at:%Y%m%dT%H%M%SZ}.json"
     about: dict[str, object] = {
@@ -49,9 +55,19 @@ def main() -> None:
     sys.stdout.write(f"\n{table(figures, arguments.base)}\n\n{path.relative_to(ROOT)}\n")
 
 
+def _measured(measurements: dict[str, Measure], bench: Bench) -> list[Figure]:
+    figures = []
+    for name, measure in measurements.items():
+        sys.stderr.write(f"measuring {name}\n")
+        figures += measure(bench)
+    return figures
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", action="append", choices=MEASUREMENTS, help="this measurement only")
+    parser.add_argument(
+        "--only", action="append", choices=[*ON_SERVERS, *ON_SYSTEM], help="this measurement only"
+    )
     parser.add_argument("--base", help="another revision, measured in turn with this one")
     parser.add_argument("--rounds", type=int, default=3, help="after one that does not count; 0: just one")
     return parser.parse_args()

@@ -51,15 +51,16 @@ class Bench:
         return int(self.options.get(f"PHONOGRAPH_BENCH_{name}", default))
 
     def side(self, module: str, function: str, *, checkout: Path = ROOT, **task: Any) -> Any:
-        """Run one side in a process of its own and give its answer."""
-        sources = [*checkout.glob("libs/*/src"), *checkout.glob("services/*/src")]
-        path = os.pathsep.join(map(str, [*sorted(sources), *self.options.get("PYTHONPATH", "").split()]))
+        """Run one side in a process of its own and give its answer.
+
+        Another revision is measured by its own bench, since what is measured changes with it.
+        """
         log = self.project.home / "logs" / "side.log"
         with log.open("w+", encoding="utf-8") as errors:
             run = subprocess.run(
                 [sys.executable, "-m", "tests.bench.side", module, function, json.dumps(task)],
-                cwd=ROOT,
-                env=dict(self.project.environment) | {"PYTHONPATH": path},
+                cwd=checkout,
+                env=self._environment(checkout),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -68,6 +69,23 @@ class Bench:
         if run.returncode != 0:
             raise RuntimeError(f"{module} {function} ended with {run.returncode}:\n{_tail(log)}")
         return json.loads(run.stdout.splitlines()[-1])
+
+    def system(self, module: str, function: str, *, checkout: Path = ROOT, **task: Any) -> Any:
+        """Run one side on fresh servers with all services of a revision."""
+        phonograph = [str(Path(sys.executable).parent / "phonograph")]
+        environment = self._environment(checkout)
+        self.project.stack.down(wipe=True)
+        try:
+            subprocess.run([*phonograph, "up"], env=environment, stdout=sys.stderr, check=True)
+            return self.side(module, function, checkout=checkout, **task)
+        finally:
+            self.project.stack.down(wipe=True)
+
+    def _environment(self, checkout: Path) -> dict[str, str]:
+        """Lets every process take its code from a checkout."""
+        sources = sorted([*checkout.glob("libs/*/src"), *checkout.glob("services/*/src")])
+        path = os.pathsep.join(map(str, sources))
+        return dict(self.project.environment) | {"PYTHONPATH": path, "PHONOGRAPH_ROOT": str(checkout)}
 
     def compare(self, module: str, ours: str, bare: str | None, **task: Any) -> Rounds:
         """Ours, the other revision's and the bare loop in turn; one round before does not count."""

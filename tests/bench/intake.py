@@ -23,7 +23,7 @@ from tests.support.stack import Stack
 
 from phonograph_events import JobProgressed, JobStatus, MediaReady, envelope, uuid7
 from phonograph_events.examples import EXAMPLES
-from phonograph_runtime.broker import make_broker, subscribe
+from phonograph_runtime.broker import Subscription
 from phonograph_runtime.consumer import EventConsumer, HandlerSink
 from phonograph_runtime.database import Database, Transaction, encode_headers
 
@@ -131,13 +131,12 @@ async def ours(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
             if taken >= events:
                 all_taken.set()
 
-        broker = make_broker(settings.kafka_bootstrap_servers)
-        subscriber = subscribe(broker, consume, [topic], group=f"bench-{uuid4()}", batch_size=BATCH)
-        await broker.start()
-        await all_taken.wait()
-        await _until_committed(subscriber.consumer, topic, events)
-        clock.stop()
-        await broker.stop()
+        async with Subscription(
+            settings.kafka_bootstrap_servers, consume, [topic], group=f"bench-{uuid4()}", batch_size=BATCH
+        ) as subscription:
+            await all_taken.wait()
+            await _until_committed(subscription._subscriber.consumer, topic, events)
+            clock.stop()
         await _check(database, events)
     return clock.speed(events)
 
