@@ -54,8 +54,10 @@ bench: $(INSTALLED) ## Measure against bare loops of the same libraries; ONLY=na
 migrate: $(INSTALLED) ## Bring every service's schema of the running stack to its head
 	@$(BIN)/phonograph migrate
 
-schemas: $(INSTALLED) ## Write schemas/ and docs/events.md from the event models
+schemas: $(INSTALLED) ## Write schemas/, docs/{events,metrics}.md and the dashboards from the code
 	$(BIN)/python -m phonograph_events.schemas schemas docs/events.md
+	$(BIN)/python deploy/prometheus/metrics_page.py
+	$(BIN)/python deploy/grafana/dashboards.py
 
 samples: $(INSTALLED) ## Make the sample recordings again (needs flite)
 	$(BIN)/python tests/samples/make.py

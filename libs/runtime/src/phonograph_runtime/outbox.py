@@ -73,6 +73,8 @@ class OutboxRelay:
             if not locked:
                 return
             try:
+                # A frozen leader must not keep the lock: this connection is used every second.
+                await connection.execute(text("SET idle_session_timeout = '30s'"))
                 metrics.OUTBOX_LEADER.set(1)
                 async with AIOKafkaProducer(
                     bootstrap_servers=self._servers,

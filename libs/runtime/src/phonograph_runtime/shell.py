@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from sqlalchemy import extract, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from phonograph_events import (
@@ -22,7 +21,6 @@ from phonograph_events import (
     InventoryRequested,
     JobCancelRequested,
     JobRetryRequested,
-    JobStatus,
     Service,
 )
 from phonograph_runtime import metrics
@@ -34,8 +32,9 @@ from phonograph_runtime.migrations import check_schema
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay, sweep
 from phonograph_runtime.probes import serve_probes
+from phonograph_runtime.sampling import sample
 from phonograph_runtime.settings import ServiceSettings
-from phonograph_runtime.tables import JobColumns, SqlDeadLetter, SqlOutbox
+from phonograph_runtime.tables import JobColumns
 from phonograph_runtime.worker import JobKind, Worker
 
 WATCH_INTERVAL_S = 10.0
@@ -317,41 +316,8 @@ class ServiceShell:
     async def _watch_database(self) -> None:
         while True:
             with contextlib.suppress(UnavailableError, SQLAlchemyError, OSError):
-                await self._sample_database()
+                await sample(self.database, self.queue)
             await asyncio.sleep(WATCH_INTERVAL_S)
-
-    async def _sample_database(self) -> None:
-        async with self.database.transaction() as transaction:
-            waiting = SqlOutbox.published_at.is_(None)
-            pending, oldest = (
-                await transaction.session.execute(
-                    select(
-                        func.count(),
-                        func.coalesce(extract("epoch", func.now() - func.min(SqlOutbox.created_at)), 0),
-                    ).where(waiting)
-                )
-            ).one()
-            letters = await transaction.session.execute(
-                select(SqlDeadLetter.topic, SqlDeadLetter.reason, func.count())
-                .where(SqlDeadLetter.resolution.is_(None))
-                .group_by(SqlDeadLetter.topic, SqlDeadLetter.reason)
-            )
-            letter_age = await transaction.session.scalar(
-                select(extract("epoch", func.now() - func.min(SqlDeadLetter.parked_at))).where(
-                    SqlDeadLetter.resolution.is_(None)
-                )
-            )
-        metrics.OUTBOX_PENDING.set(pending)
-        metrics.OUTBOX_OLDEST_AGE_SECONDS.set(float(oldest))
-        metrics.DLQ_MESSAGES.clear()
-        for topic, reason, count in letters:
-            metrics.DLQ_MESSAGES.labels(topic, reason).set(count)
-        metrics.DLQ_OLDEST_AGE_SECONDS.set(float(letter_age or 0))
-        if self.queue is not None:
-            counts, age_s = await self.queue.counts()
-            for status in set(JobStatus) - {JobStatus.COMPLETED}:
-                metrics.JOBS.labels(status.value).set(counts.get(status.value, 0))
-            metrics.JOB_OLDEST_QUEUED_AGE_SECONDS.set(age_s)
 
 
 async def _ended(*tasks: asyncio.Task[Any]) -> None:

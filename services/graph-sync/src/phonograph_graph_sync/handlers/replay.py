@@ -7,8 +7,8 @@ from typing import Self
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from phonograph_graph_sync.domain.position import Partition
 from phonograph_events import MAX_MESSAGE_BYTES
+from phonograph_graph_sync.domain.position import Partition
 from phonograph_graph_sync.exceptions import RebuildError
 from phonograph_runtime.broker import REQUEST_TIMEOUT_MS
 from phonograph_runtime.database import UnavailableError
