@@ -1,26 +1,71 @@
-"""An engine that misbehaves on purpose; runs in a worker's child process."""
+"""An engine that misbehaves on request; runs in a worker's child process, so it imports little."""
 
 import os
+import resource
 import signal
+import tempfile
+import time
+from typing import Literal
 
-from tests.support.scratch import Sum
+from pydantic import BaseModel
 
 from phonograph_runtime.child import Engines
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.ports import Progress
 
+STEPS = 50
+MEMORY_BYTES = 512 * 1024 * 1024
+LITTER_BYTES = 1024 * 1024
+
+Mischief = Literal["", "die", "crash", "eat memory", "hang", "spin", "litter", "bad luck", "bad message"]
+
+
+class Sum(BaseModel):
+    """A task: add numbers."""
+
+    numbers: list[float]
+    seconds: float = 0
+    """How long it takes."""
+    mischief: Mischief = ""
+    """What it does instead, once it is half done."""
+
 
 def engines(_settings: str) -> Engines:
-    """Adds numbers; none: a permanent error, -1: dies, -2: bad luck."""
+    """Adds numbers; none are a permanent error."""
 
     def add(task: Sum, progress: Progress) -> float:
-        progress(0.5, "adding")
         if not task.numbers:
             raise PermanentError("There is nothing to add.", reason="empty")
-        if task.numbers[0] == -1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if task.numbers[0] == -2:
-            raise RuntimeError("bad luck")
+        for step in range(STEPS):
+            progress(step / STEPS, "adding")
+            if step == STEPS // 2 and task.mischief:
+                _misbehave(task.mischief)
+            time.sleep(task.seconds / STEPS)
         return sum(task.numbers)
 
     return {"add": add}
+
+
+def _misbehave(mischief: Mischief) -> None:
+    match mischief:
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "eat memory":
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+            held = [bytearray(LITTER_BYTES) for _ in range(MEMORY_BYTES // LITTER_BYTES)]
+            raise AssertionError(f"{len(held)} MiB fit")
+        case "litter":
+            with tempfile.NamedTemporaryFile(delete=False) as file:
+                file.write(bytes(LITTER_BYTES))
+            signal.pause()
+        case "hang":
+            signal.pause()
+        case "spin":
+            while True:
+                pass
+        case "bad luck":
+            raise RuntimeError("bad luck")
+        case "bad message":
+            raise RuntimeError("\x00\udcff" * 1_000_000)

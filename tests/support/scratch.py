@@ -1,16 +1,17 @@
 """A database of a test's own, with the runtime's tables and a job table."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 from aiokafka import ConsumerRecord
-from pydantic import BaseModel
 from pydantic_settings import SettingsConfigDict
 from sqlalchemy import text
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from tests.support.engines import Sum
 from tests.support.stack import Stack
 
 from phonograph_events import Record
@@ -31,16 +32,21 @@ class SqlScratchJob(JobColumns, ScratchBase):
     __tablename__ = "scratch_jobs"
 
 
+class SqlSum(ScratchBase):
+    """Results: a row for every finish, so that a job finished twice shows."""
+
+    __tablename__ = "sums"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID]
+    sum: Mapped[float]
+    pid: Mapped[int]
+
+
 class ScratchSettings(ServiceSettings):
     """Settings of no service."""
 
     model_config = SettingsConfigDict(env_prefix="SCRATCH_")
-
-
-class Sum(BaseModel):
-    """A task: add numbers."""
-
-    numbers: list[float]
 
 
 @asynccontextmanager
@@ -53,7 +59,7 @@ async def scratch_database(stack: Stack, **settings: Any) -> AsyncIterator[tuple
     values = ScratchSettings(
         database_url=f"{url}/{name}",
         kafka_bootstrap_servers=stack.addresses.kafka_bootstrap_servers,
-        **{"retry_delay": "PT0.05S", "lease": "PT2S", **settings},
+        **{"retry_delay": "PT0.05S", "lease": "PT10S", **settings},
     )
     database = Database(values, source="scratch", job_table=SqlScratchJob)
     try:
@@ -65,6 +71,50 @@ async def scratch_database(stack: Stack, **settings: Any) -> AsyncIterator[tuple
         await database.aclose()
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await admin.close()
+
+
+async def enqueue(
+    database: Database,
+    *numbers: float,
+    priority: int = 0,
+    owner: str | None = None,
+    key: str | None = None,
+    **task: Any,
+) -> UUID | None:
+    """Add a job that adds numbers; its id, null when its key is known."""
+    media_id = uuid4()
+    async with database.transaction() as transaction:
+        await transaction.enqueue(
+            "add",
+            Sum(numbers=list(numbers), **task),
+            media_id=media_id,
+            priority=priority,
+            owner=owner,
+            dedupe_key=key,
+        )
+    added = await rows(database, f"SELECT id FROM scratch_jobs WHERE media_file_id = '{media_id}'")
+    return added[0].id if added else None
+
+
+async def until_ended(
+    database: Database, job_id: UUID | None, timeout_s: float = 100
+) -> tuple[str, str | None, int]:
+    """Status, reason and retries of a job once it is over.
+
+    Raises:
+        TimeoutError: it is not; the message shows where it stands.
+    """
+    query = f"SELECT status, error_reason, retry_count FROM scratch_jobs WHERE id = '{job_id}'"
+    found: Any = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                (found,) = await rows(database, query)
+                if found[0] in {"completed", "failed"}:
+                    return tuple(found)
+                await asyncio.sleep(0.05)
+    except TimeoutError as error:
+        raise TimeoutError(f"after {timeout_s} s: {found}") from error
 
 
 async def rows(database: Database, query: str) -> Sequence[Any]:

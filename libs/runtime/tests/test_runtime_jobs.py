@@ -1,19 +1,21 @@
 """Jobs: leases, fences, retries, and engines that are killed."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from tests.support.scratch import ScratchSettings, SqlScratchJob, Sum, rows, scratch_database
+from sqlalchemy import text
+from tests.support.engines import Sum
+from tests.support.scratch import SqlScratchJob, enqueue, rows, scratch_database, until_ended
 from tests.support.stack import Stack
+from tests.support.worker import finish as finished
+from tests.support.worker import working
 
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import LeaseLostError
 from phonograph_runtime.jobs import Job, JobQueue
-from phonograph_runtime.worker import JobKind, Worker
+from phonograph_runtime.worker import JobKind
 
 
 def queue_of(database: Database, *, lease_s: float = 2.0) -> JobQueue:
@@ -22,74 +24,16 @@ def queue_of(database: Database, *, lease_s: float = 2.0) -> JobQueue:
     )
 
 
-async def enqueue(
-    database: Database, *numbers: float, priority: int = 0, key: str | None = None, owner: str = ""
-) -> UUID | None:
-    """Add a job; gives its id."""
-    media_id = uuid4()
-    async with database.transaction() as transaction:
-        task = Sum(numbers=list(numbers))
-        await transaction.enqueue(
-            "add", task, media_id=media_id, priority=priority, dedupe_key=key, owner=owner
-        )
-    added = await rows(database, f"SELECT id FROM scratch_jobs WHERE media_file_id = '{media_id}'")
-    return added[0].id if added else None
-
-
-@asynccontextmanager
-async def working(
-    database: Database, settings: ScratchSettings, results: list[float]
-) -> AsyncIterator[JobQueue]:
-    """A worker at work until the block ends."""
-
-    async def finish(_transaction: Transaction, _job: Job, result: float) -> None:
-        results.append(result)
-
-    listener = database.listen("outbox", "jobs")
-    queue = queue_of(database)
-    worker = Worker(
-        database,
-        queue,
-        listener,
-        {"add": JobKind(Sum, finish)},
-        engines="tests.support.engines:engines",
-        settings_json=settings.model_dump_json(),
-        lease=settings.lease,
-        job_timeout=timedelta(seconds=20),
-        idle_unload=timedelta(seconds=60),
-    )
-    tasks = [asyncio.create_task(listener.run()), asyncio.create_task(worker.run())]
-    try:
-        yield queue
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until_ended(
-    database: Database, job_id: UUID | None, timeout_s: float = 30
-) -> tuple[str, str | None, int]:
-    async with asyncio.timeout(30):
-        while True:
-            query = f"SELECT status, error_reason, retry_count FROM scratch_jobs WHERE id = '{job_id}'"
-            ((status, reason, retries),) = await rows(database, query)
-            if status in {"completed", "failed"}:
-                return status, reason, retries
-            await asyncio.sleep(0.05)
-
-
 async def topics(database: Database) -> list[str]:
     return [topic for (topic,) in await rows(database, "SELECT topic FROM outbox ORDER BY seq")]
 
 
 async def test_job_runs_in_a_child_and_finishes_once(stack: Stack) -> None:
     async with scratch_database(stack) as (database, settings):
-        results: list[float] = []
-        async with working(database, settings, results):
+        async with working(database, settings):
             job_id = await enqueue(database, 1, 2, 3)
             assert await until_ended(database, job_id) == ("completed", None, 0)
-        assert results == [6]
+        assert await rows(database, "SELECT sum FROM sums") == [(6,)]
         assert (await topics(database))[0] == "job-progressed"
 
 
@@ -154,8 +98,8 @@ async def test_worker_without_the_lease_changes_nothing(stack: Stack) -> None:
 
 async def test_engine_that_kills_itself_uses_up_its_attempts(stack: Stack) -> None:
     async with scratch_database(stack, max_retries=1) as (database, settings):
-        async with working(database, settings, []):
-            job_id = await enqueue(database, -1)
+        async with working(database, settings):
+            job_id = await enqueue(database, 1, mischief="die")
             good = await enqueue(database, 4)
             assert await until_ended(database, job_id) == ("failed", "engine_died", 1)
             assert (await until_ended(database, good))[0] == "completed"
@@ -163,15 +107,15 @@ async def test_engine_that_kills_itself_uses_up_its_attempts(stack: Stack) -> No
 
 
 async def test_permanent_error_fails_at_once_and_keeps_its_reason(stack: Stack) -> None:
-    async with scratch_database(stack) as (database, settings), working(database, settings, []):
+    async with scratch_database(stack) as (database, settings), working(database, settings):
         job_id = await enqueue(database)
         assert await until_ended(database, job_id) == ("failed", "empty", 0)
 
 
 async def test_failed_job_can_be_retried_by_hand(stack: Stack) -> None:
     async with scratch_database(stack, max_retries=0) as (database, settings):
-        async with working(database, settings, []) as queue:
-            job_id = await enqueue(database, -2)
+        async with working(database, settings) as queue:
+            job_id = await enqueue(database, 1, mischief="bad luck")
             assert (await until_ended(database, job_id))[:2] == ("failed", "RuntimeError")
             assert job_id is not None
             async with database.transaction() as transaction:
@@ -200,7 +144,7 @@ async def test_silent_worker_counts_as_an_attempt_until_none_is_left(stack: Stac
         for _ in range(2):
             assert await queue.claim() is not None
             await asyncio.sleep(0.1)
-        async with working(database, settings, []):
+        async with working(database, settings):
             assert await until_ended(database, job_id) == ("failed", "lease_expired", 2)
 
 
@@ -246,3 +190,65 @@ async def test_jobs_of_one_transaction_have_a_turn_each(stack: Stack) -> None:
                 await transaction.enqueue("add", Sum(numbers=[1]), media_id=uuid4(), owner=owner)
         found = await rows(database, "SELECT owner, turn FROM scratch_jobs ORDER BY turn, owner")
         assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]
+
+
+async def test_retry_starts_when_its_time_comes(stack: Stack) -> None:
+    async with (
+        scratch_database(stack, max_retries=1, retry_delay="PT1S") as (database, settings),
+        working(database, settings),
+    ):
+        job_id = await enqueue(database, 1, mischief="bad luck")
+        assert await until_ended(database, job_id) == ("failed", "RuntimeError", 1)
+        ((late_s,),) = await rows(
+            database, "SELECT extract(epoch FROM started_at - run_at) FROM scratch_jobs"
+        )
+        assert 0 <= late_s < 2
+
+
+async def test_engine_is_ended_when_it_does_nothing_or_too_much(stack: Stack) -> None:
+    async with (
+        scratch_database(stack, max_retries=0, engine_silence="PT6S", job_timeout="PT12S") as (
+            database,
+            settings,
+        ),
+        working(database, settings),
+    ):
+        hanging = await enqueue(database, 1, mischief="hang")
+        assert await until_ended(database, hanging) == ("failed", "silent", 0)
+        spinning = await enqueue(database, 1, mischief="spin")
+        assert await until_ended(database, spinning) == ("failed", "timeout", 0)
+
+
+async def test_failure_that_cannot_be_told_is_told_all_the_same(stack: Stack) -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError("no words")
+
+    async def finish(*_: object) -> None:
+        raise AssertionError
+
+    async with scratch_database(stack, max_retries=0) as (database, settings):
+        async with working(database, settings, JobKind(Sum, finish, fail)):
+            job_id = await enqueue(database, 1, mischief="bad message")
+            assert await until_ended(database, job_id) == ("failed", "RuntimeError", 0)
+        ((message,),) = await rows(database, "SELECT error_message FROM scratch_jobs")
+        assert message.startswith("\ufffd?")
+        assert (await topics(database))[-1] == "job-failed"
+
+
+async def test_result_waits_for_a_database_that_is_away(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, settings):
+        failures = 0
+
+        async def finish(transaction: Transaction, job: Job, result: float) -> None:
+            nonlocal failures
+            if failures < 2:
+                failures += 1
+                ((pid,),) = await transaction.session.execute(text("SELECT pg_backend_pid()"))
+                await rows(database, f"SELECT pg_terminate_backend({pid})")
+            await finished(transaction, job, result)
+
+        async with working(database, settings, JobKind(Sum, finish)):
+            job_id = await enqueue(database, 1, 2)
+            assert await until_ended(database, job_id) == ("completed", None, 0)
+        assert failures == 2
+        assert await rows(database, "SELECT sum FROM sums") == [(3,)]

@@ -4,10 +4,14 @@ Its one argument is `module:function`; the function takes the service's settings
 callable per kind of task. A frame is a length of four bytes and a pickle.
 """
 
+import contextlib
 import ctypes
+import errno
+import faulthandler
 import importlib
 import os
 import pickle
+import resource
 import signal
 import struct
 import sys
@@ -15,11 +19,17 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 LENGTH = struct.Struct(">I")
 PROGRESS_INTERVAL_S = 0.5
 PR_SET_PDEATHSIG = 1
+OOM_SCORE = "500"
+"""When memory runs out the kernel ends an engine, not a service or a database."""
+LOADING = "loading"
+"""Stage of an engine that reads its model."""
+OUT_OF_MEMORY = "out_of_memory"
 
 Compute = Callable[[Any, Callable[[float, str], None]], Any]
 Engines = dict[str, Compute]
@@ -62,6 +72,10 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not fall between the frames
@@ -83,13 +97,13 @@ def main() -> None:
 
 
 def _compute(compute: Compute, task: Any, sink: BinaryIO) -> Done:
-    last = 0.0
+    said_at, said = 0.0, ""
 
     def progress(fraction: float, stage: str) -> None:
-        nonlocal last
+        nonlocal said_at, said
         now = time.monotonic()
-        if now - last >= PROGRESS_INTERVAL_S:
-            last = now
+        if stage != said or now - said_at >= PROGRESS_INTERVAL_S:
+            said_at, said = now, stage
             _write(sink, Progressed(fraction, stage))
 
     started = time.perf_counter()
@@ -98,10 +112,15 @@ def _compute(compute: Compute, task: Any, sink: BinaryIO) -> Done:
 
 
 def _broken(error: Exception) -> Broken:
-    from phonograph_runtime.errors import PermanentError
+    from phonograph_runtime.errors import PermanentError, StorageFullError
 
+    reason = str(getattr(error, "reason", type(error).__name__))
+    if isinstance(error, MemoryError):
+        reason = OUT_OF_MEMORY
+    elif isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        reason = StorageFullError.reason
     return Broken(
-        reason=str(getattr(error, "reason", type(error).__name__)),
+        reason=reason,
         message=str(error) or type(error).__name__,
         permanent=isinstance(error, PermanentError),
         trace=traceback.format_exc(),

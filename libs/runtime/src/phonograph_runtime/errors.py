@@ -30,6 +30,18 @@ class TransientError(_ServiceError):
     reason = "transient"
 
 
+class StorageFullError(TransientError):
+    """No room is left where something had to be written."""
+
+    reason = "storage_full"
+
+
+class StorageError(TransientError):
+    """The object store does not do what it should."""
+
+    reason = "storage_unavailable"
+
+
 class LeaseLostError(Exception):
     """Another worker has the job now; whatever this one did is dropped."""
 

@@ -1,5 +1,6 @@
 """The job table: claims with leases, and completions that a worker without the lease cannot make."""
 
+import math
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -116,6 +117,15 @@ class JobQueue:
         )
         row: JobColumns | None = (await transaction.session.scalars(statement)).one_or_none()
         return row
+
+    async def due_s(self) -> float:
+        """Seconds until a job that waits for its time, or for its worker, is free; infinite without one."""
+        table = self._table
+        due = case((text("status = 'processing'"), table.lease_expires_at), else_=table.run_at)
+        async with self._database.transaction() as transaction:
+            wait = select(extract("epoch", func.min(due) - func.now())).where(OPEN)
+            wait_s = await transaction.session.scalar(wait)
+        return math.inf if wait_s is None else float(wait_s)
 
     async def renew(self, job: Job, progress: float, stage: str) -> None:
         """Keep the lease and tell how far the work is.

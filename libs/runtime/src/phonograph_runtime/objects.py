@@ -1,15 +1,25 @@
 """The object store: a local folder, or S3, by its address."""
 
 import asyncio
+import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
+from pydantic import BaseModel, ValidationError
 
-from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.errors import PermanentError, StorageError, StorageFullError
+
+M = TypeVar("M", bound=BaseModel)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ObjectStore:
@@ -33,8 +43,14 @@ class ObjectStore:
         return f"{self.url}/{key}"
 
     def put(self, key: str, content: bytes | Path) -> str:
-        """Store bytes or a file; give its address. Replaces what was there, never in part."""
-        obstore.put(self._store, key, content)
+        """Store bytes or a file; give its address. Replaces what was there, never in part.
+
+        Raises:
+            StorageFullError: no room is left.
+            StorageError: the store refused it, or cannot be reached.
+        """
+        with _in_our_words(self.uri(key)):
+            obstore.put(self._store, key, content)
         return self.uri(key)
 
     def get(self, uri: str) -> bytes:
@@ -42,24 +58,34 @@ class ObjectStore:
 
         Raises:
             PermanentError: `missing_object` (nothing there) or `foreign_object` (another store's address).
+            StorageError: the store cannot be read.
         """
+        key = self._key(uri)
+        with _in_our_words(uri):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def document(self, uri: str, model: type[M]) -> M:
+        """Read a JSON document. Raises as `get`, and `damaged_object` where it is not what it should be."""
         try:
-            return bytes(obstore.get(self._store, self._key(uri)).bytes())
-        except FileNotFoundError as error:
-            raise PermanentError(f"Nothing is stored at {uri}.", reason="missing_object") from error
+            return model.model_validate_json(self.get(uri))
+        except ValidationError as error:
+            raise PermanentError(
+                f"{uri} is damaged: it is not a whole {model.__name__}.", reason="damaged_object"
+            ) from error
 
     def fetch(self, uri: str, target: Path) -> None:
-        """Copy an object into a local file without holding it in memory. Raises as `get`."""
-        local = self.local_path(uri)
-        if local is not None:
-            try:
+        """Copy an object into a local file without holding it in memory.
+
+        Raises as `get`, and StorageFullError where the file finds no room.
+        """
+        key, local = self._key(uri), self.local_path(uri)
+        with _in_our_words(uri):
+            if local is not None:
                 shutil.copyfile(local, target)
-            except FileNotFoundError as error:
-                raise PermanentError(f"Nothing is stored at {uri}.", reason="missing_object") from error
-            return
-        with target.open("wb") as file:
-            for chunk in obstore.get(self._store, self._key(uri)).stream():
-                file.write(chunk)
+                return
+            with target.open("wb") as file:
+                for chunk in obstore.get(self._store, key).stream():
+                    file.write(chunk)
 
     def local_path(self, uri: str) -> Path | None:
         """The file behind an address of a local store; null for a remote one."""
@@ -80,3 +106,18 @@ class ObjectStore:
         if not uri.startswith(f"{self.url}/"):
             raise PermanentError(f"{uri} does not lie in {self.url}.", reason="foreign_object")
         return unquote(uri.removeprefix(f"{self.url}/"))
+
+
+@contextmanager
+def _in_our_words(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PermanentError(f"Nothing is stored at {uri}.", reason="missing_object") from error
+    except (OSError, BaseError) as error:
+        # obstore tells the system's error number only in its message.
+        said = str(error).partition("\n")[0]
+        full = getattr(error, "errno", None) in _NO_ROOM or any(f"(os error {n})" in said for n in _NO_ROOM)
+        if full:
+            raise StorageFullError(f"No room is left for {uri}. Make some, then retry.") from error
+        raise StorageError(f"The object store failed on {uri}: {said}") from error

@@ -79,6 +79,11 @@ class ServiceSettings(BaseSettings):
     job_timeout: timedelta = Field(
         default=timedelta(hours=6), title="Job timeout", description="An engine that runs longer is killed."
     )
+    engine_silence: timedelta = Field(
+        default=timedelta(minutes=5),
+        title="Silence of an engine",
+        description="An engine that reports nothing and uses no processor for this long is killed.",
+    )
     max_retries: int = Field(
         default=2, ge=0, title="Retries of a job", description="Two make three attempts in all."
     )

@@ -237,6 +237,7 @@ class ServiceShell:
                 settings_json=self.settings.model_dump_json(),
                 lease=self.settings.lease,
                 job_timeout=self.settings.job_timeout,
+                engine_silence=self.settings.engine_silence,
                 idle_unload=self.settings.idle_unload,
             )
             for _ in range(self.settings.workers)
