@@ -359,7 +359,7 @@ class EventConsumer:
             await transaction.send(
                 [Record(dead_letter_topic(record.topic), record.key, record.value, headers)]
             )
-            await self._resolve(transaction, [received], REPLAYED)  # its successor lies there now
+            await resolve(transaction, _letters([received]), REPLAYED)  # its successor lies there now
         metrics.EVENTS_CONSUMED.labels(record.topic, "parked").inc()
         metrics.DLQ_PARKED.labels(record.topic, reason[:100]).inc()
         _log.error("event parked", reason=reason, error=error, **received.to_logging_context())
@@ -370,39 +370,44 @@ class EventConsumer:
         await self._resolved(batch, REPLAYED)
 
     async def _resolved(self, batch: Sequence[Received], resolution: str) -> None:
-        if any(received.letter_id for received in batch):
+        letters = _letters(batch)
+        if letters:
             async with self._database.transaction() as transaction:
-                await self._resolve(transaction, batch, resolution)
+                await resolve(transaction, letters, resolution)
 
-    async def _resolve(self, transaction: Transaction, batch: Sequence[Received], resolution: str) -> None:
-        """Note what became of the letters that these records resolve, and tell the dead-letter topic."""
-        letters = [letter_id for received in batch if (letter_id := received.letter_id)]
-        if not letters:
-            return
-        lying = SqlDeadLetter.id.in_(letters) & SqlDeadLetter.resolution.is_(None)
-        statement = (
-            update(SqlDeadLetter)
-            .where(lying)
-            .values(resolution=resolution, resolved_at=func.now())
-            .returning(SqlDeadLetter.id, SqlDeadLetter.topic, SqlDeadLetter.key)
-        )
-        resolved = (await transaction.session.execute(statement)).all()
-        await transaction.send(
-            [
-                Record(
-                    dead_letter_topic(topic),
-                    key,
-                    None,
-                    [
-                        (DEAD_LETTER_HEADER, str(letter_id).encode()),
-                        ("phonograph-service", self._database.source.encode()),
-                        (RESOLUTION_HEADER, resolution.encode()),
-                    ],
-                )
-                for letter_id, topic, key in resolved
-            ]
-        )
-        metrics.DLQ_RESOLVED.labels(resolution).inc(len(resolved))
+
+async def resolve(transaction: Transaction, letters: Sequence[UUID], resolution: str) -> None:
+    """Note what became of parked records, and tell the dead-letter topic."""
+    if not letters:
+        return
+    lying = SqlDeadLetter.id.in_(letters) & SqlDeadLetter.resolution.is_(None)
+    statement = (
+        update(SqlDeadLetter)
+        .where(lying)
+        .values(resolution=resolution, resolved_at=func.now())
+        .returning(SqlDeadLetter.id, SqlDeadLetter.topic, SqlDeadLetter.key)
+    )
+    resolved = (await transaction.session.execute(statement)).all()
+    await transaction.send(
+        [
+            Record(
+                dead_letter_topic(topic),
+                key,
+                None,
+                [
+                    (DEAD_LETTER_HEADER, str(letter_id).encode()),
+                    ("phonograph-service", transaction.source.encode()),
+                    (RESOLUTION_HEADER, resolution.encode()),
+                ],
+            )
+            for letter_id, topic, key in resolved
+        ]
+    )
+    metrics.DLQ_RESOLVED.labels(resolution).inc(len(resolved))
+
+
+def _letters(batch: Sequence[Received]) -> list[UUID]:
+    return [letter_id for received in batch if (letter_id := received.letter_id)]
 
 
 def _receive(record: "ConsumerRecord[bytes | None, bytes | None]") -> Received:

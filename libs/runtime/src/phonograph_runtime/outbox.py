@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from datetime import timedelta
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from sqlalchemy import delete, func, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from phonograph_events import MAX_DEAD_LETTER_BYTES
@@ -16,22 +15,13 @@ from phonograph_runtime.database import (
     OUTBOX_CHANNEL,
     Database,
     Listener,
-    Transaction,
     decode_headers,
     is_unavailable,
 )
-from phonograph_runtime.tables import SqlOutbox
 
 RELAY_BATCH = 500
-KEEP_PUBLISHED = timedelta(days=7)
 
 _log = structlog.get_logger()
-
-
-async def sweep(transaction: Transaction) -> None:
-    """Forget what was published long ago."""
-    old = SqlOutbox.published_at < func.now() - KEEP_PUBLISHED
-    await transaction.session.execute(delete(SqlOutbox).where(old))
 
 
 class OutboxRelay:

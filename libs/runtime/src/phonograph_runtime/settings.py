@@ -96,6 +96,27 @@ class ServiceSettings(BaseSettings):
         description="An engine without work gives its memory back.",
     )
 
+    keep_inbox: timedelta = Field(
+        default=timedelta(days=90),
+        title="Age of the inbox",
+        description="An event delivered again after this long takes effect again.",
+    )
+    keep_outbox: timedelta = Field(
+        default=timedelta(days=7),
+        title="Age of the outbox",
+        description="Published events, for whoever looks into a trouble; Kafka has them anyway.",
+    )
+    keep_jobs: timedelta = Field(
+        default=timedelta(days=90),
+        title="Age of finished jobs",
+        description="A job to which a result refers stays as long as the result.",
+    )
+    keep_dead_letters: timedelta = Field(
+        default=timedelta(days=30),
+        title="Age of dead letters",
+        description="As long as the dead-letter topics keep theirs; then one that nobody wanted is dropped.",
+    )
+
     @model_validator(mode="after")
     def _patience_fits(self) -> Self:
         if self.retry_budget >= timedelta(seconds=100):

@@ -30,15 +30,15 @@ from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, 
 from phonograph_runtime.jobs import CANCELLED, CANCELLED_MESSAGE, JobQueue
 from phonograph_runtime.migrations import check_schema
 from phonograph_runtime.objects import ObjectStore
-from phonograph_runtime.outbox import OutboxRelay, sweep
+from phonograph_runtime.outbox import OutboxRelay
 from phonograph_runtime.probes import serve_probes
+from phonograph_runtime.retention import Retention
 from phonograph_runtime.sampling import sample
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns
 from phonograph_runtime.worker import JobKind, Worker
 
 WATCH_INTERVAL_S = 10.0
-SWEEP_INTERVAL = timedelta(hours=1)
 
 Inventory = Callable[[Transaction], Awaitable[dict[str, dict[str, int]]]]
 """Gives what a service holds: for each kind of thing, its ids with their versions."""
@@ -96,7 +96,6 @@ class ServiceShell:
         self._stalled = asyncio.Event()
         self._moved_at = time.monotonic()
         self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
-        self.every(SWEEP_INTERVAL, sweep)
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -157,6 +156,7 @@ class ServiceShell:
             for name, task in {
                 "listener": self._listener.run(),
                 "relay": self._relay.run(),
+                "retention": Retention(self.database, self.settings).run(),
                 "consumer watch": self._watch_consumer(),
                 "database watch": self._watch_database(),
                 "probes": serve_probes(
