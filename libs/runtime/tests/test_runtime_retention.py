@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Interval, bindparam, text
@@ -215,9 +216,11 @@ async def test_hundred_thousand_rows_go_by_two_copies_while_the_service_works(
 async def test_service_sweeps_by_its_settings(stack: Stack, tmp_path: Path) -> None:
     settings = ScratchSettings(**stack.settings(Service.INGEST, tmp_path), keep_inbox="PT1H")
     shell = ServiceShell(Service.INGEST, settings)
-    old = "INSERT INTO inbox VALUES ('old', 'old', now() - interval '2 h'), ('old', 'young', now())"
-    await run(shell.database, old)
+    source = str(uuid4())
+    old = "INSERT INTO inbox VALUES (:source, 'old', now() - interval '2 h'), (:source, 'young', now())"
+    await run(shell.database, old, source=source)
+    left = f"SELECT event_id FROM inbox WHERE source = '{source}'"
     async with running(shell), asyncio.timeout(20):
-        while len(found := await rows(shell.database, "SELECT event_id FROM inbox WHERE source = 'old'")) > 1:
+        while len(found := await rows(shell.database, left)) > 1:
             await asyncio.sleep(0.1)
     assert found == [("young",)]

@@ -31,7 +31,7 @@ class Retention:
     def __init__(self, database: Database, settings: ServiceSettings) -> None:
         self._database = database
         self._settings = settings
-        self._jobs = None if database.job_table is None else str(database.job_table.__tablename__)
+        self._jobs: str | None = getattr(database.job_table, "__tablename__", None)
 
     async def run(self) -> None:
         """Sweep every few hours until cancelled."""
