@@ -6,7 +6,6 @@ Measured from the first batch in hand until the last offset is committed.
 """
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -151,7 +150,7 @@ async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
     """The libraries alone: what a batch costs when nothing is looked at."""
     clock, taken = Clock(), 0
     sample = envelope(progressed(uuid4()), source="bench").to_record()
-    value, headers = sample.value, json.dumps(encode_headers(sample.headers))
+    value, headers = sample.value, encode_headers(sample.headers)
     async with scratch_database(stack) as (database, settings):
         url = settings.database_url.get_secret_value().replace("+asyncpg", "")
         connection = await asyncpg.connect(url)

@@ -82,13 +82,11 @@ def _records(topic: str) -> list[Record]:
 async def _relaying(database: Database, servers: str) -> AsyncIterator[None]:
     listener = database.listen("outbox", "jobs")
     relay = OutboxRelay(database, listener, kafka_bootstrap_servers=servers)
-    tasks = [asyncio.create_task(part.run()) for part in (listener, relay)]
-    try:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part.run()) for part in (listener, relay)]
         yield
-    finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _url(database: Database) -> str:
@@ -97,36 +95,37 @@ async def _url(database: Database) -> str:
 
 async def _committed(topic: str, servers: str) -> int:
     async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or {0}]
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         return sum((await consumer.end_offsets(partitions)).values())
 
 
 async def ours(stack: Stack, *, events: int) -> dict[str, float]:
     """The relay, woken by the commit of a full outbox, until every row is marked."""
     topic, clock = await new_topic(stack, partitions=PARTITIONS), Clock()
-    made = [
-        (each.topic, each.key, each.value, json.dumps(encode_headers(each.headers)))
-        for each in _records(topic)
-    ]
+    made = _records(topic)
     async with scratch_database(stack) as (database, settings):
         servers = settings.kafka_bootstrap_servers
         connection = await asyncpg.connect(await _url(database))
         async with _relaying(database, servers):
             await _put(connection, made[:1])
             await _until_empty(connection)  # the relay leads, the topic is there
-            await _put(connection, (made * (events // DISTINCT + 1))[:events])
-            with clock.running():
+            async with connection.transaction():
+                await _put(connection, (made * (events // DISTINCT + 1))[:events])
                 await connection.execute("SELECT pg_notify('scratch.outbox', '')")
-                await _until_empty(connection)
+                clock.start()
+            await _until_empty(connection)
+            clock.stop()
         ((published,),) = await rows(database, "SELECT count(published_at) FROM outbox")
         await connection.close()
         assert published == events + 1 == await _committed(topic, servers)
     return clock.speed(events)
 
 
-async def _put(connection: "asyncpg.Connection[Any]", records: list[tuple[str, bytes, bytes, str]]) -> None:
+async def _put(connection: "asyncpg.Connection[Any]", records: list[Record]) -> None:
     await connection.copy_records_to_table(
-        "outbox", records=records, columns=["topic", "key", "value", "headers"]
+        "outbox",
+        records=[(each.topic, each.key, each.value, encode_headers(each.headers)) for each in records],
+        columns=["topic", "key", "value", "headers"],
     )
 
 
@@ -162,10 +161,7 @@ async def latency(stack: Stack, *, rate: int, seconds: int) -> dict[str, float]:
     The relay has a process of its own, as in a service; writer and consumer share this one.
     """
     topic = await new_topic(stack, partitions=PARTITIONS)
-    made = [
-        (each.topic, each.key, each.value, json.dumps(encode_headers(each.headers)))
-        for each in _records(topic)
-    ]
+    made = _records(topic)
     asked: dict[int, float] = {}
     waits: list[float] = []
     total = rate * seconds
@@ -198,7 +194,7 @@ async def latency(stack: Stack, *, rate: int, seconds: int) -> dict[str, float]:
 
 async def _write_steadily(
     pool: "asyncpg.Pool[Any]",
-    made: list[tuple[str, bytes, bytes, str]],
+    made: list[Record],
     asked: dict[int, float],
     rate: int,
     total: int,
@@ -219,22 +215,21 @@ async def _write_steadily(
 
 async def _put_one(
     pool: "asyncpg.Pool[Any]",
-    record: tuple[str, bytes, bytes, str],
+    record: Record,
     number: int,
     asked: dict[int, float] | None = None,
 ) -> None:
-    topic, key, value, headers = record
-    ours = json.dumps([*json.loads(headers), *encode_headers([("number", str(number).encode())])])
+    headers = encode_headers([*record.headers, ("number", str(number).encode())])
     async with pool.acquire() as connection:
         if asked is not None:
             asked[number] = time.perf_counter()
         await connection.fetchval(
             "WITH new AS (INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4))"
             " SELECT pg_notify('scratch.outbox', '')",
-            topic,
-            key,
-            value,
-            ours,
+            record.topic,
+            record.key,
+            record.value,
+            headers,
         )
 
 
