@@ -48,6 +48,7 @@ from phonograph_events.envelope import (
     Record,
     envelope,
     parse,
+    record,
     uuid7,
 )
 from phonograph_events.words import (
@@ -113,5 +114,6 @@ __all__ = [
     "dead_letter_topic",
     "envelope",
     "parse",
+    "record",
     "uuid7",
 ]

@@ -6,7 +6,8 @@ Every choice below is a measured fact; docs/decisions/0001-delivery.md has the t
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -21,8 +22,9 @@ from typing_extensions import override
 from phonograph_events import MAX_MESSAGE_BYTES, TOPICS, Layout
 from phonograph_runtime import metrics
 
-SESSION_TIMEOUT_MS = 8_000
-"""A killed copy's partitions rest for so long."""
+SESSION_TIMEOUT_MS = 6_000
+"""A killed copy's partitions rest for so long and 1–2 s more; brokers allow no less."""
+COMMIT_WITHIN_S = 5.0
 REBALANCE_TIMEOUT_MS = 30_000
 REQUEST_TIMEOUT_MS = 60_000  # must exceed the rebalance timeout: JoinGroup is sent under it
 GRACE_S = 20.0
@@ -44,14 +46,28 @@ def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Notices when partitions are taken away and given out again."""
+    """Notices when partitions are taken away and given out again, and lets a batch be committed before."""
 
     def __init__(self) -> None:
         self.joining = True
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002  # aiokafka's
-        """Called before the group is joined."""
+    @asynccontextmanager
+    async def in_hand(self) -> AsyncIterator[None]:
+        """A batch is taken and committed inside of this block."""
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._idle.set()
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002  # aiokafka's
+        """Called before the group is joined: what is not committed by then comes again."""
         self.joining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COMMIT_WITHIN_S):
+                await self._idle.wait()
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called once the group agrees; there may be nothing left for this copy."""
@@ -114,7 +130,9 @@ class Subscription:
         @self._subscriber
         async def handle(message: KafkaMessage) -> None:
             raw = message.raw_message
-            await consume(raw if isinstance(raw, tuple) else (raw,))
+            async with self._assignment.in_hand():
+                await consume(raw if isinstance(raw, tuple) else (raw,))
+                await message.ack()
 
     async def __aenter__(self) -> Self:
         try:

@@ -1,6 +1,7 @@
 """The command of every service, `phonograph-NAME`: run it, or its migrations."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -49,4 +50,7 @@ async def _run(app: ServiceShell) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # What is loaded stays; a batch is thousands of objects that die together. A third of a consumer's time.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     await app.run(stop)

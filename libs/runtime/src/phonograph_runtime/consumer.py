@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -190,11 +190,12 @@ def took_effect(batch: Sequence[Received], fresh: Sequence[Received]) -> None:
         metrics.EVENTS_CONSUMED.labels(topic, "ok").inc(new[topic])
         metrics.EVENTS_CONSUMED.labels(topic, "duplicate").inc(records - new[topic])
     metrics.INBOX_DUPLICATES.inc(len(batch) - len(fresh))
-    now = datetime.now(UTC)
+    latency = {topic: metrics.EVENT_LATENCY_SECONDS.labels(topic) for topic in new}
+    now_s = time.time()
     for received in fresh:
         if isinstance(received.content, Envelope) and TARGET_HEADER not in received.headers:
-            age_s = (now - received.content.time.astimezone(UTC)).total_seconds()
-            metrics.EVENT_LATENCY_SECONDS.labels(received.record.topic).observe(max(age_s, 0.0))
+            age_s = now_s - received.content.time.timestamp()
+            latency[received.record.topic].observe(max(age_s, 0.0))
 
 
 class EventConsumer:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from phonograph_events import Cause, Event, Record, envelope, uuid7
+from phonograph_events import Cause, Event, Record, record, uuid7
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import OPEN, JobColumns, table_name
@@ -60,14 +60,14 @@ class Transaction:
         Raises:
             PermanentError: `too_large`; large things travel by their address in the object store.
         """
-        record = envelope(event, source=self.source, cause=self.cause, version=version).to_record()
-        size = len(record.value or b"")
+        added = record(event, source=self.source, cause=self.cause, version=version)
+        size = len(added.value or b"")
         if size > MAX_EVENT_BYTES:
             raise PermanentError(
                 f"{event.event_type()} has {size} bytes; {MAX_EVENT_BYTES} are allowed.",
                 reason="too_large",
             )
-        self._outgoing.append(record)
+        self._outgoing.append(added)
 
     async def send(self, records: Sequence[Record]) -> None:
         """Add records to the outbox as they are."""
@@ -91,7 +91,7 @@ class Transaction:
         """
         if self.job_table is None:
             raise TypeError(f"{self.source} has no job table.")
-        cause = None if self.cause is None else json.dumps(cause_to_json(self.cause))
+        cause = None if self.cause is None else to_json(cause_to_json(self.cause)).decode()
         self._requested.append(
             (uuid7(), media_id, kind, dedupe_key, priority, owner or "", task.model_dump_json(), cause)
         )
@@ -106,10 +106,10 @@ class Transaction:
             self._requested.clear()
         if self._outgoing:
             records = {
-                "topics": [record.topic for record in self._outgoing],
-                "keys": [record.key for record in self._outgoing],
-                "values": [record.value for record in self._outgoing],
-                "headers": [encode_headers(record.headers) for record in self._outgoing],
+                "topics": [each.topic for each in self._outgoing],
+                "keys": [each.key for each in self._outgoing],
+                "values": [each.value for each in self._outgoing],
+                "headers": [encode_headers(each.headers) for each in self._outgoing],
             }
             channel = {"channel": f"{self.source}.{OUTBOX_CHANNEL}"}
             await self.session.execute(_ADD_RECORDS, records | channel)
@@ -122,7 +122,7 @@ _ADD_RECORDS = text("""
         INSERT INTO outbox (topic, key, value, headers)
         SELECT topic, key, value, headers
         FROM unnest(CAST(:topics AS varchar[]), CAST(:keys AS bytea[]), CAST(:values AS bytea[]),
-                    CAST(:headers AS jsonb[]))
+                    CAST(CAST(:headers AS text[]) AS jsonb[]))
              WITH ORDINALITY AS record (topic, key, value, headers, place)
         ORDER BY place)
     SELECT pg_notify(:channel, '')
@@ -137,7 +137,8 @@ def _add_jobs(table: str) -> TextClause:
             SELECT *, row_number() OVER (PARTITION BY owner, priority ORDER BY place) - 1 AS nth
             FROM unnest(CAST(:ids AS uuid[]), CAST(:media_ids AS uuid[]), CAST(:kinds AS varchar[]),
                         CAST(:dedupe_keys AS varchar[]), CAST(:priorities AS int[]),
-                        CAST(:owners AS varchar[]), CAST(:tasks AS jsonb[]), CAST(:causes AS jsonb[]))
+                        CAST(:owners AS varchar[]), CAST(CAST(:tasks AS text[]) AS jsonb[]),
+                        CAST(CAST(:causes AS text[]) AS jsonb[]))
                  WITH ORDINALITY
                  AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, place)),
         lines AS (

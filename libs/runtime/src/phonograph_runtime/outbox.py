@@ -20,6 +20,7 @@ from phonograph_runtime.database import (
 )
 
 RELAY_BATCH = 500
+STOP_WITHIN_S = 10.0
 
 _log = structlog.get_logger()
 
@@ -75,11 +76,20 @@ class OutboxRelay:
                     max_request_size=MAX_DEAD_LETTER_BYTES,
                 ) as producer:
                     while True:
-                        if not await self._send_batch(producer):
+                        if not await self._finish_batch(producer):
                             await self._listener.wait(OUTBOX_CHANNEL, 1.0)
                         await connection.execute(text("SELECT 1"))
             finally:
                 await connection.invalidate()
+
+    async def _finish_batch(self, producer: AIOKafkaProducer) -> bool:
+        """Send a batch to its end even when the service stops: what is sent but not marked is sent again."""
+        sending = asyncio.create_task(self._send_batch(producer))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await asyncio.wait([sending], timeout=STOP_WITHIN_S)
+            raise
 
     async def _send_batch(self, producer: AIOKafkaProducer) -> bool:
         """Send up to 500 records; whether there may be more."""
