@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 from tests.support.scratch import rows, scratch_database
 from tests.support.stack import Stack
 
@@ -65,6 +66,24 @@ async def test_lower_number_that_commits_later_is_published_too(stack: Stack) ->
             await asyncio.sleep(1.5)
             published = await rows(database, "SELECT seq FROM outbox WHERE published_at IS NOT NULL")
             assert [seq for (seq,) in published] == [2]
+        await until_published(database)
+
+
+async def test_relay_comes_back_when_its_session_is_ended_between_sending_and_marking(stack: Stack) -> None:
+    servers = stack.addresses.kafka_bootstrap_servers
+    blocked = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with scratch_database(stack) as (database, _), relaying(database, servers):
+        async with database.engine.connect() as holder:
+            async with database.transaction() as transaction:
+                await transaction.publish(IngestRequested(uri="/a.mp3"))
+                await transaction.flush()
+                # Waits for this transaction to end, and is then ahead of the relay, whose mark it blocks.
+                lock = asyncio.create_task(holder.execute(text("LOCK TABLE outbox IN EXCLUSIVE MODE")))
+                await asyncio.sleep(0.5)
+            await lock
+            async with asyncio.timeout(20):
+                while not await rows(database, f"SELECT pg_terminate_backend(pid) {blocked}"):
+                    await asyncio.sleep(0.05)
         await until_published(database)
 
 

@@ -276,7 +276,7 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in _AWAY or error.sqlstate == _FROZEN
     away = ConnectionError | TimeoutError | socket.gaierror | PoolTimeoutError | asyncpg.InterfaceError
-    return isinstance(error, away)
+    return isinstance(error, away | UnavailableError)
 
 
 def is_refused(error: BaseException, attempt: int) -> bool:
