@@ -1,9 +1,27 @@
 """What Neo4j Community does not tell of itself."""
 
+from typing import Final
+
 from prometheus_client import Counter, Gauge, Histogram
 
-ROWS = Counter("graph_sync_rows_total", "Rows sent to Neo4j", ["kind"])
-TX_SECONDS = Histogram("graph_tx_seconds", "One batch, one transaction, retries included")
-TX_RETRIES = Counter("graph_tx_retries_total", "Transactions tried again", ["code"])
+from phonograph_runtime.metrics import LATENCY_BUCKETS_S
+
+KINDS: Final = ("nodes", "parts", "edges")
+RETRIED: Final = ("commit", "Neo.TransientError.Transaction.DeadlockDetected")
+
+ROWS = Counter("graph_sync_rows_total", "Rows sent to Neo4j: nodes, parts or edges", ["kind"])
+TX_SECONDS = Histogram(
+    "graph_tx_seconds", "One batch, one transaction, retries included", buckets=LATENCY_BUCKETS_S
+)
+TX_RETRIES = Counter(
+    "graph_tx_retries_total",
+    "Transactions tried again: Neo4j's code, or commit for a lost connection",
+    ["code"],
+)
 LAG_SECONDS = Gauge("graph_sync_lag_seconds", "From the newest event seen to the newest in the graph")
 STUB_NODES = Gauge("graph_stub_nodes", "Nodes that others point to and whose own event has not come yet")
+
+for _kind in KINDS:
+    ROWS.labels(_kind)
+for _code in RETRIED:
+    TX_RETRIES.labels(_code)

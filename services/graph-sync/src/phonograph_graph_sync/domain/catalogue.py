@@ -50,7 +50,8 @@ def key_fact(
         Relation.IN_KEY,
         ref,
         identity=(("detection_method", method), ("part", aspect)),
-        properties={"confidence": confidence, "created_at": time},
+        properties={"confidence": confidence},
+        created_at=time,
     )
     return Fact(Node(ref, time, confidence=confidence), edge)
 
@@ -139,13 +140,14 @@ class _Facts:
         identity: tuple[tuple[str, str], ...] = (),
         **properties: Any,
     ) -> Fact:
-        told = properties | {"confidence": confidence, "created_at": self._time}
+        told = properties | {"confidence": confidence}
         edge = Edge(
             self._recording,
             relation,
             node.ref,
             identity=(*identity, ("part", Aspect.CATALOGUE)),
             properties=told,
+            created_at=self._time,
         )
         return Fact(node, edge)
 

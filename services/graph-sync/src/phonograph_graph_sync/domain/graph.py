@@ -52,6 +52,12 @@ KEYS: Final[dict[Label, tuple[str, ...]]] = dict.fromkeys(Label, ("id",)) | {
 """The properties that make a node of a label unique."""
 
 
+SHARED: Final = frozenset(
+    {Label.ALBUM, Label.ARTIST, Label.GENRE, Label.KEY, Label.LOCATION, Label.METADATA, Label.TOPIC}
+)
+"""Labels of nodes that are only added to; all others have parts, or belong to one."""
+
+
 class Relation(StrEnum):
     """Types of edges."""
 
@@ -152,6 +158,7 @@ class Edge:
     end: Ref
     identity: tuple[tuple[str, str], ...] = ()
     properties: Properties = field(default_factory=dict, compare=False)
+    created_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,7 @@ class Child:
 
     ref: Ref
     relation: Relation
+    created_at: datetime
     properties: Properties
     edges: tuple[Edge, ...] = ()
 

@@ -143,19 +143,16 @@ class _Projection:
         self._sight(event.uri, gone_at=deleted_at)
 
     def music_analyzed(self, event: MusicAnalyzed) -> None:
-        analysis = Child(
-            Ref(Label.ANALYSIS, (f"{event.media_id}/music",)),
-            Relation.HAS_ANALYSIS,
-            self._child(
-                **event.model_dump(mode="json", include=_MUSIC),
-                kind="music",
-                media_id=str(event.media_id),
-                result_id=str(event.result_id),
-                reasons=_as_json(event.reasons),
-                engine=event.job.engine,
-                model=event.job.model,
-            ),
-        )
+        told = event.model_dump(mode="json", include=_MUSIC) | {
+            "kind": "music",
+            "media_id": str(event.media_id),
+            "result_id": str(event.result_id),
+            "reasons": _as_json(event.reasons),
+            "engine": event.job.engine,
+            "model": event.job.model,
+        }
+        ref = Ref(Label.ANALYSIS, (f"{event.media_id}/music",))
+        analysis = self._child(ref, Relation.HAS_ANALYSIS, told)
         edges: tuple[Edge, ...] = ()
         if event.key is not None and event.scale is not None:
             fact = key_fact(
@@ -245,27 +242,27 @@ class _Projection:
 
     def highlights_completed(self, event: HighlightsCompleted) -> None:
         media_id = str(event.media_id)
-        summary = self._child(
-            media_id=media_id,
-            stage=str(event.stage),
-            silence_region_count=event.silence_region_count,
-            segment_count=len(event.segments),
-            clip_count=len(event.clips),
-            document_uri=event.document_uri,
-            engine=event.job.engine,
-            model=event.job.model,
-        )
-        children = [Child(Ref(Label.HIGHLIGHTS, (media_id,)), Relation.HAS_HIGHLIGHTS, summary)]
+        summary = {
+            "media_id": media_id,
+            "stage": str(event.stage),
+            "silence_region_count": event.silence_region_count,
+            "segment_count": len(event.segments),
+            "clip_count": len(event.clips),
+            "document_uri": event.document_uri,
+            "engine": event.job.engine,
+            "model": event.job.model,
+        }
+        children = [self._child(Ref(Label.HIGHLIGHTS, (media_id,)), Relation.HAS_HIGHLIGHTS, summary)]
         for position, segment in enumerate(event.segments):
             ref = Ref(Label.SEGMENT, (segment.segment_id or f"{media_id}/{position}",))
             told = segment.model_dump(mode="json", include=_SEGMENT)
             topics = self._topics(segment.keywords or [segment.title])
             edges = tuple(Edge(ref, Relation.ABOUT, topic) for topic in topics)
-            children.append(Child(ref, Relation.HAS_SEGMENT, self._child(**told, position=position), edges))
+            children.append(self._child(ref, Relation.HAS_SEGMENT, told | {"position": position}, edges))
         for clip in event.clips:
             ref = Ref(Label.CLIP, (clip.clip_id,))
             told = clip.model_dump(mode="json", include=_CLIP)
-            children.append(Child(ref, Relation.HAS_CLIP, self._child(**told)))
+            children.append(self._child(ref, Relation.HAS_CLIP, told))
         self._part(self._recording, Aspect.HIGHLIGHTS, {}, children=tuple(children))
         self._completed(event.job)
 
@@ -344,8 +341,10 @@ class _Projection:
     def _versioned(self, **told: Any) -> dict[str, Any]:
         return told | {"version": self._version}
 
-    def _child(self, **told: Any) -> dict[str, Any]:
-        return self._versioned(**told) | {"created_at": self._time}
+    def _child(
+        self, ref: Ref, relation: Relation, told: dict[str, Any], edges: tuple[Edge, ...] = ()
+    ) -> Child:
+        return Child(ref, relation, self._time, self._versioned(**told), edges)
 
     def _place(self, uri: str, file_name: str) -> None:
         told = {"uri": uri, "file_name": file_name, "file_path": decoded_path(uri)}

@@ -4,11 +4,10 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, Final, cast
 
-import structlog
-from neo4j import AsyncDriver, AsyncManagedTransaction
+from neo4j import AsyncDriver, AsyncManagedTransaction, Record
 from neo4j.exceptions import DriverError, Neo4jError
 
 from phonograph_graph_sync import metrics
@@ -16,12 +15,15 @@ from phonograph_graph_sync.constants import CONSUMER
 from phonograph_graph_sync.domain.graph import (
     PART_CHILDREN,
     PART_EDGES,
+    SHARED,
     Aspect,
     Changes,
+    Child,
     Edge,
     Label,
     Node,
     Part,
+    Ref,
     Sighting,
     combined,
 )
@@ -31,7 +33,7 @@ from phonograph_graph_sync.graph import statements
 from phonograph_graph_sync.graph.schema import ensure_schema
 from phonograph_runtime.database import UnavailableError
 
-_log = structlog.get_logger()
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Neo4jGraph:
@@ -118,7 +120,7 @@ class _Attempts:
 
     async def run(self, transaction: AsyncManagedTransaction) -> Written:
         if self._tried:
-            metrics.TX_RETRIES.labels(self._trouble or "commit").inc()
+            metrics.TX_RETRIES.labels(self._trouble or metrics.RETRIED[0]).inc()
         self._tried += 1
         self._trouble = None
         try:
@@ -133,26 +135,19 @@ class _Attempts:
             ends[event.partition] = max(ends[event.partition], event.offset)
         places = [_place(partition) for partition in sorted(ends)]
         await _run(transaction, statements.LOCK_OFFSETS, places, consumer=CONSUMER)
-        if not self._rebuilds and await _run(transaction, statements.REBUILDING, []):
+        found = await _run(transaction, statements.READ_OFFSETS, [], consumer=CONSUMER)
+        if not self._rebuilds and any(row["rebuilding"] for row in found):
             raise UnavailableError(
                 "The graph is being rebuilt. If no rebuild is running, one was interrupted: "
                 "run `phonograph graph rebuild` again."
             )
-        offsets = await _run(transaction, statements.READ_OFFSETS, [], consumer=CONSUMER)
-        held = {_partition(row): row["offset"] for row in offsets}
+        held = {_partition(row): row["offset"] for row in found}
         fresh = tuple(event.offset > held[event.partition] for event in self._batch)
         changes = combined(event.changes for event, new in zip(self._batch, fresh, strict=True) if new)
         ends = {partition: max(end, held[partition]) for partition, end in ends.items()}
 
         writer = _Writer(transaction)
-        owners = {part.owner for part in changes.parts.values()}
-        await writer.nodes(node for node in changes.nodes.values() if node.ref not in owners)
-        stood = await writer.parts(_since_first_seen(part, changes) for part in changes.parts.values())
-        await writer.children(stood)
-        own = [edge for part in stood for edge in part.edges]
-        own += [edge for part in stood for child in part.children for edge in child.edges]
-        await writer.edges([*own, *changes.links.values()])
-        await writer.sightings(changes.sightings.values())
+        await writer.write(changes)
         rows = [_place(partition) | {"offset": ends[partition]} for partition in sorted(ends)]
         await _run(transaction, statements.STORE_OFFSETS, rows, consumer=CONSUMER)
         self.counts = writer.counts
@@ -164,119 +159,129 @@ class _Writer:
 
     def __init__(self, transaction: AsyncManagedTransaction) -> None:
         self._transaction = transaction
-        self.counts: dict[str, int] = defaultdict(int)
+        self._ids: dict[Ref, int] = {}
+        self._made: set[Ref] = set()
+        self.counts: dict[str, int] = dict.fromkeys(metrics.KINDS, 0)
 
-    async def nodes(self, nodes: Iterable[Node]) -> None:
-        """Add shared nodes; improve the few that were known with a later time or a lower confidence."""
-        groups: dict[Label, dict[tuple[str, ...], dict[str, Any]]] = defaultdict(dict)
-        for node in sorted(nodes, key=lambda node: node.ref.key):
-            told = {
-                **node.properties,
-                "created_at": node.created_at,
-                "confidence": node.confidence,
-                "release_date": node.release_date,
-            }
-            groups[node.ref.label][node.ref.key] = {"key": list(node.ref.key), "properties": told}
-        for label in Label:
-            group = groups.get(label, {})
-            found = await self._run("nodes", statements.add_nodes(label), list(group.values()))
-            rows = [group[tuple(row["key"])] for row in found]
-            if rows:
-                await _run(self._transaction, statements.lock_nodes(label), rows)
-                await _run(self._transaction, statements.improve_nodes(label), rows)
+    async def write(self, changes: Changes) -> None:
+        """Everything that several events say."""
+        stood = await self._nodes(changes)
+        children = {child.ref: child for part in stood for child in part.children}
+        await self._children(list(children.values()))
+        replaced = [Edge(part.owner, child.relation, child.ref) for part in stood for child in part.children]
+        replaced += [edge for part in stood for edge in part.edges]
+        kept = [edge for child in children.values() for edge in child.edges]
+        await self._edges(replaced, [*kept, *changes.links])
+        await self._sightings(changes.sightings.values())
 
-    async def parts(self, parts: Iterable[Part]) -> list[Part]:
-        """Write parts; give those that are newer than what was there."""
-        groups: dict[Label, dict[tuple[str, ...], list[Part]]] = defaultdict(lambda: defaultdict(list))
-        for part in sorted(parts, key=lambda part: part.owner.key):
-            groups[part.owner.label][part.owner.key].append(part)
+    async def _nodes(self, changes: Changes) -> list[Part]:
+        """Nodes in the order of their labels; gives the parts that are newer than what was there."""
+        nodes: dict[Label, dict[Ref, Node]] = defaultdict(dict)
+        parts: dict[Label, dict[Ref, dict[Aspect, Part]]] = defaultdict(lambda: defaultdict(dict))
+        for node in changes.nodes.values():
+            nodes[node.ref.label][node.ref] = node
+        for part in changes.parts.values():
+            parts[part.owner.label][part.owner][part.aspect] = part
         stood: list[Part] = []
-        known: dict[tuple[Label, Aspect], list[Part]] = defaultdict(list)
         for label in Label:
-            owners = groups.get(label, {})
-            rows = [{"key": list(key), "properties": _as_new(said)} for key, said in owners.items()]
-            made = {tuple(row["key"]) for row in await self._run("nodes", statements.lock_nodes(label), rows)}
-            for key, said in owners.items():
-                if key in made:
-                    stood += said
-                    continue
-                for part in said:
-                    known[label, part.aspect].append(part)
-        for label, aspect in sorted(known):
-            stood += await self._claim(label, aspect, known[label, aspect])
+            if label in SHARED:
+                await self._shared(label, nodes[label])
+            else:
+                stood += await self._told(label, nodes[label], parts[label])
         return stood
 
-    async def _claim(self, label: Label, aspect: Aspect, parts: Sequence[Part]) -> list[Part]:
-        by_key = {part.owner.key: part for part in parts}
+    async def _shared(self, label: Label, nodes: Mapping[Ref, Node]) -> None:
+        refs = sorted(nodes, key=_by_key)
         rows = [
-            {
-                "key": list(part.owner.key),
-                "order": part.order,
-                "created_at": part.created_at,
-                "updated_at": part.updated_at,
-                "properties": part.properties,
-            }
-            for part in parts
+            [at, ref.key, *_epoch(nodes[ref].created_at), _told(nodes[ref])] for at, ref in enumerate(refs)
         ]
-        won = await self._run("parts", statements.claim_parts(label, aspect), rows)
-        await self._remove(label, aspect, [row["key"] for row in won if row["replaced"]])
-        return [by_key[tuple(row["key"])] for row in won]
+        await self._find("nodes", statements.shared_nodes(label), refs, rows)
 
-    async def _remove(self, label: Label, aspect: Aspect, keys: list[list[str]]) -> None:
-        if not keys:
-            return
-        for relation in PART_EDGES.get(aspect, ()):
-            await _run(self._transaction, statements.remove_edges(label, relation), keys, part=aspect.value)
-        for relation in PART_CHILDREN.get(aspect, ()):
-            await _run(self._transaction, statements.remove_children(label, relation), keys)
+    async def _told(
+        self, label: Label, stubs: Mapping[Ref, Node], parts: Mapping[Ref, dict[Aspect, Part]]
+    ) -> list[Part]:
+        refs = sorted({*stubs, *parts}, key=_by_key)
+        rows = []
+        for at, ref in enumerate(refs):
+            said = parts.get(ref, {}).values()
+            created = [part.created_at for part in said]
+            if ref in stubs:
+                created.append(stubs[ref].created_at)
+            updated = max((part.updated_at for part in said), default=None)
+            told = [
+                [order := f"{part.aspect}_order", {**part.properties, order: part.order}] for part in said
+            ]
+            rows.append([at, ref.key, *_epoch(min(created)), *_epoch(updated), told])
+        stood: list[Part] = []
+        replaced: dict[Aspect, list[int]] = defaultdict(list)
+        for at, node, _, names in await self._find("nodes", statements.told_nodes(label), refs, rows):
+            for name, older in names:
+                aspect = Aspect(name.removesuffix("_order"))
+                stood.append(parts[refs[at]][aspect])
+                if older:
+                    replaced[aspect].append(node)
+        self.counts["parts"] += sum(map(len, parts.values()))
+        for aspect in sorted(replaced):
+            if aspect in PART_EDGES:
+                await _run(self._transaction, statements.remove_edges(aspect), replaced[aspect])
+            if aspect in PART_CHILDREN:
+                await _run(self._transaction, statements.remove_children(aspect), replaced[aspect])
+        return stood
 
-    async def children(self, parts: Iterable[Part]) -> None:
-        groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-        for part in parts:
-            for child in part.children:
-                groups[part.owner.label, child.relation, child.ref.label].append(
-                    {
-                        "owner": list(part.owner.key),
-                        "key": list(child.ref.key),
-                        "properties": child.properties,
-                    }
-                )
-        for owner, relation, label in sorted(groups):
-            rows = sorted(groups[owner, relation, label], key=lambda row: row["key"])
-            statement = statements.add_children(owner, relation, label)  # type: ignore[arg-type]  # see groups
-            await self._run("nodes", statement, rows)
+    async def _children(self, children: Sequence[Child]) -> None:
+        groups: dict[Label, dict[Ref, Child]] = defaultdict(dict)
+        for child in children:
+            groups[child.ref.label][child.ref] = child
+        for label in sorted(groups):
+            refs = sorted(groups[label], key=_by_key)
+            rows = [
+                [at, ref.key, *_epoch(groups[label][ref].created_at), groups[label][ref].properties]
+                for at, ref in enumerate(refs)
+            ]
+            await self._find("nodes", statements.child_nodes(label), refs, rows)
 
-    async def edges(self, edges: Iterable[Edge]) -> None:
-        """Sorted by their ends: those are the nodes that several writers share, and MERGE locks them."""
-        groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-        for edge in edges:
-            names = tuple(name for name, _ in edge.identity)
-            groups[edge.start.label, edge.relation, edge.end.label, names].append(
-                {
-                    "start": list(edge.start.key),
-                    "end": list(edge.end.key),
-                    "identity": dict(edge.identity),
-                    "properties": edge.properties,
-                }
-            )
-        for group in sorted(groups):
-            rows = sorted(groups[group], key=lambda row: (row["end"], row["start"]))
-            await self._run("edges", statements.add_edges(*group), rows)
+    async def _edges(self, replaced: Iterable[Edge], kept: Iterable[Edge]) -> None:
+        """Edges of parts that have just been emptied, and edges that may have been there before.
 
-    async def sightings(self, sightings: Iterable[Sighting]) -> None:
+        An edge of a node that is new cannot be there yet either.
+        """
+        create, merge = list(replaced), defaultdict(list)
+        for edge in kept:
+            if edge.start in self._made or edge.end in self._made:
+                create.append(edge)
+            else:
+                merge[edge.relation].append(edge)
+        rows = []
+        for edge in dict.fromkeys(create):
+            told = {**edge.properties, **dict(edge.identity)}
+            times = _epoch(edge.created_at)
+            rows.append([self._ids[edge.start], self._ids[edge.end], edge.relation, told, *times])
+        await self._send("edges", statements.CREATE_EDGES, sorted(rows, key=_by_ends))
+        for relation in sorted(merge):
+            ends = [[self._ids[edge.start], self._ids[edge.end]] for edge in dict.fromkeys(merge[relation])]
+            await self._send("edges", statements.merge_edges(relation), sorted(ends, key=_by_ends))
+
+    async def _sightings(self, sightings: Iterable[Sighting]) -> None:
         rows = [
-            {
-                "location": list(sighting.location.key),
-                "recording": list(sighting.recording.key),
-                "order": sighting.order,
-                "properties": sighting.properties,
-            }
-            for sighting in sorted(sightings, key=lambda each: (each.location.key, each.recording.key))
+            [self._ids[said.location], self._ids[said.recording], {**said.properties, "order": said.order}]
+            for said in sightings
         ]
-        await self._run("edges", statements.LOCK_SIGHTINGS, rows)
-        await self._run("parts", statements.SIGHTINGS, rows)
+        await self._send("edges", statements.SIGHTINGS, sorted(rows, key=_by_ends))
 
-    async def _run(self, kind: str, statement: str, rows: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    async def _find(
+        self, kind: str, statement: str, refs: Sequence[Ref], rows: Sequence[list[Any]]
+    ) -> Sequence[Sequence[Any]]:
+        """Run a statement that gives the ids of its rows' nodes."""
+        if not rows:
+            return []
+        ((found,),) = await self._send(kind, statement, rows)
+        for at, node, made, *_ in found:
+            self._ids[refs[at]] = node
+            if made:
+                self._made.add(refs[at])
+        return cast(Sequence[Sequence[Any]], found)
+
+    async def _send(self, kind: str, statement: str, rows: Sequence[list[Any]]) -> Sequence[Record]:
         if not rows:
             return []
         self.counts[kind] += len(rows)
@@ -285,25 +290,30 @@ class _Writer:
 
 async def _run(
     transaction: AsyncManagedTransaction, statement: str, rows: Sequence[Any], **parameters: Any
-) -> list[Mapping[str, Any]]:
+) -> list[Record]:
     result = await transaction.run(statement, rows=rows, **parameters)
-    return cast(list[Mapping[str, Any]], [record async for record in result])
+    return [record async for record in result]
 
 
-def _as_new(parts: Sequence[Part]) -> dict[str, Any]:
-    """All properties of a node of which the graph knows nothing yet."""
-    told: dict[str, Any] = {}
-    for part in parts:
-        told |= {**part.properties, f"{part.aspect}_order": part.order}
-    told["created_at"] = min(part.created_at for part in parts)
-    told["updated_at"] = max(part.updated_at for part in parts)
-    return {name: value for name, value in told.items() if value is not None}
+def _by_key(ref: Ref) -> tuple[str, ...]:
+    return ref.key
 
 
-def _since_first_seen(part: Part, changes: Changes) -> Part:
-    """The part's statement also makes its owner, so it takes the time over that the stub would have had."""
-    stub = changes.nodes.get(part.owner)
-    return part if stub is None else replace(part, created_at=min(part.created_at, stub.created_at))
+def _by_ends(row: Sequence[Any]) -> tuple[int, int]:
+    """The ends are the nodes that several writers share, and edges lock them."""
+    return row[1], row[0]
+
+
+def _told(node: Node) -> dict[str, Any]:
+    return {**node.properties, "confidence": node.confidence, "release_date": node.release_date}
+
+
+def _epoch(time: datetime | None) -> tuple[int | None, int | None]:
+    """Seconds and nanoseconds since 1970."""
+    if time is None:
+        return None, None
+    past = time - EPOCH
+    return past.days * 86_400 + past.seconds, past.microseconds * 1000
 
 
 def _place(partition: Partition) -> dict[str, Any]:
