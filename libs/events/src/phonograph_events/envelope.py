@@ -223,7 +223,7 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
 
 def uuid7() -> UUID:
     """A UUID that sorts by time (RFC 9562, version 7): 48 bits of milliseconds, 74 random bits."""
-    chance = random.getrandbits(74)  # noqa: S311  # a name, not a secret; `os.urandom` costs a system call for each event
+    chance = random.getrandbits(74)  # a name, not a secret; `os.urandom` costs a system call for each event
     value = (time.time_ns() // 1_000_000) << 80
     value |= 0x7 << 76 | (chance >> 62) << 64 | 0x2 << 62 | (chance & ((1 << 62) - 1))
     return UUID(int=value)
