@@ -1,6 +1,6 @@
 """Intake: from a filled topic through the runtime into three tables, to the committed offset.
 
-Ours decodes and validates each event, writes its inbox row, calls a handler that adds one row and publishes
+Ours decodes and validates each event, writes its inbox row, calls a handler that adds one job and publishes
 one event. The bare loop writes the same three rows for each record and looks at nothing but three headers.
 Measured from the first batch in hand until the last offset is committed.
 """
@@ -12,15 +12,14 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from sqlalchemy import Text
-from sqlalchemy.orm import Mapped, mapped_column
+from pydantic import BaseModel
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, Goal
 from tests.bench.side import Clock, new_topic
-from tests.support.scratch import ScratchBase, rows, scratch_database
+from tests.support.scratch import rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_events import JobProgressed, JobStatus, MediaReady, envelope, uuid7
+from phonograph_events import JobProgressed, JobStatus, MediaReady, MediaRef, envelope
 from phonograph_events.examples import EXAMPLES
 from phonograph_runtime.broker import Subscription
 from phonograph_runtime.consumer import EventConsumer, HandlerSink
@@ -31,14 +30,10 @@ BATCH = 500
 POLL_MS = 200
 
 
-class SqlEffect(ScratchBase):
-    """What a handler leaves behind."""
+class Look(BaseModel):
+    """A task as services have them: what to work on."""
 
-    __tablename__ = "effects"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    media_file_id: Mapped[UUID] = mapped_column(index=True)
-    file_name: Mapped[str] = mapped_column(Text)
+    media: MediaRef
 
 
 def measure(bench: Bench) -> list[Figure]:
@@ -112,8 +107,12 @@ async def ours(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
     """The runtime as a service has it."""
 
     async def handle(event: MediaReady, transaction: Transaction) -> None:
-        transaction.session.add(
-            SqlEffect(id=uuid7(), media_file_id=event.media_id, file_name=event.media.file_name)
+        await transaction.enqueue(
+            "look",
+            Look(media=event.media),
+            media_id=event.media_id,
+            owner=event.media.owner,
+            dedupe_key=f"look|{event.media_id}",
         )
         await transaction.publish(progressed(event.media_id))
 
@@ -151,6 +150,7 @@ async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
     clock, taken = Clock(), 0
     sample = envelope(progressed(uuid4()), source="bench").to_record()
     value, headers = sample.value, encode_headers(sample.headers)
+    task = Look(media=media_ready().media).model_dump_json()
     async with scratch_database(stack) as (database, settings):
         url = settings.database_url.get_secret_value().replace("+asyncpg", "")
         connection = await asyncpg.connect(url)
@@ -170,7 +170,7 @@ async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
                 if taken == 0:
                     clock.start()
                 taken += len(records)
-                await _write(connection, records, sample.topic, value, headers)
+                await _write(connection, records, sample.topic, value, headers, task)
                 await consumer.commit()
             clock.stop()
         await connection.close()
@@ -184,6 +184,7 @@ async def _write(
     topic: str,
     value: bytes,
     headers: str,
+    task: str,
 ) -> None:
     attributes = [dict(record.headers) for record in records]
     async with connection.transaction():
@@ -194,11 +195,12 @@ async def _write(
             [each["ce_id"].decode() for each in attributes],
         )
         await connection.execute(
-            "INSERT INTO effects (id, media_file_id, file_name)"
-            " SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])",
+            "INSERT INTO scratch_jobs (id, media_file_id, kind, dedupe_key, task)"
+            " SELECT id, media_file_id, 'look', 'look|' || media_file_id, task"
+            " FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[]) AS job (id, media_file_id, task)",
             [uuid4() for _ in records],
             [UUID(record.key.decode()) for record in records],
-            ["a.mp3"] * len(records),
+            [task] * len(records),
         )
         await connection.execute(
             "INSERT INTO outbox (topic, key, value, headers)"
@@ -214,7 +216,7 @@ async def _write(
 async def _check(database: Database, events: int) -> None:
     (counts,) = await rows(
         database,
-        "SELECT (SELECT count(*) FROM inbox), (SELECT count(DISTINCT media_file_id) FROM effects),"
+        "SELECT (SELECT count(*) FROM inbox), (SELECT count(DISTINCT media_file_id) FROM scratch_jobs),"
         " (SELECT count(DISTINCT key) FROM outbox)",
     )
     assert tuple(counts) == (events,) * 3, f"{events} events left {tuple(counts)} rows"

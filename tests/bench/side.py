@@ -22,6 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from tests.support.stack import ROOT, Stack
 
 from phonograph_cli.project import Project
+from phonograph_runtime.command import collect_rarely
 from phonograph_runtime.logs import configure_logging
 
 
@@ -41,8 +42,9 @@ class Clock:
     _profile: cProfile.Profile | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """From now on."""
+        """From now on, with the garbage collector as services have it."""
         gc.collect()
+        collect_rarely()
         if folder := os.environ.get("PHONOGRAPH_BENCH_PROFILE"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._profile = cProfile.Profile()

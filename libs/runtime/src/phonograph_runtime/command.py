@@ -50,7 +50,14 @@ async def _run(app: ServiceShell) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # What is loaded stays; a batch is thousands of objects that die together. A third of a consumer's time.
+    collect_rarely()
+    await app.run(stop)
+
+
+def collect_rarely() -> None:
+    """Look for garbage less often: it took a third of a consumer's processor time.
+
+    What is loaded stays, and a batch is thousands of objects that die together.
+    """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    await app.run(stop)

@@ -141,7 +141,7 @@ def _add_jobs(table: str) -> TextClause:
                         CAST(CAST(:causes AS text[]) AS jsonb[]))
                  WITH ORDINALITY
                  AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, place)),
-        lines AS (
+        lines AS MATERIALIZED (
             SELECT owner, priority, coalesce(greatest(
                 (SELECT max(turn) + 1 FROM {table} AS own
                  WHERE {OPEN} AND own.owner = line.owner AND own.priority = line.priority),
