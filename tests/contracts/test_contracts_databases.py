@@ -2,8 +2,13 @@
 
 import asyncio
 import importlib
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -117,3 +122,69 @@ async def test_no_service_can_read_its_neighbours(stack: Stack, service: Service
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute("CREATE TABLE public.mine (id int)")
     await connection.close()
+
+
+def start(service: Service, url: str, stack: Stack, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """The service's own command, as an operator starts it; it is expected to end by itself."""
+    settings = stack.settings(service, tmp_path) | {"database_url": url}
+    environment = {f"{service.role}_{name}".upper(): str(value) for name, value in settings.items()}
+    return subprocess.run(
+        [Path(sys.executable).with_name(f"phonograph-{service}")],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+
+
+def written_migrations(folder: Path, messages: list[str]) -> Path:
+    """Migrations of the test's own, numbered from 0001; they change nothing."""
+    (folder / "versions").mkdir(parents=True)
+    shutil.copy(ROOT / "migrations/analysis/env.py", folder / "env.py")
+    for number, message in enumerate(messages, start=1):
+        before = repr(f"{number - 1:04}") if number > 1 else None
+        (folder / f"versions/{number:04}.py").write_text(
+            f'"""{message}"""\nrevision = "{number:04}"\ndown_revision = {before}\n'
+            "def upgrade() -> None: ...\ndef downgrade() -> None: ...\n"
+        )
+    return folder
+
+
+async def test_stale_database_is_told_which_migrations_are_missing_in_order(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """Not only the newest one: each that has to be run, with what it says."""
+    folder = written_migrations(tmp_path / "analysis", ["Jobs.", "Owners of jobs.", "Turns of owners."])
+    async with empty_database(stack, Service.ANALYSIS) as url:
+        with pytest.raises(StaleSchemaError) as empty:
+            await migrations.check_schema(url, folder)
+        await asyncio.to_thread(migrations.upgrade, url, folder, "0001")
+        with pytest.raises(StaleSchemaError) as stale:
+            await migrations.check_schema(url, folder)
+        await asyncio.to_thread(migrations.upgrade, url, folder)
+        await migrations.check_schema(url, folder)
+    assert "is empty" in empty.value.message
+    assert "0001 Jobs; 0002 Owners of jobs; 0003 Turns of owners." in empty.value.message
+    assert "at revision 0001, and this code needs 0003" in stale.value.message
+    assert "Missing migrations: 0002 Owners of jobs; 0003 Turns of owners." in stale.value.message
+
+
+async def test_service_does_not_start_on_a_stale_or_a_too_new_database(stack: Stack, tmp_path: Path) -> None:
+    """Its own process: one line, exit code 1, nothing taken."""
+    service, folder = Service.ANALYSIS, ROOT / "migrations/analysis"
+    async with empty_database(stack, service) as url:
+        await asyncio.to_thread(migrations.upgrade, url, folder, "0001")
+        stale = await asyncio.to_thread(start, service, url, stack, tmp_path)
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        too_new = await asyncio.to_thread(start, service, url, stack, tmp_path)
+        taken = await connection.fetchval("SELECT count(*) FROM inbox")
+        await connection.close()
+    assert (stale.returncode, too_new.returncode) == (1, 1)
+    assert "Missing migrations: 0002" in stale.stderr
+    assert "too new: it is at revision 9999" in too_new.stderr
+    for run in (stale, too_new):
+        assert run.stderr.count("\n") == 1, run.stderr
+        assert "service started" not in run.stdout
+    assert taken == 0

@@ -47,9 +47,9 @@ async def check_schema(url: str, folder: Path) -> None:
     """Compare the database with the newest revision in the folder.
 
     Raises:
-        StaleSchemaError: they differ; the message tells how to mend it.
+        StaleSchemaError: they differ; the message names the migrations that are missing, or the revision that
+            this code does not know, and tells how to mend it.
     """
-    head = ScriptDirectory(str(folder)).get_current_head()
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
@@ -58,9 +58,20 @@ async def check_schema(url: str, folder: Path) -> None:
             )
     finally:
         await engine.dispose()
-    if current != head:
+    scripts = {script.revision: script for script in ScriptDirectory(str(folder)).walk_revisions()}
+    order = [*reversed(scripts)]
+    if current is not None and current not in scripts:
         raise StaleSchemaError(
-            f"The schema of {folder.name} is at {current}, this code needs {head}. Run `make migrate`."
+            f"The database of {folder.name} is too new: it is at revision {current}, and this code ends at "
+            f"{order[-1]}. Start the release that made it, or take the database back with that release."
+        )
+    missing = order[order.index(current) + 1 :] if current else order
+    if missing:
+        names = "; ".join(f"{revision} {scripts[revision].doc.rstrip('.')}" for revision in missing)
+        at = f"at revision {current}" if current else "empty"
+        raise StaleSchemaError(
+            f"The database of {folder.name} is {at}, and this code needs {order[-1]}. "
+            f"Missing migrations: {names}. Run `make migrate`."
         )
 
 
