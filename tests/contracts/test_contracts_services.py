@@ -17,7 +17,10 @@ from phonograph_runtime.shell import ServiceShell
 SERVICES = sorted(Service)
 SHAPE = {"__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
 FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph", "files"}
-HEAVY = ("essentia", "faster_whisper", "pocketsphinx", "torch", "sklearn", "onnxruntime", "ctranslate2")
+HEAVY = (
+    "essentia", "faster_whisper", "pocketsphinx", "torch", "sklearn", "onnxruntime", "ctranslate2",
+    "pandas", "pyarrow",
+)  # fmt: skip
 DRAWERS = re.compile(r"(^|/)(utils?|common|helpers?|misc|base_[a-z]+)(\.py|/)")
 
 

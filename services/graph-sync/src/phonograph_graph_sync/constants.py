@@ -1,5 +1,6 @@
 """Fixed values of the graph-sync service."""
 
+from datetime import timedelta
 from typing import Final
 
 CONSUMER: Final = "graph-sync"
@@ -7,3 +8,6 @@ CONSUMER: Final = "graph-sync"
 
 REBUILD_LOCK: Final = "graph-sync.rebuild"
 """Advisory lock in PostgreSQL: one rebuild at a time."""
+
+SAMPLE_INTERVAL: Final = timedelta(minutes=1)
+"""How often stubs are counted."""

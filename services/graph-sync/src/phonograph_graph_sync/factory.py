@@ -2,17 +2,12 @@
 
 from functools import cached_property
 
-from neo4j import AsyncGraphDatabase
-
 from phonograph_events import TOPICS, Service
 from phonograph_graph_sync.config import Settings
-from phonograph_graph_sync.graph.neo4j import Neo4jGraph
+from phonograph_graph_sync.graph.neo4j import Neo4jGraph, connect
 from phonograph_graph_sync.services.mirror import MirrorService
 from phonograph_graph_sync.storage.positions import SqlPositions
 from phonograph_runtime.database import Database, Transaction
-
-RETRY_S = 5.0
-CONNECT_S = 5.0
 
 
 class ProcessContext:
@@ -32,15 +27,8 @@ class ProcessContext:
     def graph(self) -> Neo4jGraph:
         """The graph."""
         password = self.settings.neo4j_password.get_secret_value()
-        driver = AsyncGraphDatabase.driver(
-            self.settings.neo4j_uri,
-            auth=(self.settings.neo4j_user, password) if password else None,
-            connection_timeout=CONNECT_S,
-            connection_acquisition_timeout=RETRY_S,
-            max_transaction_retry_time=RETRY_S,
-            notifications_min_severity="OFF",
-        )
-        return Neo4jGraph(driver, rebuilds=self._rebuilds)
+        auth = (self.settings.neo4j_user, password) if password else None
+        return Neo4jGraph(connect(self.settings.neo4j_uri, auth), rebuilds=self._rebuilds)
 
     @property
     def topics(self) -> list[str]:

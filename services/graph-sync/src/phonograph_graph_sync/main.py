@@ -11,8 +11,9 @@ from aiokafka.errors import KafkaError
 from sqlalchemy import text
 
 from phonograph_events import Service
+from phonograph_graph_sync import metrics
 from phonograph_graph_sync.config import Settings
-from phonograph_graph_sync.constants import REBUILD_LOCK
+from phonograph_graph_sync.constants import REBUILD_LOCK, SAMPLE_INTERVAL
 from phonograph_graph_sync.exceptions import RebuildError
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.replay import KafkaLog
@@ -20,7 +21,7 @@ from phonograph_graph_sync.handlers.sink import GraphSink
 from phonograph_graph_sync.services.rebuild import RebuildService, Rebuilt
 from phonograph_runtime import command
 from phonograph_runtime.consumer import EventConsumer
-from phonograph_runtime.database import Database, UnavailableError
+from phonograph_runtime.database import Database, Transaction, UnavailableError
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
 from phonograph_runtime.migrations import check_schema
@@ -31,7 +32,14 @@ def create_app(settings: Settings | None = None) -> ServiceShell:
     """The service, ready to run."""
     settings = settings or Settings()
     context = ProcessContext.create(settings)
-    shell = ServiceShell(Service.GRAPH_SYNC, settings, sink=GraphSink(context))
+    sink = GraphSink(context)
+    shell = ServiceShell(Service.GRAPH_SYNC, settings, sink=sink)
+    metrics.LAG_SECONDS.set_function(sink.lag_s)
+
+    async def sample(_: Transaction) -> None:
+        metrics.STUB_NODES.set(await context.graph.stubs())
+
+    shell.every(SAMPLE_INTERVAL, sample)
     shell.on_stop(context.aclose)
     return shell
 

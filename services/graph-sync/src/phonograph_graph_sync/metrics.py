@@ -18,7 +18,10 @@ TX_RETRIES = Counter(
     "Transactions tried again: Neo4j's code, or commit for a lost connection",
     ["code"],
 )
-LAG_SECONDS = Gauge("graph_sync_lag_seconds", "From the newest event seen to the newest in the graph")
+LAG_SECONDS = Gauge(
+    "graph_sync_lag_seconds",
+    "Age of the oldest event that was seen and is not in the graph; 0 when there is none",
+)
 STUB_NODES = Gauge("graph_stub_nodes", "Nodes that others point to and whose own event has not come yet")
 
 for _kind in KINDS:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 
-from neo4j import AsyncDriver, AsyncManagedTransaction, Record
+from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
 from neo4j.exceptions import DriverError, Neo4jError
 
 from phonograph_graph_sync import metrics
@@ -33,7 +33,21 @@ from phonograph_graph_sync.graph import statements
 from phonograph_graph_sync.graph.schema import ensure_schema
 from phonograph_runtime.database import UnavailableError
 
+RETRY_S: Final = 5.0
+CONNECT_S: Final = 5.0
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def connect(uri: str, auth: tuple[str, str] | None) -> AsyncDriver:
+    """Connections to Neo4j; none is opened before it is needed."""
+    return AsyncGraphDatabase.driver(
+        uri,
+        auth=auth,
+        connection_timeout=CONNECT_S,
+        connection_acquisition_timeout=RETRY_S,
+        max_transaction_retry_time=RETRY_S,
+        notifications_min_severity="OFF",
+    )
 
 
 class Neo4jGraph:
@@ -102,6 +116,12 @@ class Neo4jGraph:
         async with _converted():
             found = await self._driver.execute_query(statements.SIZE)
         return found.records[0]["nodes"], found.records[0]["edges"]
+
+    async def stubs(self) -> int:
+        """Nodes whose own event has not come; read from counters and indexes."""
+        async with _converted():
+            found = await self._driver.execute_query(statements.STUBS)
+        return int(found.records[0]["stubs"])
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -50,6 +50,14 @@ CALL () { MATCH (n) WHERE NOT n:KafkaOffset AND NOT n:GraphState RETURN count(n)
 CALL () { MATCH ()-[e]->() RETURN count(e) AS edges }
 RETURN nodes, edges
 """
+STUBS: Final = """
+CALL () { MATCH (n:Recording) RETURN count(n) AS recordings }
+CALL () { MATCH (n:Recording) WHERE n.status IS NOT NULL RETURN count(n) AS known_recordings }
+CALL () { MATCH (n:Transcript) RETURN count(n) AS transcripts }
+CALL () { MATCH (n:Transcript) WHERE n.pipeline_version IS NOT NULL RETURN count(n) AS known_transcripts }
+RETURN recordings - known_recordings + transcripts - known_transcripts AS stubs
+"""
+"""Only these two are pointed to by events other than their own."""
 CREATE_EDGES: Final = """
 UNWIND $rows AS row
 MATCH (a) WHERE id(a) = row[0]

@@ -1,6 +1,9 @@
 """Where events take effect: in the graph."""
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from phonograph_events import Envelope
@@ -8,9 +11,11 @@ from phonograph_graph_sync.domain.position import Partition, Projected
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.exceptions import LostGraphError
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_runtime import metrics
-from phonograph_runtime.consumer import Received
+from phonograph_runtime.consumer import Received, took_effect
 from phonograph_runtime.database import UnavailableError
+
+AGAIN_S = 60.0
+"""A batch that failed comes again much sooner, unless another process has been given its partitions."""
 
 
 class GraphSink:
@@ -20,9 +25,33 @@ class GraphSink:
         """Write into the graph of a context; `prepared` skips the look at what it holds."""
         self._context = context
         self._prepared = prepared
+        self._oldest_s: float | None = None
+        self._given_up_at = math.inf
 
     async def apply(self, batch: Sequence[Received]) -> None:
         """See `Sink.apply`."""
+        with self._waiting(batch):
+            await self._apply(batch)
+
+    @contextmanager
+    def _waiting(self, batch: Sequence[Received]) -> Iterator[None]:
+        """Events count as waiting until they are in the graph; a batch that failed will come again."""
+        self._oldest_s = min((received.record.timestamp / 1000 for received in batch), default=None)
+        self._given_up_at = math.inf
+        try:
+            yield
+        except BaseException:
+            self._given_up_at = time.monotonic() + AGAIN_S
+            raise
+        self._oldest_s = None
+
+    def lag_s(self) -> float:
+        """Age of the oldest event that was seen and is not in the graph; 0 when there is none."""
+        if self._oldest_s is None or time.monotonic() > self._given_up_at:
+            return 0.0
+        return max(time.time() - self._oldest_s, 0.0)
+
+    async def _apply(self, batch: Sequence[Received]) -> None:
         async with self._context.database.transaction() as transaction:
             mirror = self._context.mirror_service(transaction)
             if not self._prepared:
@@ -32,13 +61,7 @@ class GraphSink:
                     raise UnavailableError(str(error)) from error
                 self._prepared = True
             written = await mirror.mirror([_projected(received) for received in batch])
-        now = datetime.now(UTC)
-        for received, fresh in zip(batch, written.fresh, strict=True):
-            topic = received.record.topic
-            metrics.EVENTS_CONSUMED.labels(topic, "ok" if fresh else "duplicate").inc()
-            if fresh and isinstance(received.content, Envelope):
-                age_s = (now - received.content.time.astimezone(UTC)).total_seconds()
-                metrics.EVENT_LATENCY_SECONDS.labels(topic).observe(max(age_s, 0.0))
+        took_effect(batch, [received for received, new in zip(batch, written.fresh, strict=True) if new])
 
 
 def _projected(received: Received) -> Projected:
