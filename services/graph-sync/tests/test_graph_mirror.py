@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -253,3 +255,36 @@ async def test_two_writers_at_once_lose_nothing(
     finally:
         await other.aclose()
     assert await dump() == expected
+
+
+async def test_the_graph_lags_while_events_wait(
+    settings: Settings,
+    context: ProcessContext,
+    driver: AsyncDriver,
+    story: list[Envelope],
+    received: Callable[[Envelope, int], Received],
+) -> None:
+    """From the moment a batch is seen until it is in the graph, also across failures."""
+    ten_s_ago = time.time() - 10
+    sent = received(story[0], 0)
+    sent = replace(sent, record=replace(sent.record, timestamp=int(ten_s_ago * 1000)))
+    away = ProcessContext.create(settings.model_copy(update={"neo4j_uri": "bolt://127.0.0.1:9"}))
+    sink = GraphSink(away)
+    assert sink.lag_s() == 0
+    with pytest.raises(UnavailableError):
+        await sink.apply([sent])
+    assert 10 < sink.lag_s() < 60
+    sink._context = context
+    await sink.apply([sent])
+    assert sink.lag_s() == 0
+    await away.aclose()
+
+
+async def test_stubs_are_counted(
+    driver: AsyncDriver, context: ProcessContext, apply: Apply, story: list[Envelope]
+) -> None:
+    v4 = next(event for event in story if getattr(event.data, "pipeline_version", None) == "v4")
+    await apply([v4])
+    assert await context.graph.stubs() == 2
+    await apply(story, first=10)
+    assert await context.graph.stubs() == 0
