@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from prometheus_client import start_http_server
 from prometheus_client.parser import text_string_to_metric_families
@@ -102,7 +103,11 @@ class WorkerProcess:
 
 @contextmanager
 def worker_process(
-    database_settings: ScratchSettings, folder: Path, **settings: object
+    database_settings: ScratchSettings,
+    folder: Path,
+    *,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **settings: object,
 ) -> Iterator[WorkerProcess]:
     """Start a worker; killed at the end if it is still there. Its temporary files lie in `folder`."""
     told = {
@@ -111,11 +116,11 @@ def worker_process(
         "retry_delay": f"PT{database_settings.retry_delay.total_seconds()}S",
         **settings,
     }
-    environment = {f"SCRATCH_{name.upper()}": str(value) for name, value in told.items()}
+    variables = {f"SCRATCH_{name.upper()}": str(value) for name, value in told.items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.worker"],
         cwd=ROOT,
-        env=dict(os.environ) | environment | {"TMPDIR": str(folder)},
+        env={**os.environ, **environment, **variables, "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
     )
     try:

@@ -205,20 +205,6 @@ async def test_retry_starts_when_its_time_comes(stack: Stack) -> None:
         assert 0 <= late_s < 2
 
 
-async def test_engine_is_ended_when_it_does_nothing_or_too_much(stack: Stack) -> None:
-    async with (
-        scratch_database(stack, max_retries=0, engine_silence="PT6S", job_timeout="PT12S") as (
-            database,
-            settings,
-        ),
-        working(database, settings),
-    ):
-        hanging = await enqueue(database, 1, mischief="hang")
-        assert await until_ended(database, hanging) == ("failed", "silent", 0)
-        spinning = await enqueue(database, 1, mischief="spin")
-        assert await until_ended(database, spinning) == ("failed", "timeout", 0)
-
-
 async def test_failure_that_cannot_be_told_is_told_all_the_same(stack: Stack) -> None:
     async def fail(*_: object) -> None:
         raise ValueError("no words")

@@ -12,6 +12,7 @@ from phonograph_diarization.exceptions import BadOptionsError, BadRenditionError
 from phonograph_diarization.inference.rendition import RenditionDiarizer
 from phonograph_diarization.inference.silero_mfcc import SileroMfccDiarizer
 from phonograph_events import MediaRef, Options, uuid7
+from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.objects import ObjectStore
 
 
@@ -76,7 +77,7 @@ def test_silence_has_a_document_and_no_rttm(tmp_path):
 
 def test_a_missing_or_foreign_rendition_is_told(tmp_path):
     objects = ObjectStore(tmp_path.as_uri())
-    with pytest.raises(BadRenditionError, match=r"gone\.wav"):
+    with pytest.raises(PermanentError, match=r"gone\.wav"):
         run(objects, task(objects.uri("renditions/gone.wav")))
     with pytest.raises(BadRenditionError):
         run(objects, task(objects.put("renditions/text.wav", b"no sound")))

@@ -75,7 +75,7 @@ def read_rendition(path: Path) -> NDArray[np.float32]:
         Shape (samples,), [-1, 1), 16 kHz mono.
 
     Raises:
-        MediaError: `missing`, or `unsupported` for any other kind of file.
+        MediaError: `missing`, `truncated`, or `unsupported` for any other kind of file.
     """
     samples = np.frombuffer(read_rendition_pcm(path), dtype="<i2").astype(np.float32)
     samples /= 32_768
@@ -86,12 +86,13 @@ def read_rendition_pcm(path: Path) -> bytes:
     """Read the samples that `make_rendition` wrote as s16le bytes.
 
     Raises:
-        MediaError: `missing`, or `unsupported` for any other kind of file.
+        MediaError: `missing`, `truncated`, or `unsupported` for any other kind of file.
     """
     try:
         with path.open("rb") as file, wave.open(file, "rb") as wav:
             form = (wav.getnchannels(), wav.getsampwidth(), wav.getframerate())
-            samples = wav.readframes(wav.getnframes())
+            promised = wav.getnframes()
+            samples = wav.readframes(promised)
     except FileNotFoundError as error:
         raise MediaError(
             "missing", f"The rendition {shown(path)} does not exist. Ingest the file again."
@@ -100,6 +101,8 @@ def read_rendition_pcm(path: Path) -> bytes:
         raise _no_rendition(path) from error
     if form != (1, _BYTES_PER_SAMPLE, SAMPLE_RATE_HZ):
         raise _no_rendition(path)
+    if len(samples) < promised * _BYTES_PER_SAMPLE:
+        raise MediaError("truncated", f"The rendition {shown(path)} ends early. Ingest the file again.")
     return samples
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,19 +73,21 @@ class ObjectStore:
                 f"{uri} is damaged: it is not a whole {model.__name__}.", reason="damaged_object"
             ) from error
 
-    def fetch(self, uri: str, target: Path) -> None:
-        """Copy an object into a local file without holding it in memory.
-
-        Raises as `get`, and StorageFullError where the file finds no room.
-        """
-        key, local = self._key(uri), self.local_path(uri)
-        with _in_our_words(uri):
-            if local is not None:
-                shutil.copyfile(local, target)
-                return
-            with target.open("wb") as file:
-                for chunk in obstore.get(self._store, key).stream():
+    @contextmanager
+    def as_file(self, uri: str) -> Iterator[Path]:
+        """An object as a local file, to be read in a `with` block. Raises as `get`, and StorageFullError."""
+        local = self.local_path(uri)
+        if local is not None:
+            with _in_our_words(uri):
+                local.stat()
+            yield local
+            return
+        with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
+            target = Path(folder) / Path(uri).name
+            with _in_our_words(uri), target.open("wb") as file:
+                for chunk in obstore.get(self._store, self._key(uri)).stream():
                     file.write(chunk)
+            yield target
 
     def local_path(self, uri: str) -> Path | None:
         """The file behind an address of a local store; null for a remote one."""

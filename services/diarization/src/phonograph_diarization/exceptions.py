@@ -16,7 +16,7 @@ class BadOptionsError(PermanentError):
 
 
 class BadRenditionError(PermanentError):
-    """The rendition is missing or is not 16 kHz mono."""
+    """The rendition is damaged or is not 16 kHz mono; carries the word of the media library."""
 
     reason = "bad_rendition"
 

@@ -1,8 +1,6 @@
 """Runs an engine on a stored rendition and stores what it finds."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +33,8 @@ class RenditionDiarizer:
         Raises:
             BadOptionsError: the wanted numbers of speakers contradict each other.
             EngineUnavailableError: the engine cannot be loaded.
-            BadRenditionError: the rendition cannot be read.
+            BadRenditionError: the rendition is damaged.
+            PermanentError: it is gone from the object store.
         """
         options = task.media.options
         bounds = SpeakerBounds.of(options.speakers, options.min_speakers, options.max_speakers)
@@ -46,16 +45,11 @@ class RenditionDiarizer:
 
     def _samples(self, task: DiarizeTask) -> NDArray[np.float32]:
         uri = task.media.rendition_uri
-        local = self._objects.local_path(uri)
         try:
-            if local is not None:
-                return read_rendition(local)
-            with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
-                target = Path(folder) / "rendition.wav"
-                self._objects.fetch(uri, target)
-                return read_rendition(target)
+            with self._objects.as_file(uri) as path:
+                return read_rendition(path)
         except MediaError as error:
-            raise BadRenditionError(f"{uri}: {error.message}") from error
+            raise BadRenditionError(f"{uri}: {error.message}", reason=error.reason) from error
 
     def _stored(self, task: DiarizeTask, found: Diarization) -> Diarized:
         folder = f"results/{task.media.media_id}/diarization/{uuid7()}"

@@ -63,7 +63,7 @@ class HighlightsMaker:
 
         Raises:
             HighlightsError: the recording cannot be decoded.
-            PermanentError: the transcript or the rendition is gone from the object store.
+            PermanentError: the transcript or the rendition is gone from the object store, or damaged.
         """
         seconds: dict[str, float] = {}
         with _timed(seconds, "silence_detection"):
@@ -108,7 +108,7 @@ class HighlightsMaker:
     def _transcript(self, uri: str | None) -> TranscriptDocument:
         if uri is None:
             return TranscriptDocument(pipeline_version="v1", engine="", model="", language=None, text="")
-        return TranscriptDocument.model_validate_json(self._objects.get(uri))
+        return self._objects.document(uri, TranscriptDocument)
 
     def _clips(
         self,

@@ -1,8 +1,5 @@
 """Where recordings are read and results are put."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -10,7 +7,6 @@ from uuid import UUID
 
 from phonograph_events import MediaRef, uuid7
 from phonograph_highlights.exceptions import HighlightsError
-from phonograph_runtime.objects import ObjectStore
 
 
 def document_key(media_id: UUID) -> str:
@@ -31,16 +27,3 @@ def original(media: MediaRef) -> Path:
             reason="unsupported_address",
         )
     return Path(url2pathname(parts.path))
-
-
-@contextmanager
-def rendition(objects: ObjectStore, media: MediaRef) -> Iterator[Path]:
-    """The 16 kHz rendition as a local file for the length of a `with` block."""
-    local = objects.local_path(media.rendition_uri)
-    if local is not None:
-        yield local
-        return
-    with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
-        target = Path(folder) / "rendition.wav"
-        objects.fetch(media.rendition_uri, target)
-        yield target

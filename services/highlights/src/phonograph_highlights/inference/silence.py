@@ -11,7 +11,7 @@ from phonograph_highlights.domain.highlights import SilenceFound
 from phonograph_highlights.domain.regions import SilenceRegion, SilenceType, Span, merge_silence
 from phonograph_highlights.domain.tasks import SilenceTask
 from phonograph_highlights.exceptions import HighlightsError
-from phonograph_highlights.inference.objects import document_key, original, rendition
+from phonograph_highlights.inference.objects import document_key, original
 from phonograph_media import MediaError, Region, audio_silences, blank_frames
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
@@ -51,7 +51,7 @@ class SilenceFinder:
         """Find the regions. Raises as `find`."""
         try:
             progress(0.0, "silence")
-            with rendition(self._objects, media) as path:
+            with self._objects.as_file(media.rendition_uri) as path:
                 silent = self._silences(path)
             progress(0.3, "blank")
             blank = self._blanks(original(media)) if media.kind == MediaKind.VIDEO else []
@@ -61,7 +61,7 @@ class SilenceFinder:
 
     def read(self, uri: str) -> list[SilenceRegion]:
         """The regions of a document of the first stage."""
-        document = HighlightsDocument.model_validate_json(self._objects.get(uri))
+        document = self._objects.document(uri, HighlightsDocument)
         return [
             SilenceRegion(region.start, region.end, SilenceType(region.type))
             for region in document.silence_regions

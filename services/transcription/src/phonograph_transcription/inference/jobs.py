@@ -1,8 +1,6 @@
 """The work of the child process: reads sound and documents, writes transcripts."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from phonograph_events import PipelineVersion, uuid7
 from phonograph_events.documents import SpeakersDocument, TranscriptDocument
@@ -42,9 +40,7 @@ class TranscriptWriter:
             progress(0.0, "loading")
             self._choice = self._choose()
         transcriber, warnings = self._choice
-        with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
-            path = Path(folder) / "rendition.wav"
-            self._objects.fetch(task.media.rendition_uri, path)
+        with self._objects.as_file(task.media.rendition_uri) as path:
             try:
                 samples = read_rendition(path)
             except MediaError as error:
@@ -56,12 +52,12 @@ class TranscriptWriter:
         """Give the words of a transcript their speakers."""
         progress(0.0, "merging")
         transcript = from_document(
-            TranscriptDocument.model_validate_json(self._objects.get(task.transcript_uri)),
+            self._objects.document(task.transcript_uri, TranscriptDocument),
             language_probability=task.language_probability,
         )
         turns: tuple[Turn, ...] = ()
         if task.turns_uri is not None:
-            turns = turns_of(SpeakersDocument.model_validate_json(self._objects.get(task.turns_uri)))
+            turns = turns_of(self._objects.document(task.turns_uri, SpeakersDocument))
         return self._write(task, with_speakers(transcript, Turns(turns)), PipelineVersion.V4, turns)
 
     def _write(

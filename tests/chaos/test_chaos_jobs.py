@@ -1,0 +1,300 @@
+"""Workers that die or freeze, engines that misbehave, stores without room, clocks that go wrong."""
+
+import asyncio
+import json
+import os
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+from tests.support.scratch import ScratchSettings, enqueue, rows, scratch_database, until_ended
+from tests.support.stack import Stack
+from tests.support.worker import WorkerProcess, worker_process, working
+
+from phonograph_runtime.database import Database
+from phonograph_runtime.worker import FOLDER_PREFIX, remove_leftovers
+
+LEASE_S = 6.0
+Jobs = tuple[Database, ScratchSettings]
+
+
+@pytest.fixture
+async def jobs(stack: Stack) -> AsyncIterator[Jobs]:
+    """An empty job table with a short lease."""
+    async with scratch_database(stack, lease=f"PT{LEASE_S}S", retry_delay="PT0.2S") as made:
+        yield made
+
+
+@contextmanager
+def two_workers(settings: ScratchSettings, folder: Path, **told: Any) -> Iterator[list[WorkerProcess]]:
+    """Two worker processes, ready."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(worker_process(settings, folder, **told)) for _ in range(2)]
+
+
+async def until(true: Callable[[], Any], *, timeout_s: float = 60) -> Any:
+    """The first answer that is true."""
+    async with asyncio.timeout(timeout_s):
+        while not (answer := true()):
+            await asyncio.sleep(0.05)
+    return answer
+
+
+async def until_found(database: Database, query: str, *, timeout_s: float = 120) -> Any:
+    """The first row of a query once there is one."""
+    async with asyncio.timeout(timeout_s):
+        while not (found := await rows(database, query)):
+            await asyncio.sleep(0.05)
+    return found[0]
+
+
+async def half_done(database: Database, workers: list[WorkerProcess]) -> tuple[WorkerProcess, WorkerProcess]:
+    """Wait until the one job is half done; who has it, and who has not."""
+    await until_found(database, "SELECT 1 FROM scratch_jobs WHERE progress >= 0.5")
+    holder, other = sorted(workers, key=lambda worker: not worker.engines())
+    assert holder.engines()
+    assert not other.engines()
+    return holder, other
+
+
+async def sums(database: Database) -> list[tuple[float, int]]:
+    return [tuple(row) for row in await rows(database, "SELECT sum, pid FROM sums")]
+
+
+async def failures(database: Database) -> list[dict[str, Any]]:
+    """Bodies of the `job-failed` events, in their order."""
+    found = await rows(database, "SELECT value FROM outbox WHERE topic = 'job-failed' ORDER BY seq")
+    return [json.loads(value) for (value,) in found]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+def folders(where: Path) -> set[Path]:
+    return set(where.glob(f"{FOLDER_PREFIX}*"))
+
+
+@pytest.mark.chaos
+async def test_03_stopped_worker_gives_its_job_back(jobs: Jobs, tmp_path: Path) -> None:
+    database, settings = jobs
+    with worker_process(settings, tmp_path) as worker:
+        job_id = await enqueue(database, 1, 2, seconds=600)
+        await until_found(database, "SELECT 1 FROM scratch_jobs WHERE status = 'processing'")
+        (engine,) = await until(worker.engines)
+        stopped = time.monotonic()
+        worker.send(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.process.wait, 30) == 0
+        took_s = time.monotonic() - stopped
+        query = f"SELECT status, retry_count, progress, lease_token FROM scratch_jobs WHERE id = '{job_id}'"
+        assert await rows(database, query) == [("pending", 0, 0.0, None)]
+        assert not is_running(engine)
+        assert not folders(tmp_path)
+    print(f"\n03 worker stopped in the middle of a job: exit after {took_s:.1f} s, the job is back")
+
+
+@pytest.mark.chaos
+async def test_10_killed_worker_leaves_its_job_to_another(jobs: Jobs, tmp_path: Path) -> None:
+    database, settings = jobs
+    with two_workers(settings, tmp_path) as workers:
+        job_id = await enqueue(database, 1, 2, seconds=4)
+        holder, other = await half_done(database, workers)
+        (engine,) = holder.engines()
+        holder.send(signal.SIGKILL)
+        killed = time.monotonic()
+        await until(lambda: not is_running(engine), timeout_s=5)
+        assert await until_ended(database, job_id) == ("completed", None, 1)
+        took_s = time.monotonic() - killed
+        assert await sums(database) == [(3, other.process.pid)]
+        assert other.metric("job_lease_expired_total", kind="add") == 1
+        assert other.metric("jobs_finished_total", kind="add", outcome="completed") == 1
+        assert await failures(database) == []
+    print(f"\n10 worker killed at 50 %: lease {LEASE_S:.0f} s, completed once {took_s:.1f} s later")
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("engine", ["goes on", "stops too"])
+async def test_10_frozen_worker_changes_nothing_when_it_wakes(
+    jobs: Jobs, tmp_path: Path, engine: str
+) -> None:
+    database, settings = jobs
+    with two_workers(settings, tmp_path) as workers:
+        job_id = await enqueue(database, 1, 2, seconds=4)
+        holder, other = await half_done(database, workers)
+        (child,) = holder.engines()
+        holder.send(signal.SIGSTOP)
+        if engine == "stops too":
+            os.kill(child, signal.SIGSTOP)
+        assert await until_ended(database, job_id) == ("completed", None, 1)
+        tables = "SELECT to_jsonb(scratch_jobs), (SELECT count(*) FROM outbox) FROM scratch_jobs"
+        before = await rows(database, tables)
+        holder.send(signal.SIGCONT)
+        os.kill(child, signal.SIGCONT)
+        lost = await until(lambda: holder.metric("jobs_finished_total", kind="add", outcome="lease_lost"))
+        fenced = holder.metric("job_fenced_completions_total", kind="add")
+        assert lost == 1
+        assert holder.metric("jobs_finished_total", kind="add", outcome="completed") == 0
+        assert await sums(database) == [(3, other.process.pid)]
+        assert await rows(database, tables) == before
+    counted = f"leases lost {lost:.0f}, results fenced {fenced:.0f}"
+    print(f"\n10 worker frozen past its lease (its engine {engine}) and woken: completed once, {counted}")
+
+
+@pytest.mark.chaos
+async def test_10_worker_frozen_while_it_finishes_gives_the_row_back(jobs: Jobs, tmp_path: Path) -> None:
+    database, settings = jobs
+    finishing = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state = 'idle in transaction' AND query LIKE 'INSERT INTO sums%'"
+    )
+    with two_workers(settings, tmp_path, finish_s=3) as workers:
+        job_id = await enqueue(database, 1, 2, seconds=4)
+        holder, other = await half_done(database, workers)
+        await until_found(database, finishing)
+        holder.send(signal.SIGSTOP)
+        frozen = time.monotonic()
+        assert await until_ended(database, job_id) == ("completed", None, 1)
+        took_s = time.monotonic() - frozen
+        holder.send(signal.SIGCONT)
+        await until(lambda: holder.metric("job_fenced_completions_total", kind="add"))
+        assert await sums(database) == [(3, other.process.pid)]
+        assert await failures(database) == []
+    print(
+        f"\n10 worker frozen inside its last transaction: completed once by the other, {took_s:.0f} s later"
+    )
+
+
+@pytest.mark.chaos
+async def test_10_two_workers_do_each_job_once(jobs: Jobs, tmp_path: Path) -> None:
+    database, settings = jobs
+    wanted = [await enqueue(database, number) for number in range(100)]
+    with two_workers(settings, tmp_path) as workers:
+        waiting = "SELECT count(*) FROM scratch_jobs WHERE status <> 'completed' HAVING count(*) = 0"
+        await until_found(database, waiting)
+        done = await rows(database, "SELECT job_id, count(*), min(pid) FROM sums GROUP BY job_id")
+        assert {job_id for job_id, *_ in done} == set(wanted)
+        assert {count for _, count, _ in done} == {1}
+        shares = [sum(pid == worker.process.pid for *_, pid in done) for worker in workers]
+    print(f"\n10 two workers, 100 jobs: each done once, {shares[0]} and {shares[1]}")
+
+
+@pytest.mark.parametrize(
+    ("mischief", "reason", "patience"),
+    [
+        ("crash", "engine_died", {}),
+        ("die", "engine_died", {}),
+        ("eat memory", "out_of_memory", {}),
+        pytest.param("hang", "silent", {"engine_silence": "PT8S"}, marks=pytest.mark.chaos),
+        pytest.param("spin", "timeout", {"job_timeout": "PT15S"}, marks=pytest.mark.chaos),
+    ],
+)
+async def test_11_engine_fails_for_good_at_the_third_attempt(
+    stack: Stack, mischief: str, reason: str, patience: dict[str, str]
+) -> None:
+    dead = ("job_dead_total", {"kind": "add", "reason": reason})
+    before = REGISTRY.get_sample_value(*dead) or 0
+    async with scratch_database(stack, **patience) as (database, settings), working(database, settings):
+        bad = await enqueue(database, 1, mischief=mischief)
+        good = await enqueue(database, 1, 2)
+        assert (await until_ended(database, good))[0] == "completed"
+        assert await until_ended(database, bad) == ("failed", reason, 2)
+        told = await failures(database)
+        assert [(each["attempt"], each["final"], each["reason"]) for each in told] == [
+            (1, False, reason),
+            (2, False, reason),
+            (3, True, reason),
+        ]
+        assert (REGISTRY.get_sample_value(*dead) or 0) - before == 1
+        again = await enqueue(database, 3)
+        assert (await until_ended(database, again))[0] == "completed"
+    print(f"\n11 engine told to {mischief}: failed after 3 attempts with {reason}: {told[-1]['message']}")
+
+
+async def test_11_engine_takes_its_files_with_it_and_dies_with_its_worker(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, settings = jobs
+
+    async def littered() -> Path:
+        return await until(lambda: next(iter(tmp_path.glob(f"{FOLDER_PREFIX}*/tmp*")), None))
+
+    with worker_process(settings, tmp_path) as worker:
+        await enqueue(database, 1, mischief="litter")
+        first = await littered()
+        (engine,) = worker.engines()
+        assert oom_score(engine) == 500
+        os.kill(engine, signal.SIGKILL)
+        await until(lambda: not first.parent.exists())
+
+        second = await littered()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        remove_leftovers()
+        assert second.exists()
+        (engine,) = worker.engines()
+        worker.send(signal.SIGKILL)
+        await until(lambda: not is_running(engine), timeout_s=5)
+        worker.process.wait(10)
+        remove_leftovers()
+        assert not folders(tmp_path)
+    print(
+        "\n11 engine killed: its files go with it; worker killed: its engine too, its files at the next start"
+    )
+
+
+@pytest.mark.chaos
+async def test_15_worker_an_hour_behind_keeps_leases_and_order(jobs: Jobs, tmp_path: Path) -> None:
+    database, settings = jobs
+    flag = tmp_path / "wrong"
+    clock = {"PYTHONPATH": str(Path(__file__).parents[1] / "support" / "clock"), "WRONG_CLOCK": str(flag)}
+    with worker_process(settings, tmp_path, environment=clock) as wrong:
+        long = await enqueue(database, 1, seconds=3 * LEASE_S)
+        await until_found(database, "SELECT 1 FROM scratch_jobs WHERE progress >= 0.3")
+        flag.touch()
+        with worker_process(settings, tmp_path) as right:
+            assert await until_ended(database, long) == ("completed", None, 0)
+            assert await sums(database) == [(1, wrong.process.pid)]
+            right.send(signal.SIGKILL)
+
+        late = [await enqueue(database, number, owner="late") for number in range(3)]
+        urgent = await enqueue(database, 9, priority=5, owner="late")
+        early = await enqueue(database, 5, owner="early")
+        unlucky = await enqueue(database, 1, mischief="bad luck", owner="unlucky")
+        assert await until_ended(database, unlucky) == ("failed", "RuntimeError", 2)
+        assert [(await until_ended(database, job_id))[0] for job_id in late] == ["completed"] * 3
+        order = await rows(
+            database, "SELECT id FROM scratch_jobs WHERE status = 'completed' ORDER BY started_at"
+        )
+        places = [job_id for (job_id,) in order]
+        assert places.index(urgent) < places.index(late[2])
+        assert places.index(early) < places.index(late[1]) < places.index(late[2])
+
+        lost = await enqueue(database, 2, seconds=4)
+        await until_found(database, f"SELECT 1 FROM scratch_jobs WHERE id = '{lost}' AND progress >= 0.3")
+        behind = "SELECT created_at, headers FROM outbox ORDER BY seq DESC LIMIT 1"
+        ((written_at, headers),) = await rows(database, behind)
+        hour_s = (written_at - datetime.fromisoformat(dict(headers)["ce_time"])).total_seconds()
+        assert 3590 < hour_s < 3660
+        wrong.send(signal.SIGKILL)
+        killed = time.monotonic()
+    with worker_process(settings, tmp_path) as right:
+        started_s = time.monotonic() - killed
+        assert await until_ended(database, lost) == ("completed", None, 1)
+        took_s = time.monotonic() - killed
+        assert took_s < max(LEASE_S, started_s) + 30
+    print(
+        f"\n15 worker {hour_s:.0f} s behind: no lease lost, order kept; killed, its job done {took_s:.1f} s later"
+    )
