@@ -109,7 +109,7 @@ def worker_process(
     environment: Mapping[str, str] = MappingProxyType({}),
     **settings: object,
 ) -> Iterator[WorkerProcess]:
-    """Start a worker; killed at the end if it is still there. Its temporary files lie in `folder`."""
+    """Start a worker; killed at the end if it is still there. Its log and temporary files lie in `folder`."""
     told = {
         "database_url": database_settings.database_url.get_secret_value(),
         "lease": f"PT{database_settings.lease.total_seconds()}S",
@@ -117,12 +117,14 @@ def worker_process(
         **settings,
     }
     variables = {f"SCRATCH_{name.upper()}": str(value) for name, value in told.items()}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.worker"],
-        cwd=ROOT,
-        env={**os.environ, **environment, **variables, "TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
-    )
+    with (folder / "workers.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.worker"],
+            cwd=ROOT,
+            env={**os.environ, **environment, **variables, "TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
     try:
         assert process.stdout is not None
         port = process.stdout.readline()
