@@ -1,44 +1,78 @@
 """A service of the tests' own as real processes, which can be killed at every step of the delivery.
 
 Its effect is a row per event and its result an event per event, so that tables and topics alone tell what was
-lost or done twice. `python -m tests.support.processes` is one process; it is told by `SCRATCH_…` variables.
+lost or done twice. Processes are forked from one that has imported everything: a start costs little.
 """
 
 import asyncio
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata, TopicPartition
+from sqlalchemy import BigInteger, Identity, func
 from sqlalchemy import event as on_database
-from sqlalchemy import text
-from tests.support.scratch import ScratchSettings, rows, scratch_database
-from tests.support.stack import ROOT, Stack
+from sqlalchemy.orm import Mapped, mapped_column
+from tests.support.scratch import ScratchBase, ScratchSettings, rows, scratch_database
+from tests.support.stack import Stack
 
 from phonograph_cli.kafka import read_all
-from phonograph_events import Event, IngestRequested, Record, dead_letter_topic, envelope
+from phonograph_events import (
+    MAX_DEAD_LETTER_BYTES,
+    MAX_MESSAGE_BYTES,
+    Event,
+    IngestRequested,
+    Record,
+    dead_letter_topic,
+    envelope,
+)
 from phonograph_runtime import shell
 from phonograph_runtime.database import Database, Transaction
+from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
+
+_forked = multiprocessing.get_context("forkserver")
+_forked.set_forkserver_preload(["__main__", __name__])
 
 KILLS = ("before_commit", "after_commit", "before_offsets", "after_offsets", "before_mark")
 """Where a process can be told to kill itself; each happens at its own edge, not by a hook in the runtime."""
 
-TABLES = (
-    "CREATE TABLE effects (event_id text, uri text, at timestamptz DEFAULT clock_timestamp())",
-    "CREATE TABLE deliveries (topic text, partition int, first bigint, last bigint, records int, pid int)",
-)
+
+class SqlEffect(ScratchBase):
+    """What an event does: no constraint keeps it from being done twice."""
+
+    __tablename__ = "effects"
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    event_id: Mapped[str]
+    uri: Mapped[str]
+    at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class SqlDelivery(ScratchBase):
+    """Records of one partition in one batch, whatever became of them."""
+
+    __tablename__ = "deliveries"
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    partition: Mapped[int]
+    records: Mapped[int]
 
 
 class MemberSettings(ScratchSettings):
@@ -50,6 +84,12 @@ class MemberSettings(ScratchSettings):
     kill: str = ""
     kill_after: int = 3
     """So many batches with effects come first."""
+    wedge: bool = False
+    """Every heartbeat of the first consumer fails, as it does on an answer that aiokafka does not know."""
+    refuse: str = "refused"
+    """Events with this word in their address are not for this release."""
+    pause_s: float = 0
+    """Time that each event takes."""
 
 
 class Member(shell.ServiceShell):
@@ -73,34 +113,18 @@ class Member(shell.ServiceShell):
         return [self.settings.topic]
 
     async def _take(self, event: IngestRequested, transaction: Transaction) -> None:
-        if "broken" in event.uri:
-            raise RuntimeError("not in this release")
-        await transaction.session.execute(
-            text("INSERT INTO effects (event_id, uri) VALUES (:event_id, :uri)"),
-            {"event_id": transaction.cause.event_id, "uri": event.uri},
-        )
+        if self.settings.refuse in event.uri:
+            raise PermanentError("It is not for this release.", reason="refused")
+        await asyncio.sleep(self.settings.pause_s)
+        transaction.session.add(SqlEffect(event_id=transaction.cause.event_id, uri=event.uri))
         await transaction.publish(_result(self.settings.results)(media_id=uuid4()))
 
     async def _count(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
         """Write down what Kafka delivered, whatever becomes of it."""
-        offsets: dict[tuple[str, int], list[int]] = {}
-        for record in records:
-            offsets.setdefault((record.topic, record.partition), []).append(record.offset)
-        delivered = [
-            {
-                "topic": topic,
-                "partition": partition,
-                "first": min(each),
-                "last": max(each),
-                "records": len(each),
-                "pid": os.getpid(),
-            }
-            for (topic, partition), each in offsets.items()
-        ]
+        partitions = Counter(record.partition for record in records)
         async with self.database.transaction() as transaction:
-            await transaction.session.execute(
-                text("INSERT INTO deliveries VALUES (:topic, :partition, :first, :last, :records, :pid)"),
-                delivered,
+            transaction.session.add_all(
+                SqlDelivery(partition=partition, records=count) for partition, count in partitions.items()
             )
 
 
@@ -151,9 +175,25 @@ def _arm(database: Database, kill: str, kill_after: int) -> None:
     AIOKafkaConsumer.commit = commit_offsets
 
 
+def _wedge() -> None:
+    """Let the heartbeats of the first consumer fail for ever; everything else of it goes on answering."""
+    wedged: list[GroupCoordinator] = []
+    beat = GroupCoordinator._do_heartbeat
+
+    async def fail(coordinator: GroupCoordinator) -> bool:
+        wedged.extend([] if wedged else [coordinator])
+        if coordinator in wedged:
+            raise KafkaError("Unexpected exception in heartbeat task: UnknownError()")
+        return await beat(coordinator)
+
+    GroupCoordinator._do_heartbeat = fail
+
+
 def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+
     def wait() -> None:
-        sys.stdin.read()
+        parent.join()
         os._exit(3)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -163,14 +203,21 @@ async def _made_from_tables(*_arguments: Any) -> None:
     """Stands in for the check of the schema: the scratch database has no migrations."""
 
 
-async def main() -> None:
-    """Run one process until SIGTERM."""
+def _run(log: Path, settings: MemberSettings) -> None:
+    """One process, until SIGTERM."""
     _end_with_parent()
-    settings = MemberSettings()
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
     configure_logging(settings.group, settings.log_level)
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: MemberSettings) -> None:
     shell.check_schema = _made_from_tables
     member = Member(settings)
     _arm(member.database, settings.kill, settings.kill_after)
+    if settings.wedge:
+        _wedge()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await member.run(stop)
@@ -184,9 +231,8 @@ class Outcome:
     """Event ids on the topic."""
     inbox: Counter[str]
     effects: Counter[str]
-    results: dict[str, set[str]]
-    """Ids of the result events that each event caused."""
-    result_records: int
+    results: dict[str, Counter[str]]
+    """For each event the ids of the events that it caused, and how often each was published."""
     delivered: int
     silence_s: float
     """Longest time without an effect while an event waited."""
@@ -212,7 +258,7 @@ class Outcome:
     @property
     def result_duplicates(self) -> int:
         """Result records that repeat an earlier one."""
-        return self.result_records - sum(map(len, self.results.values()))
+        return sum(each.total() - len(each) for each in self.results.values())
 
     def __str__(self) -> str:
         return (
@@ -226,50 +272,69 @@ class Outcome:
 class Group:
     """The processes of one consumer group, their tables and their topics."""
 
-    stack: Stack
     database: Database
     settings: ScratchSettings
     name: str
     topic: str
     results: str
+    partitions: int
     logs: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    members: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    members: list[Process] = field(default_factory=list)
 
-    def start(self, **settings: object) -> "subprocess.Popen[bytes]":
-        """Start one more process."""
-        told = {
-            "database_url": self.settings.database_url.get_secret_value(),
-            "kafka_bootstrap_servers": self.settings.kafka_bootstrap_servers,
-            "group": self.name,
-            "topic": self.topic,
-            "results": self.results,
+    def start(self, **settings: Any) -> Process:
+        """Start one more process, with settings of its own."""
+        told = MemberSettings(
+            database_url=self.settings.database_url,
+            kafka_bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            group=self.name,
+            topic=self.topic,
+            results=self.results,
             **settings,
-        }
-        environment = {f"SCRATCH_{name.upper()}": str(value) for name, value in told.items()}
-        with (self.logs / f"member-{len(list(self.logs.iterdir()))}.log").open("wb") as log:
-            member = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.processes"],
-                cwd=ROOT,
-                env=dict(os.environ) | self.environment | environment,
-                stdin=subprocess.PIPE,
-                stderr=log,
-            )
+        )
+        log = self.logs / f"member-{len(list(self.logs.iterdir()))}.log"
+        log.touch()
+        member = _forked.Process(target=_run, args=(log, told))
+        member.start()
         self.members.append(member)
         return member
 
-    async def stop(
-        self, member: "subprocess.Popen[bytes]", number: signal.Signals, *, timeout_s: float = 30
-    ) -> int:
+    async def stop(self, member: Process, number: signal.Signals, *, timeout_s: float = 30) -> int:
         """Signal a process and wait for its end; its exit code."""
-        member.send_signal(number)
+        os.kill(member.pid, number)
         return await self.ended(member, timeout_s=timeout_s)
 
-    async def ended(self, member: "subprocess.Popen[bytes]", *, timeout_s: float = 60) -> int:
-        """Exit code of a process that ends by itself."""
-        code = await asyncio.to_thread(member.wait, timeout_s)
+    async def ended(self, member: Process, *, timeout_s: float = 90) -> int:
+        """Exit code of a process that ends by itself.
+
+        Raises:
+            TimeoutError: it does not.
+        """
+        await asyncio.to_thread(member.join, timeout_s)
+        if member.exitcode is None:
+            raise TimeoutError(f"process {member.pid} does not end")
         self.members.remove(member)
-        return code
+        return member.exitcode
+
+    async def rewind(self) -> None:
+        """Let the group begin at the first offset again; it must have no process."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            group_id=self.name,
+            enable_auto_commit=False,
+        )
+        async with consumer:
+            places = [TopicPartition(self.topic, number) for number in range(self.partitions)]
+            consumer.assign(places)
+            await consumer.commit(dict.fromkeys(places, 0))
+
+    async def send(self, *records: Record) -> list[RecordMetadata]:
+        """Send records as they are to the topic of the group; where each lies."""
+        async with self.producer() as producer:
+            sends = [
+                await producer.send(self.topic, value=record.value, key=record.key, headers=record.headers)
+                for record in records
+            ]
+            return await asyncio.gather(*sends)
 
     async def publish(self, count: int, *, seconds: float = 0) -> None:
         """Publish events, evenly over a time."""
@@ -293,7 +358,7 @@ class Group:
             bootstrap_servers=self.settings.kafka_bootstrap_servers,
             enable_idempotence=True,
             linger_ms=20,
-            max_request_size=4 * 1024 * 1024,
+            max_request_size=MAX_DEAD_LETTER_BYTES,
         )
         async with producer:
             yield producer
@@ -330,9 +395,9 @@ class Group:
         effects = await rows(
             self.database, "SELECT event_id, extract(epoch FROM at) FROM effects ORDER BY at"
         )
-        caused: dict[str, set[str]] = {}
+        caused: dict[str, Counter[str]] = {}
         for record in results:
-            caused.setdefault(header(record, "ce_causationid"), set()).add(header(record, "ce_id"))
+            caused.setdefault(header(record, "ce_causationid"), Counter())[header(record, "ce_id")] += 1
         at = [float(moment) for _, moment in effects]
         sent = {header(record, "ce_id"): record.timestamp / 1000 for record in requests}
         return Outcome(
@@ -340,7 +405,6 @@ class Group:
             inbox=Counter(key for (key,) in await rows(self.database, "SELECT event_id FROM inbox")),
             effects=Counter(key for key, _ in effects),
             results=caused,
-            result_records=len(results),
             delivered=(await rows(self.database, "SELECT sum(records) FROM deliveries"))[0][0] or 0,
             silence_s=longest_silence(at, [sent.get(key, 0.0) for key, _ in effects]),
             duration_s=at[-1] - at[0] if at else 0,
@@ -373,25 +437,26 @@ def request(uri: str) -> Record:
 
 @asynccontextmanager
 async def group(
-    stack: Stack, logs: Path, *, partitions: int = 8, environment: dict[str, str] | None = None
+    stack: Stack, logs: Path, *, partitions: int = 8, letter_bytes: int = MAX_DEAD_LETTER_BYTES
 ) -> AsyncIterator[Group]:
     """A consumer group with a database and topics of its own and no process yet; all gone at the end."""
     name = f"scratch-{uuid4().hex[:8]}"
-    topics = {name: partitions, dead_letter_topic(name): 1, f"{name}-results": 4}
+    topics = {
+        name: (partitions, MAX_MESSAGE_BYTES),
+        dead_letter_topic(name): (1, letter_bytes),
+        f"{name}-results": (4, MAX_MESSAGE_BYTES),
+    }
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.addresses.kafka_bootstrap_servers)
     await admin.start()
     try:
         await admin.create_topics(
             [
-                NewTopic(topic, count, 1, topic_configs={"max.message.bytes": str(4 * 1024 * 1024)})
-                for topic, count in topics.items()
+                NewTopic(topic, count, 1, topic_configs={"max.message.bytes": str(max_bytes)})
+                for topic, (count, max_bytes) in topics.items()
             ]
         )
         async with scratch_database(stack) as (database, settings):
-            async with database.transaction() as transaction:
-                for statement in TABLES:
-                    await transaction.session.execute(text(statement))
-            members = Group(stack, database, settings, name, name, f"{name}-results", logs, environment or {})
+            members = Group(database, settings, name, name, f"{name}-results", partitions, logs)
             try:
                 yield members
             finally:
@@ -401,13 +466,9 @@ async def group(
         await admin.close()
 
 
-async def _end(members: Iterable["subprocess.Popen[bytes]"]) -> None:
-    waits: list[Awaitable[int]] = []
+async def _end(members: Iterable[Process]) -> None:
+    waits: list[Awaitable[None]] = []
     for member in members:
         member.kill()
-        waits.append(asyncio.to_thread(member.wait, 30))
+        waits.append(asyncio.to_thread(member.join, 30))
     await asyncio.gather(*waits)
-
-
-if __name__ == "__main__":
-    asyncio.run(main())
