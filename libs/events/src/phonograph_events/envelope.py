@@ -50,6 +50,7 @@ DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
     "phonograph-origin": "`topic/partition/offset` of the record.",
     "phonograph-reason": "Why, in a word.",
     "phonograph-error": "Why, in a sentence.",
+    "phonograph-body": "Only where the body was too large for this topic: the service's table has it.",
     "phonograph-resolution": "Only on the record without a body that settles a letter: how it was.",
 }
 """What the headers of a dead letter say; beside them it keeps the headers and the bytes of the record."""

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -34,11 +35,12 @@ Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awa
 
 
 def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
-    """A broker that hands raw bytes to the runtime: one bad body must not fail its batch."""
+    """A broker that hands raw records to the runtime: one bad body or header must not fail its batch."""
     return KafkaBroker(
         kafka_bootstrap_servers.split(","),
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         ack_policy=AckPolicy.NACK_ON_ERROR,
+        parser=_unread,
         decoder=_raw,
         graceful_timeout=GRACE_S,
         logger=logging.getLogger("faststream.kafka"),
@@ -167,6 +169,15 @@ class Subscription:
         ends = await consumer.end_offsets(places)
         positions = {place: await consumer.position(place) for place in places}
         return {place: max(ends[place] - positions[place], 0) for place in places}, positions
+
+
+async def _unread(
+    records: tuple["ConsumerRecord[Any, Any]", ...], parse: Callable[[Any], Awaitable[StreamMessage[Any]]]
+) -> StreamMessage[Any]:
+    """A batch around records that nobody has read: FastStream fails it for ever on a header without UTF-8."""
+    message = await parse((replace(records[0], headers=()),))
+    message.raw_message = records
+    return message
 
 
 async def _raw(message: StreamMessage[Any]) -> Any:

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from sqlalchemy import text
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from sqlalchemy import Row, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from phonograph_events import MAX_DEAD_LETTER_BYTES
+from phonograph_events import DEAD_LETTER_SUFFIX, MAX_DEAD_LETTER_BYTES
 from phonograph_runtime import metrics
 from phonograph_runtime.database import (
     OUTBOX_CHANNEL,
@@ -98,17 +100,40 @@ class OutboxRelay:
             if not rows:
                 return False
             started = time.monotonic()
-            sends = [
-                await producer.send(topic, value=value, key=key, headers=decode_headers(headers))
-                for _, topic, key, value, headers, _ in rows
-            ]
-            await asyncio.gather(*sends)
+            sends = [await _send(producer, row, row.value) for row in rows]
+            await asyncio.gather(*(_arrived(producer, *sent) for sent in zip(rows, sends, strict=True)))
             delivery_s = time.monotonic() - started
             await transaction.session.execute(_MARK, {"sent": [row.seq for row in rows]})
         for row in rows:
             metrics.OUTBOX_DELIVERY_SECONDS.observe(max(row.age_s, 0.0) + delivery_s)
         metrics.OUTBOX_PUBLISHED.inc(len(rows))
         return len(rows) == RELAY_BATCH
+
+
+async def _send(
+    producer: AIOKafkaProducer, row: Row[Any], value: bytes | None, *more: tuple[str, bytes]
+) -> Awaitable[Any]:
+    """Hand a record to the producer; what is given is done when Kafka has it."""
+    headers = [*decode_headers(row.headers), *more]
+    arrival: Awaitable[Any]
+    if row.key is None and value is None:  # Kafka takes it, aiokafka's `send` does not
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None, headers=headers)
+        partitions = await producer.partitions_for(row.topic)
+        arrival = await producer.send_batch(batch, row.topic, partition=min(partitions))
+    else:
+        arrival = await producer.send(row.topic, value=value, key=row.key, headers=headers)
+    return arrival
+
+
+async def _arrived(producer: AIOKafkaProducer, row: Row[Any], arrival: Awaitable[Any]) -> None:
+    """Wait for Kafka. A dead letter too large for its topic goes without its body: the table has it."""
+    try:
+        await arrival
+    except MessageSizeTooLargeError:
+        if not row.topic.endswith(DEAD_LETTER_SUFFIX):
+            raise
+        await (await _send(producer, row, None, ("phonograph-body", b"too large")))
 
 
 _WAITING = text("""
