@@ -330,11 +330,16 @@ class Group:
     async def send(self, *records: Record) -> list[RecordMetadata]:
         """Send records as they are to the topic of the group; where each lies."""
         async with self.producer() as producer:
-            sends = [
-                await producer.send(self.topic, value=record.value, key=record.key, headers=record.headers)
-                for record in records
-            ]
+            sends = [await self._send(producer, record) for record in records]
             return await asyncio.gather(*sends)
+
+    async def _send(self, producer: AIOKafkaProducer, record: Record) -> "asyncio.Future[RecordMetadata]":
+        """Send one record; aiokafka's `send` refuses one without key and value, Kafka does not."""
+        if record.key is not None or record.value is not None:
+            return await producer.send(self.topic, value=record.value, key=record.key, headers=record.headers)
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None, headers=record.headers)
+        return await producer.send_batch(batch, self.topic, partition=0)
 
     async def publish(self, count: int, *, seconds: float = 0) -> None:
         """Publish events, evenly over a time."""
@@ -344,10 +349,7 @@ class Group:
             while sent < count:
                 due = count if seconds == 0 else min(count, int(count * (clock() - started) / seconds) + 1)
                 for number in range(sent, due):
-                    record = request(f"/{number}.mp3")
-                    await producer.send(
-                        self.topic, value=record.value, key=record.key, headers=record.headers
-                    )
+                    await self._send(producer, request(f"/{number}.mp3"))
                 sent = due
                 await asyncio.sleep(0.1)
 
