@@ -10,8 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import pysubs2
-
 Shown = dict[str, Any]
 
 
@@ -41,6 +39,8 @@ def export(shown: Shown, form: Format) -> str:
 
 
 def _subtitles(shown: Shown, form: Format) -> str:
+    import pysubs2
+
     subtitles = pysubs2.SSAFile()
     for segment in _transcript(shown)["segments"]:
         speaker = f"{segment['speaker']}: " if segment["speaker"] else ""

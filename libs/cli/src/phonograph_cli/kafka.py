@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -35,6 +36,11 @@ class Tail:
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
 
+    async def records(self) -> AsyncIterator["ConsumerRecord[bytes | None, bytes | None]"]:
+        """Every record as it comes."""
+        async for record in self._consumer:
+            yield record
+
     async def events(self) -> AsyncIterator[Seen]:
         """Events as they come; records that are none are passed over."""
         async for record in self._consumer:
@@ -53,11 +59,11 @@ async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = Fa
         yield Tail(consumer)
 
 
-async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[bytes, bytes]"]:
+async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[bytes | None, bytes | None]"]:
     """Every record of the topics up to now, oldest first."""
     async with _reading(servers, topics, "earliest") as (consumer, partitions):
         ends = await consumer.end_offsets(partitions)
-        records: list[ConsumerRecord[bytes, bytes]] = []
+        records: list[ConsumerRecord[bytes | None, bytes | None]] = []
         for partition, end in ends.items():
             while await consumer.position(partition) < end:
                 for batch in (await consumer.getmany(timeout_ms=500)).values():
@@ -67,6 +73,31 @@ async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[
     )
 
 
+async def read_between(servers: str, topics: Iterable[str], since: datetime, until: datetime) -> list[Seen]:
+    """Events that were written in a span of time, oldest first; records that are none are passed over."""
+    async with _reading(servers, topics, "earliest") as (consumer, partitions):
+        begins = await consumer.offsets_for_times(dict.fromkeys(partitions, _milliseconds(since)))
+        ends = await consumer.offsets_for_times(dict.fromkeys(partitions, _milliseconds(until)))
+        newest = await consumer.end_offsets(partitions)
+        found: list[ConsumerRecord[bytes | None, bytes | None]] = []
+        for partition, begin in begins.items():
+            if begin is None:
+                continue
+            end = ends[partition]
+            stop = newest[partition] if end is None else end.offset
+            await consumer.position(partition)  # the reset that a new consumer begins with overtakes a seek
+            consumer.seek(partition, begin.offset)
+            while await consumer.position(partition) < stop:
+                for batch in (await consumer.getmany(partition, timeout_ms=500)).values():
+                    found.extend(record for record in batch if record.offset < stop)
+    found.sort(key=lambda record: (record.timestamp, record.topic, record.partition, record.offset))
+    return [seen for record in found if (seen := _seen(record)) is not None]
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
 async def publish(servers: str, events: Iterable[Event]) -> list[Envelope]:
     """Publish events of this command; each begins a correlation of its own."""
     envelopes = [envelope(event, source=SOURCE) for event in events]
@@ -74,16 +105,21 @@ async def publish(servers: str, events: Iterable[Event]) -> list[Envelope]:
     return envelopes
 
 
-async def send(servers: str, records: Iterable[Record]) -> None:
-    """Send records as they are."""
+async def send(servers: str, records: Iterable[Record]) -> list[str]:
+    """Send records as they are; gives the place of each, `topic/partition/offset`."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=servers, enable_idempotence=True, max_request_size=MAX_RECORD_BYTES
+        bootstrap_servers=servers,
+        enable_idempotence=True,
+        compression_type="gzip",
+        max_request_size=MAX_RECORD_BYTES,
     )
     async with producer:
-        for record in records:
-            await producer.send_and_wait(
-                record.topic, value=record.value, key=record.key, headers=record.headers
-            )
+        sends = [
+            await producer.send(record.topic, value=record.value, key=record.key, headers=record.headers)
+            for record in records
+        ]
+        places = await asyncio.gather(*sends)
+    return [f"{place.topic}/{place.partition}/{place.offset}" for place in places]
 
 
 @asynccontextmanager
@@ -117,7 +153,7 @@ async def _reading(
     raise UnknownTopicOrPartitionError(f"Kafka has no topic {', '.join(sorted(missing))}")
 
 
-def _seen(record: "ConsumerRecord[bytes, bytes]") -> Seen | None:
+def _seen(record: "ConsumerRecord[bytes | None, bytes | None]") -> Seen | None:
     try:
         return Seen(record.topic, record.partition, record.offset, parse(record.value, record.headers))
     except EventError:

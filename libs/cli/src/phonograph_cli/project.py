@@ -108,6 +108,14 @@ class Project:
             self.report(f"starting {' and '.join(process.name for process in watching)}")
             self.stack.start(watching)
 
+    def stop(self, service: Service) -> None:
+        """End the service that runs here."""
+        self.stack.stop([service.value])
+
+    def start(self, service: Service) -> None:
+        """Start a service again, on running servers."""
+        self.stack.start([self._process(self.services().index(service), service)])
+
     def status(self) -> list[ProcessStatus]:
         """Servers and services; Prometheus and Grafana only where somebody asked for them."""
         found = self.stack.status()

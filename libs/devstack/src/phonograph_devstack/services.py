@@ -79,6 +79,11 @@ class ServiceHost:
                     self._spawn(process)
                     self._wait_until_healthy(process)
 
+    def stop(self, names: Sequence[str]) -> None:
+        """Ask services to end, and wait until they have."""
+        with self._supervisor.lock():
+            self._supervisor.stop(names, signal.SIGTERM, timeout_s=_STOP_WITHIN_S)
+
     def free_port(self, name: str, preferred: int) -> int:
         """A port for the process of this name, the same one as long as it runs or the port stays free."""
         with self._supervisor.lock():

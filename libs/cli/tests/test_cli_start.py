@@ -1,0 +1,19 @@
+"""The command answers at once: nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+
+from phonograph_cli.main import ProfileName
+from phonograph_events import Profile
+
+HEAVY = ("aiokafka", "neo4j", "numpy", "pandas", "phonograph_events", "phonograph_runtime", "sqlalchemy")
+
+
+def test_main_imports_nothing_heavy() -> None:
+    code = f"import sys, phonograph_cli.main; print([name for name in {HEAVY} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_profiles_are_those_of_the_contract() -> None:
+    assert [name.value for name in ProfileName] == [profile.value for profile in Profile]
