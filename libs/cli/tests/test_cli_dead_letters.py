@@ -147,7 +147,7 @@ async def test_rubbish_is_parked_again_as_a_new_letter_and_dropped_for_good(
     stack: Stack, tmp_path: Path
 ) -> None:
     servers, key = stack.addresses.kafka_bootstrap_servers, str(uuid4()).encode()
-    rubbish = Record("ingest-requested", key, b"\xffrubbish", [("ce_id", b"x"), ("odd", None)])
+    rubbish = Record("ingest-requested", key, b"\xffrubbish", [("ce_id", b"x"), ("odd", b"")])
     async with ingest(stack, tmp_path):
         await stack.send(rubbish)
         first = await until_parked(stack, key)
@@ -242,7 +242,8 @@ async def test_command_lists_explains_replays_and_drops(stack: Stack, tmp_path: 
         assert (states[letter.id], states[successor.id]) == ("replayed", "dropped")
         kept = await rows(
             shell.database,
-            f"SELECT resolution FROM dead_letters WHERE id IN ('{letter.id}', '{successor.id}') ORDER BY parked_at",
+            f"""SELECT resolution FROM dead_letters
+                WHERE id IN ('{letter.id}', '{successor.id}') ORDER BY parked_at""",
         )
         assert kept == [("replayed",), ("dropped",)]
         assert (
