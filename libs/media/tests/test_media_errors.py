@@ -290,7 +290,7 @@ def test_random_damage_anywhere_is_never_another_error(tmp_path):
 
 
 def test_rendition_that_was_cut_off_is_refused(tmp_path):
-    make_rendition(write_sound(tmp_path / "a.wav", noise(2)), tmp_path / "whole.wav")
+    make_rendition(write_sound(tmp_path / "a.wav", noise(2), codec="pcm_s16le"), tmp_path / "whole.wav")
     with pytest.raises(MediaError, match="ends early") as caught:
         read_rendition(cut_short(tmp_path / "whole.wav", tmp_path / "half.wav", 0.5))
     assert caught.value.reason == "truncated"
