@@ -26,21 +26,22 @@ ON_SYSTEM: dict[str, Measure] = {"files": files.measure}
 
 
 def main() -> None:
-    """Measure; a goal that was missed is said in the table, it is no failure."""
+    """Measure. A missed goal is said in the table and is no failure; a measurement that broke is one."""
     arguments = _arguments()
     logging.disable(logging.WARNING)
     chosen = arguments.only or [*ON_SERVERS, *ON_SYSTEM]
     figures: list[Figure] = []
+    failed: list[str] = []
     with _checkout(arguments.base) as base:
         if on_servers := {name: each for name, each in ON_SERVERS.items() if name in chosen}:
             with servers("bench") as project:
                 project.prepare()
-                figures += _measured(on_servers, Bench(project, arguments.rounds, base))
+                figures += _measured(on_servers, Bench(project, arguments.rounds, base), failed)
         if on_system := {name: each for name, each in ON_SYSTEM.items() if name in chosen}:
             home = ROOT / ".phonograph" / "bench-system"
             home.mkdir(parents=True, exist_ok=True)
             project = Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)})
-            figures += _measured(on_system, Bench(project, arguments.rounds, base))
+            figures += _measured(on_system, Bench(project, arguments.rounds, base), failed)
     at = datetime.now(UTC)
     path = ROOT / "bench" / "results" / f"{at:%Y%m%dT%H%M%SZ}.json"
     about: dict[str, object] = {
@@ -53,13 +54,22 @@ def main() -> None:
     }
     write(path, figures, about)
     sys.stdout.write(f"\n{table(figures, arguments.base)}\n\n{path.relative_to(ROOT)}\n")
+    if failed:
+        sys.exit(f"Not measured: {', '.join(failed)}.")
 
 
-def _measured(measurements: dict[str, Measure], bench: Bench) -> list[Figure]:
+def _measured(measurements: dict[str, Measure], bench: Bench, failed: list[str]) -> list[Figure]:
     figures = []
     for name, measure in measurements.items():
         sys.stderr.write(f"measuring {name}\n")
-        figures += measure(bench)
+        try:
+            taken = measure(bench)
+        except (RuntimeError, subprocess.SubprocessError) as error:
+            failed.append(name)
+            sys.stderr.write(f"{name} could not be measured: {error}\n")
+            continue
+        figures += taken
+        sys.stderr.write("".join(f"  {figure.line()}\n" for figure in taken))
     return figures
 
 

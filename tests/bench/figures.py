@@ -50,6 +50,11 @@ class Figure:
         """Ours as a multiple of the baseline."""
         return self.value / self.baseline if self.baseline else None
 
+    def line(self) -> str:
+        """The figure in one line."""
+        ratio = "" if self.ratio is None else f", {self.ratio:.2f} × {_number(self.baseline)}"
+        return f"{self.what}: {_number(self.value)} {self.unit}{ratio}"
+
     def to_json(self) -> dict[str, object]:
         """As it is kept."""
         goal = None if self.goal is None else str(self.goal)

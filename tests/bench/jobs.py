@@ -264,8 +264,8 @@ async def _fill(connection: "asyncpg.Connection[Any]", waiting: int, finished: i
     for status, rows_wanted in {"pending": waiting, "completed": finished}.items():
         await connection.execute(
             f"INSERT INTO {table} (id, media_file_id, kind, dedupe_key, status, task, run_at, completed_at)"
-            " SELECT uuidv7(), media_id, 'add', 'add:' || media_id, $2, '{\"numbers\": [1]}',"
-            " now() - n * interval '10 ms', CASE $2 WHEN 'completed' THEN now() END"
+            " SELECT uuidv7(), media_id, 'add', 'add:' || media_id, $2::varchar, '{\"numbers\": [1]}',"
+            " now() - n * interval '10 ms', CASE $2::varchar WHEN 'completed' THEN now() END"
             " FROM (SELECT n, gen_random_uuid() AS media_id FROM generate_series(1, $1::int) AS n) AS media",
             rows_wanted,
             status,
