@@ -1,8 +1,9 @@
 """Reading and writing topics from the command line, without a consumer group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,7 +11,9 @@ from typing import Literal
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from phonograph_cli.project import OTLP_ENDPOINT
 from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
+from phonograph_runtime.tracing import Tracing
 
 Begin = Literal["earliest", "latest"]
 
@@ -100,9 +103,21 @@ def _milliseconds(moment: datetime) -> int:
 
 async def publish(servers: str, events: Iterable[Event]) -> list[Envelope]:
     """Publish events of this command; each begins a correlation of its own."""
-    envelopes = [envelope(event, source=SOURCE) for event in events]
-    await send(servers, [wrapped.to_record() for wrapped in envelopes])
+    tracing = Tracing(SOURCE, os.environ.get(OTLP_ENDPOINT))
+    with ExitStack() as spans:
+        envelopes = [spans.enter_context(_traced(tracing, event)) for event in events]
+        await send(servers, [wrapped.to_record() for wrapped in envelopes])
+    await tracing.aclose()
     return envelopes
+
+
+@contextmanager
+def _traced(tracing: Tracing, event: Event) -> Iterator[Envelope]:
+    """An event under a span that begins a trace, where there is a collector."""
+    wrapped = envelope(event, source=SOURCE)
+    about = {"messaging.destination.name": event.TOPIC, "messaging.message.id": wrapped.id}
+    with tracing.step(f"publish {event.TOPIC}", "producer", None, about) as step:
+        yield wrapped.model_copy(update={"traceparent": step.traceparent})
 
 
 async def send(servers: str, records: Iterable[Record]) -> list[str]:

@@ -26,6 +26,8 @@ from phonograph_events import Service
 from phonograph_runtime.objects import ObjectStore
 
 FIRST_PROBE_PORT = 8801
+OTLP_ENDPOINT = "PHONOGRAPH_OTLP_ENDPOINT"
+"""Where this command and the services that it starts send their traces; without it there are none."""
 READY = "/health/ready"
 MONITORING = (PROMETHEUS, GRAFANA)
 
@@ -145,6 +147,8 @@ class Project:
             "OBJECT_STORE_URL": self.object_store_url,
             "MIGRATIONS": str(self.root / "migrations"),
         }
+        if OTLP_ENDPOINT in self.environment:
+            ours["OTLP_ENDPOINT"] = self.environment[OTLP_ENDPOINT]
         if service is Service.GRAPH_SYNC:
             ours |= {
                 "NEO4J_URI": addresses.neo4j_uri,

@@ -195,9 +195,9 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
             `not_json` or `invalid` (a field is missing or wrong; the message names it).
     """
     attributes: dict[str, Any] = {
-        name[3:].lower(): raw.decode(errors="replace")
+        name[3:].lower() if name[2] == "_" else name: raw.decode(errors="replace")
         for name, raw in headers
-        if raw and name.startswith(("ce_", "CE_", "Ce_"))
+        if raw and name.startswith(("ce_", "CE_", "Ce_", "traceparent"))
     }
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:

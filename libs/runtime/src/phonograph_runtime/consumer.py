@@ -8,8 +8,9 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -34,6 +35,7 @@ from phonograph_runtime import metrics
 from phonograph_runtime.database import Database, Transaction, UnavailableError, encode_headers, is_refused
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.tables import SqlDeadLetter
+from phonograph_runtime.tracing import OFF, Tracing
 
 MAX_PAUSE_S = 5.0
 FUSED_PAUSE_S = 30.0
@@ -209,9 +211,11 @@ class EventConsumer:
         retry_budget: timedelta = timedelta(seconds=20),
         fuse_consecutive: int = 100,
         fuse_ratio: float = 0.1,
+        tracing: Tracing = OFF,
     ) -> None:
         self._database = database
         self._sink = sink
+        self._tracing = tracing
         self._retry_budget_s = retry_budget.total_seconds()
         self._fuse = Fuse(fuse_consecutive, fuse_ratio)
         self._pause_s = 0.5
@@ -284,10 +288,36 @@ class EventConsumer:
                 await self._park(received, received.content.reason, received.content.message, attempts=1)
         await self._resolved(dropped, DROPPED)
 
+    async def _apply(self, batch: Sequence[Received]) -> None:
+        if not self._tracing.on:
+            await self._sink.apply(batch)
+            return
+        with ExitStack() as spans:
+            await self._sink.apply([spans.enter_context(self._traced(received)) for received in batch])
+
+    @contextmanager
+    def _traced(self, received: Received) -> Iterator[Received]:
+        """A record under a span; what follows from its event belongs to the span."""
+        record, envelope = received.record, received.content
+        if not isinstance(envelope, Envelope):
+            yield received
+            return
+        about = {
+            "messaging.system": "kafka",
+            "messaging.destination.name": record.topic,
+            "messaging.destination.partition.id": str(record.partition),
+            "messaging.kafka.offset": record.offset,
+            "messaging.message.id": envelope.id,
+            "phonograph.subject": envelope.subject,
+        }
+        name = f"process {record.topic}"
+        with self._tracing.step(name, "consumer", envelope.traceparent, about) as step:
+            yield replace(received, content=envelope.model_copy(update={"traceparent": step.traceparent}))
+
     async def _take_together(self, batch: Sequence[Received]) -> bool:
         """Whether the whole batch took effect."""
         try:
-            await self._sink.apply(batch)
+            await self._apply(batch)
         except UnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  # any failure: find the culprit one by one
@@ -300,7 +330,7 @@ class EventConsumer:
         delay_s, attempt = 0.2, 1
         while True:
             try:
-                await self._sink.apply([received])
+                await self._apply([received])
             except UnavailableError:
                 raise
             except PermanentError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from phonograph_runtime.database import (
     decode_headers,
     is_unavailable,
 )
+from phonograph_runtime.tracing import OFF, Step, Tracing
 
 RELAY_BATCH = 500
 STOP_WITHIN_S = 10.0
@@ -35,8 +37,16 @@ class OutboxRelay:
     number and commits later is still seen.
     """
 
-    def __init__(self, database: Database, listener: Listener, *, kafka_bootstrap_servers: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        listener: Listener,
+        *,
+        kafka_bootstrap_servers: str,
+        tracing: Tracing = OFF,
+    ) -> None:
         self._database = database
+        self._tracing = tracing
         self._listener = listener
         self._servers = kafka_bootstrap_servers
 
@@ -100,14 +110,30 @@ class OutboxRelay:
             if not rows:
                 return False
             started = time.monotonic()
-            sends = [await _send(producer, row, row.value) for row in rows]
-            await asyncio.gather(*(_arrived(producer, *sent) for sent in zip(rows, sends, strict=True)))
+            with ExitStack() as spans:
+                if self._tracing.on:
+                    for row in rows:
+                        spans.enter_context(self._traced(row))
+                sends = [await _send(producer, row, row.value) for row in rows]
+                await asyncio.gather(*(_arrived(producer, *sent) for sent in zip(rows, sends, strict=True)))
             delivery_s = time.monotonic() - started
             await transaction.session.execute(_MARK, {"sent": [row.seq for row in rows]})
         for row in rows:
             metrics.OUTBOX_DELIVERY_SECONDS.observe(max(row.age_s, 0.0) + delivery_s)
         metrics.OUTBOX_PUBLISHED.inc(len(rows))
         return len(rows) == RELAY_BATCH
+
+    def _traced(self, row: Row[Any]) -> AbstractContextManager[Step]:
+        headers = dict(row.headers)
+        about = {
+            "messaging.system": "kafka",
+            "messaging.destination.name": row.topic,
+            "messaging.message.id": str(headers.get("ce_id")),
+            "phonograph.outbox.waited_s": row.age_s,
+        }
+        traceparent = headers.get("traceparent")  # a dead letter's may be anything
+        parent = traceparent if isinstance(traceparent, str) else None
+        return self._tracing.step(f"publish {row.topic}", "producer", parent, about)
 
 
 async def _send(

@@ -35,6 +35,12 @@ class ServiceSettings(BaseSettings):
         description="Of /health and /metrics; 0, or a port that is taken: a free one.",
     )
     log_level: str = Field(default="INFO", title="Log level")
+    otlp_endpoint: str | None = Field(
+        default=None,
+        title="Traces",
+        description="Where OpenTelemetry spans go by OTLP over HTTP, `http://collector:4318`; none are made "
+        "without it.",
+    )
 
     batch_size: int = Field(
         default=500, gt=0, title="Batch", description="Events a transaction; past 500 the rate stops growing."

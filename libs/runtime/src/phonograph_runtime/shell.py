@@ -36,6 +36,7 @@ from phonograph_runtime.retention import Retention
 from phonograph_runtime.sampling import sample
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns
+from phonograph_runtime.tracing import Tracing
 from phonograph_runtime.worker import JobKind, Worker
 
 WATCH_INTERVAL_S = 10.0
@@ -70,6 +71,7 @@ class ServiceShell:
         self.service = service
         self.settings = settings
         self.database = Database(settings, source=service.value, job_table=job_table)
+        self.tracing = Tracing(service.value, settings.otlp_endpoint)
         self.objects = ObjectStore(settings.object_store_url)
         self._handlers = HandlerSink(self.database)
         self.consumer = EventConsumer(
@@ -78,11 +80,15 @@ class ServiceShell:
             retry_budget=settings.retry_budget,
             fuse_consecutive=settings.fuse_consecutive,
             fuse_ratio=settings.fuse_ratio,
+            tracing=self.tracing,
         )
         self._subscription: Subscription | None = None
         self._listener = self.database.listen(OUTBOX_CHANNEL, JOBS_CHANNEL)
         self._relay = OutboxRelay(
-            self.database, self._listener, kafka_bootstrap_servers=settings.kafka_bootstrap_servers
+            self.database,
+            self._listener,
+            kafka_bootstrap_servers=settings.kafka_bootstrap_servers,
+            tracing=self.tracing,
         )
         self._engines = engines
         self._kinds: dict[str, JobKind] = {}
@@ -182,6 +188,7 @@ class ServiceShell:
             for close in self._closers:
                 await close()
             await self.database.aclose()
+            await self.tracing.aclose()
             _log.info("service stopped")
 
     def _begin_metrics(self) -> None:
@@ -239,6 +246,7 @@ class ServiceShell:
                 job_timeout=self.settings.job_timeout,
                 engine_silence=self.settings.engine_silence,
                 idle_unload=self.settings.idle_unload,
+                tracing=self.tracing,
             )
             for _ in range(self.settings.workers)
         ]

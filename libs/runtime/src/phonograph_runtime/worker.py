@@ -25,6 +25,7 @@ from phonograph_runtime.child import LENGTH, LOADING, OUT_OF_MEMORY, Broken, Don
 from phonograph_runtime.database import JOBS_CHANNEL, Database, Listener, Transaction, UnavailableError
 from phonograph_runtime.errors import LeaseLostError, PermanentError
 from phonograph_runtime.jobs import LEASE_EXPIRED, Job, JobQueue
+from phonograph_runtime.tracing import OFF, Step, Tracing
 
 POLL_S = 5.0
 SOON_S = 0.1
@@ -71,11 +72,13 @@ class Worker:
         job_timeout: timedelta,
         engine_silence: timedelta,
         idle_unload: timedelta,
+        tracing: Tracing = OFF,
     ) -> None:
         self._database = database
         self._queue = queue
         self._listener = listener
         self._kinds = kinds
+        self._tracing = tracing
         self._lease_s = lease.total_seconds()
         self._timeout_s = job_timeout.total_seconds()
         self._silence_s = engine_silence.total_seconds()
@@ -98,7 +101,7 @@ class Worker:
                     await asyncio.sleep(TICK_S)
                     continue
                 if job is not None:
-                    await self._work(job)
+                    await self._traced(job)
                     idle_since = time.monotonic()
                     continue
                 if self._engine.running and time.monotonic() - idle_since > self._idle_unload_s:
@@ -108,7 +111,20 @@ class Worker:
             metrics.WORKERS.labels("idle").dec()
             await self._engine.kill()
 
-    async def _work(self, job: Job) -> None:
+    async def _traced(self, job: Job) -> None:
+        """Work under a span; what follows from the job belongs to the span."""
+        about: dict[str, str | int | float] = {
+            "phonograph.job.id": str(job.id),
+            "phonograph.job.attempt": job.attempt,
+            "phonograph.job.waited_s": job.waited_s,
+            "phonograph.subject": str(job.media_id),
+        }
+        traceparent = job.cause.traceparent if job.cause else None
+        with self._tracing.step(f"job {job.kind}", "internal", traceparent, about) as step:
+            cause = replace(job.cause, traceparent=step.traceparent) if job.cause else None
+            await self._work(replace(job, cause=cause), step)
+
+    async def _work(self, job: Job, step: Step) -> None:
         log = _log.bind(job_id=str(job.id), kind=job.kind, media_id=str(job.media_id), attempt=job.attempt)
         log.info("job started")
         if job.lease_expired:
@@ -119,6 +135,8 @@ class Worker:
         metrics.WORKERS.labels("busy").inc()
         try:
             outcome = _SILENT if job.exhausted else await self._run_engine(job)
+            if isinstance(outcome, Broken):
+                step.failed(outcome.reason)
             await self._end(job, outcome)
         except LeaseLostError:
             await self._engine.kill()
