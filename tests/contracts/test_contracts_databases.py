@@ -22,6 +22,7 @@ from tests.support.stack import ROOT, Stack
 from phonograph_events import Service
 from phonograph_runtime import migrations
 from phonograph_runtime.errors import StaleSchemaError
+from phonograph_runtime.revisions import check_schema
 from phonograph_runtime.tables import DeliveryBase
 
 SERVICES = sorted(Service)
@@ -71,9 +72,9 @@ async def test_migrations_go_up_down_and_up_and_say_what_the_models_say(
     folder = ROOT / "migrations" / service.value
     async with empty_database(stack, service) as url:
         with pytest.raises(StaleSchemaError, match="make migrate"):
-            await migrations.check_schema(url, folder)
+            await check_schema(url, folder)
         await asyncio.to_thread(migrations.upgrade, url, folder)
-        await migrations.check_schema(url, folder)
+        await check_schema(url, folder)
         assert await differences(url, service) == []
         await asyncio.to_thread(migrations.downgrade, url, folder, "base")
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
@@ -158,12 +159,12 @@ async def test_stale_database_is_told_which_migrations_are_missing_in_order(
     folder = written_migrations(tmp_path / "analysis", ["Jobs.", "Owners of jobs.", "Turns of owners."])
     async with empty_database(stack, Service.ANALYSIS) as url:
         with pytest.raises(StaleSchemaError) as empty:
-            await migrations.check_schema(url, folder)
+            await check_schema(url, folder)
         await asyncio.to_thread(migrations.upgrade, url, folder, "0001")
         with pytest.raises(StaleSchemaError) as stale:
-            await migrations.check_schema(url, folder)
+            await check_schema(url, folder)
         await asyncio.to_thread(migrations.upgrade, url, folder)
-        await migrations.check_schema(url, folder)
+        await check_schema(url, folder)
     assert "is empty" in empty.value.message
     assert "0001 Jobs; 0002 Owners of jobs; 0003 Turns of owners." in empty.value.message
     assert "at revision 0001, and this code needs 0003" in stale.value.message

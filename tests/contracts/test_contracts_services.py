@@ -18,6 +18,7 @@ SERVICES = sorted(Service)
 SHAPE = {"__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
 FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph", "files"}
 HEAVY = (
+    "alembic",
     "essentia", "faster_whisper", "pocketsphinx", "torch", "sklearn", "onnxruntime", "ctranslate2",
     "pandas", "pyarrow",
 )  # fmt: skip

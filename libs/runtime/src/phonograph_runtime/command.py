@@ -9,7 +9,6 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from phonograph_runtime import migrations
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
 from phonograph_runtime.shell import ServiceShell
@@ -25,24 +24,31 @@ def main(create_app: Callable[[], ServiceShell]) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         sys.exit(f"The setting {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}.")
-    folder = app.settings.migrations / app.service.value
-    url = app.settings.database_url.get_secret_value()
     try:
-        match action, rest:
-            case "run", []:
-                asyncio.run(_run(app))
-            case "migrate", [*revision]:
-                migrations.upgrade(url, folder, *revision[:1])
-            case "downgrade", [revision]:
-                migrations.downgrade(url, folder, revision)
-            case "revision", [text]:
-                migrations.make_revision(url, folder, text)
-            case _:
-                sys.exit(f"usage: phonograph-{app.service} {USAGE}")
+        if [action, *rest] == ["run"]:
+            asyncio.run(_run(app))
+        else:
+            _migrate(app, action, rest)
     except PermanentError as error:
         sys.exit(error.message)
     except (OSError, KafkaError) as error:
         sys.exit(f"A server does not answer: {error}")
+
+
+def _migrate(app: ServiceShell, action: str, rest: list[str]) -> None:
+    from phonograph_runtime import migrations  # Alembic, which a running service does not need
+
+    folder = app.settings.migrations / app.service.value
+    url = app.settings.database_url.get_secret_value()
+    match action, rest:
+        case "migrate", [*revision]:
+            migrations.upgrade(url, folder, *revision[:1])
+        case "downgrade", [revision]:
+            migrations.downgrade(url, folder, revision)
+        case "revision", [text]:
+            migrations.make_revision(url, folder, text)
+        case _:
+            sys.exit(f"usage: phonograph-{app.service} {USAGE}")
 
 
 async def _run(app: ServiceShell) -> None:

@@ -1,4 +1,4 @@
-"""Runs a service's Alembic tree and refuses a database that is not at its head."""
+"""Runs a service's Alembic tree."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,14 +8,11 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from alembic import command, context
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from phonograph_runtime.errors import StaleSchemaError
 from phonograph_runtime.tables import DeliveryBase
 
 
@@ -41,38 +38,6 @@ def downgrade(url: str, folder: Path, revision: str) -> None:
 def make_revision(url: str, folder: Path, message: str) -> None:
     """Write a new revision from the difference between the models and the database."""
     _run(url, folder, lambda config: command.revision(config, message=message, autogenerate=True))
-
-
-async def check_schema(url: str, folder: Path) -> None:
-    """Compare the database with the newest revision in the folder.
-
-    Raises:
-        StaleSchemaError: they differ; the message names the migrations that are missing, or the revision that
-            this code does not know, and tells how to mend it.
-    """
-    engine = create_async_engine(url, poolclass=NullPool)
-    try:
-        async with engine.connect() as connection:
-            current = await connection.run_sync(
-                lambda sync: MigrationContext.configure(sync).get_current_revision()
-            )
-    finally:
-        await engine.dispose()
-    scripts = {script.revision: script for script in ScriptDirectory(str(folder)).walk_revisions()}
-    order = [*reversed(scripts)]
-    if current is not None and current not in scripts:
-        raise StaleSchemaError(
-            f"The database of {folder.name} is too new: it is at revision {current}, and this code ends at "
-            f"{order[-1]}. Start the release that made it, or take the database back with that release."
-        )
-    missing = order[order.index(current) + 1 :] if current else order
-    if missing:
-        names = "; ".join(f"{revision} {scripts[revision].doc.rstrip('.')}" for revision in missing)
-        at = f"at revision {current}" if current else "empty"
-        raise StaleSchemaError(
-            f"The database of {folder.name} is {at}, and this code needs {order[-1]}. "
-            f"Missing migrations: {names}. Run `make migrate`."
-        )
 
 
 def run_environment(metadata: list[MetaData]) -> None:

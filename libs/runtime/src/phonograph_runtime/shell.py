@@ -28,11 +28,11 @@ from phonograph_runtime.broker import Subscription, count_errors
 from phonograph_runtime.consumer import DROPPED, REPLAYED, E, EventConsumer, Handler, HandlerSink, Sink
 from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction, UnavailableError
 from phonograph_runtime.jobs import CANCELLED, CANCELLED_MESSAGE, JobQueue
-from phonograph_runtime.migrations import check_schema
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay
 from phonograph_runtime.probes import serve_probes
 from phonograph_runtime.retention import Retention
+from phonograph_runtime.revisions import check_schema
 from phonograph_runtime.sampling import sample
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns

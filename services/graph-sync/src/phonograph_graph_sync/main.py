@@ -24,7 +24,7 @@ from phonograph_runtime.consumer import EventConsumer
 from phonograph_runtime.database import Database, Transaction, UnavailableError
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
-from phonograph_runtime.migrations import check_schema
+from phonograph_runtime.revisions import check_schema
 from phonograph_runtime.shell import ServiceShell
 
 

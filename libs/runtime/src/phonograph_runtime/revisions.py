@@ -1,0 +1,80 @@
+"""Refuses a database that is not at the newest revision in the folder.
+
+It reads Alembic's files and Alembic's table without Alembic, which would stay in the memory of every service.
+"""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from phonograph_runtime.errors import StaleSchemaError
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One migration."""
+
+    name: str
+    before: str | None
+    text: str
+    """What it does, from its docstring."""
+
+
+async def check_schema(url: str, folder: Path) -> None:
+    """Compare the database with the newest revision in the folder.
+
+    Raises:
+        StaleSchemaError: they differ; the message names the migrations that are missing, or the revision that
+            this code does not know, and tells how to mend it.
+    """
+    current = await _current(url)
+    found = revisions(folder)
+    names = [revision.name for revision in found]
+    if current is not None and current not in names:
+        raise StaleSchemaError(
+            f"The database of {folder.name} is too new: it is at revision {current}, and this code ends at "
+            f"{names[-1]}. Start the release that made it, or take the database back with that release."
+        )
+    missing = found[names.index(current) + 1 :] if current else found
+    if missing:
+        listed = "; ".join(f"{revision.name} {revision.text.rstrip('.')}" for revision in missing)
+        at = f"at revision {current}" if current else "empty"
+        raise StaleSchemaError(
+            f"The database of {folder.name} is {at}, and this code needs {names[-1]}. "
+            f"Missing migrations: {listed}. Run `make migrate`."
+        )
+
+
+def revisions(folder: Path) -> list[Revision]:
+    """The migrations of a service, oldest first; each has one before it."""
+    after = {revision.before: revision for revision in map(_read, (folder / "versions").glob("*.py"))}
+    found: list[Revision] = []
+    while (revision := after.get(found[-1].name if found else None)) is not None:
+        found.append(revision)
+    return found
+
+
+def _read(path: Path) -> Revision:
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    values = {
+        target.id: ast.literal_eval(statement.value)
+        for statement in module.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    text = (ast.get_docstring(module) or "").partition("\n")[0]
+    return Revision(values["revision"], values["down_revision"], text)
+
+
+async def _current(url: str) -> str | None:
+    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=10)
+    try:
+        revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return None
+    finally:
+        await connection.close()
+    return revision
