@@ -20,7 +20,7 @@ FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph", "f
 HEAVY = (
     "alembic",
     "essentia", "faster_whisper", "pocketsphinx", "torch", "sklearn", "onnxruntime", "ctranslate2",
-    "pandas", "pyarrow",
+    "pandas", "pyarrow", "alembic",
 )  # fmt: skip
 DRAWERS = re.compile(r"(^|/)(utils?|common|helpers?|misc|base_[a-z]+)(\.py|/)")
 
