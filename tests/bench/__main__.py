@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import files, intake, jobs, relay
+from tests.bench import files, graph, intake, jobs, relay
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table, write
 from tests.support.stack import ROOT, servers
@@ -21,7 +21,12 @@ from phonograph_cli.project import Project
 
 Measure = Callable[[Bench], list[Figure]]
 
-ON_SERVERS: dict[str, Measure] = {"intake": intake.measure, "relay": relay.measure, "jobs": jobs.measure}
+ON_SERVERS: dict[str, Measure] = {
+    "intake": intake.measure,
+    "relay": relay.measure,
+    "jobs": jobs.measure,
+    "graph": graph.measure,
+}
 ON_SYSTEM: dict[str, Measure] = {"files": files.measure}
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bench import intake, jobs, relay
+from tests.bench import graph, intake, jobs, relay
 from tests.bench.figures import Figure, Goal, table, write
 from tests.support.stack import Stack
 
@@ -41,6 +41,11 @@ async def test_jobs_and_their_recorded_statements_finish_every_job(stack: Stack)
 async def test_claims_in_a_crowded_table(stack: Stack) -> None:
     empty, full = await jobs.crowded(stack, crowds=[(0, 0), (2_000, 3_000)], claims=20)
     assert empty["claim_p50"] > 0 < full["claim_pages"]
+
+
+async def test_the_graph_and_its_bare_rows_hold_every_node(stack: Stack) -> None:
+    for side in (graph.ours, graph.bare):
+        assert (await side(stack, files=3))["per_s"] > 0
 
 
 @pytest.mark.parametrize(
