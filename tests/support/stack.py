@@ -107,7 +107,7 @@ async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
 
     It begins with events published from now on: what other tests left on the topics is not its business.
     """
-    await _skip_backlog(app)
+    await skip_backlog(app)
     stop = asyncio.Event()
     task = asyncio.create_task(app.run(stop))
     try:
@@ -122,7 +122,8 @@ async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
         await task
 
 
-async def _skip_backlog(app: ServiceShell) -> None:
+async def skip_backlog(app: ServiceShell) -> None:
+    """Let a service begin with events published from now on."""
     consumer = AIOKafkaConsumer(
         *app.topics,
         bootstrap_servers=app.settings.kafka_bootstrap_servers,

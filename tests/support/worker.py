@@ -93,12 +93,16 @@ class WorkerProcess:
 
     def engines(self) -> list[int]:
         """Process ids of its engines."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return children(self.process.pid)
 
     def send(self, number: signal.Signals) -> None:
         """Signal the worker, not its engine."""
         self.process.send_signal(number)
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -115,16 +116,14 @@ def _broken(error: Exception) -> Broken:
     from phonograph_runtime.errors import PermanentError, StorageFullError
 
     reason = str(getattr(error, "reason", type(error).__name__))
+    message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         reason = OUT_OF_MEMORY
     elif isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         reason = StorageFullError.reason
-    return Broken(
-        reason=reason,
-        message=str(error) or type(error).__name__,
-        permanent=isinstance(error, PermanentError),
-        trace=traceback.format_exc(),
-    )
+        where = error.filename or tempfile.gettempdir()
+        message = f"No room is left in {where}. Make some, then retry."
+    return Broken(reason, message, permanent=isinstance(error, PermanentError), trace=traceback.format_exc())
 
 
 def _read(source: BinaryIO) -> Any:
