@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from prometheus_client import REGISTRY
@@ -28,6 +28,7 @@ from phonograph_diarization.config import Settings as DiarizationSettings
 from phonograph_diarization.main import create_app as diarization_app
 from phonograph_events import (
     DiarizationCompleted,
+    Envelope,
     Event,
     HighlightsCompleted,
     IngestRequested,
@@ -53,6 +54,7 @@ from phonograph_transcription.config import Settings as TranscriptionSettings
 from phonograph_transcription.main import create_app as transcription_app
 
 LEASE_S = 6.0
+E = TypeVar("E", bound=Event)
 Jobs = tuple[Database, ScratchSettings]
 
 
@@ -120,6 +122,45 @@ def folders(where: Path) -> set[Path]:
     return set(where.glob(f"{FOLDER_PREFIX}*"))
 
 
+def ingest(told: dict[str, Any]) -> ServiceShell:
+    return ingest_app(IngestSettings(**told))
+
+
+def noise(path: Path, *, seconds: float) -> Path:
+    """A recording that nobody has seen."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(random.randbytes(int(seconds * 16_000) * 2))
+    return path
+
+
+@contextmanager
+def small_disk(folder: Path, kib: int) -> Iterator[Callable[[int], None]]:
+    """A file system of its own in a folder; gives what sets its size. Skips where nothing can be mounted."""
+    folder.mkdir()
+
+    def mount(kib: int, *more: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={kib}k", *more]), "phonograph", str(folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if not mount(kib):
+        pytest.skip("only root can mount a small disk")
+    try:
+        yield lambda kib: None if mount(kib, "remount") else pytest.fail("remount")
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+async def heard(stack: Stack, story: str, wanted: type[E], count: int = 1) -> list[E]:
+    """The first events of a type with a correlation id."""
+
+    def those(found: list[Envelope]) -> list[E]:
+        return [envelope.data for envelope in found if isinstance(envelope.data, wanted)]
+
+    found = await stack.collect(lambda found: len(those(found)) >= count, correlation_id=story, timeout_s=200)
+    return those(found)
+
+
 @pytest.mark.chaos
 async def test_03_stopped_worker_gives_its_job_back(jobs: Jobs, tmp_path: Path) -> None:
     database, settings = jobs
@@ -136,6 +177,54 @@ async def test_03_stopped_worker_gives_its_job_back(jobs: Jobs, tmp_path: Path) 
         assert not is_running(engine)
         assert not folders(tmp_path)
     print(f"\n03 worker stopped in the middle of a job: exit after {took_s:.1f} s, the job is back")
+
+
+@pytest.mark.chaos
+async def test_03_stopped_service_gives_its_job_back(
+    stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    make_rendition(SAMPLES / "talk.ogg", tmp_path / "talk.wav")
+    speech = read_rendition_pcm(tmp_path / "talk.wav")
+    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(speech * 10 + random.randbytes(2_000))
+    async with running(ingest(stack.settings(Service.INGEST, tmp_path))):
+        asked = IngestRequested(uri=str(tmp_path / "long.wav"), profile=Profile.SPEECH)
+        await stack.publish(asked, correlation_id=correlation_id)
+        (ready,) = await heard(stack, correlation_id, MediaReady)
+
+    told = stack.settings(Service.TRANSCRIPTION, tmp_path)
+    await skip_backlog(transcription_app(TranscriptionSettings(**told)))
+    variables = {f"TRANSCRIPTION_{name.upper()}": str(value) for name, value in told.items()}
+    database = Database(TranscriptionSettings(**told), source="transcription")
+    job = f"FROM transcription_jobs WHERE media_file_id = '{ready.media_id}'"
+
+    def start() -> "subprocess.Popen[bytes]":
+        command = stack.project.service_command(Service.TRANSCRIPTION)
+        with (tmp_path / "service.log").open("ab") as log:
+            return subprocess.Popen([command], env={**os.environ, **variables}, stderr=log)
+
+    service = start()
+    try:
+        await stack.publish(ready, correlation_id=correlation_id)
+        await until_found(database, f"SELECT 1 {job} AND progress > 0")
+        (engine,) = children(service.pid)
+        stopped = time.monotonic()
+        service.terminate()
+        assert await asyncio.to_thread(service.wait, 60) == 0
+        took_s = time.monotonic() - stopped
+        assert took_s < 30
+        assert not is_running(engine)
+        assert await rows(database, f"SELECT status, retry_count, lease_token {job}") == [
+            ("pending", 0, None)
+        ]
+        service = start()
+        await until_found(database, f"SELECT 1 {job} AND status = 'processing' AND retry_count = 0")
+    finally:
+        service.kill()
+        await asyncio.to_thread(service.wait, 30)
+        await database.aclose()
+    print(f"\n03 transcription stopped in the middle of a job: exit after {took_s:.1f} s, the job is back")
 
 
 @pytest.mark.chaos
@@ -330,43 +419,6 @@ async def test_15_worker_an_hour_behind_keeps_leases_and_order(jobs: Jobs, tmp_p
     print(f"\n15 worker {hour_s:.0f} s behind: {figures}")
 
 
-def ingest(told: dict[str, Any]) -> ServiceShell:
-    return ingest_app(IngestSettings(**told))
-
-
-def noise(path: Path, *, seconds: float) -> Path:
-    """A recording that nobody has seen."""
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(random.randbytes(int(seconds * 16_000) * 2))
-    return path
-
-
-@contextmanager
-def small_disk(folder: Path, kib: int) -> Iterator[Callable[[int], None]]:
-    """A file system of its own in a folder; gives what sets its size. Skips where nothing can be mounted."""
-    folder.mkdir()
-
-    def mount(kib: int, *more: str) -> bool:
-        command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={kib}k", *more]), "phonograph", str(folder)]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-    if not mount(kib):
-        pytest.skip("only root can mount a small disk")
-    try:
-        yield lambda kib: None if mount(kib, "remount") else pytest.fail("remount")
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-async def heard(stack: Stack, correlation_id: str, *wanted: type[Event]) -> list[Any]:
-    """Bodies of a story's events up to the first of a wanted type."""
-    found = await stack.collect(
-        lambda events: isinstance(events[-1].data, wanted), correlation_id=correlation_id, timeout_s=200
-    )
-    return [envelope.data for envelope in found]
-
-
 @pytest.mark.chaos
 @pytest.mark.parametrize("full", ["object store", "temporary files"])
 async def test_14_full_disk_is_said_and_the_retry_works(
@@ -381,15 +433,10 @@ async def test_14_full_disk_is_said_and_the_retry_works(
             monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
         async with running(ingest(told)):
             await stack.publish(IngestRequested(uri=str(recording)), correlation_id=correlation_id)
-            *before, rejected = await heard(stack, correlation_id, MediaRejected)
-            told_of = [
-                (each.attempt, each.final, each.reason) for each in before if isinstance(each, JobFailed)
-            ]
-            assert told_of == [
-                (1, False, "storage_full"),
-                (2, False, "storage_full"),
-                (3, True, "storage_full"),
-            ]
+            failed = await heard(stack, correlation_id, JobFailed, 3)
+            assert [(each.attempt, each.final) for each in failed] == [(1, False), (2, False), (3, True)]
+            assert {each.reason for each in failed} == {"storage_full"}
+            (rejected,) = await heard(stack, correlation_id, MediaRejected)
             assert rejected.reason == "storage_full"
             assert not [path for path in (tmp_path / "disk").rglob("*") if path.is_file()]
 
@@ -397,7 +444,7 @@ async def test_14_full_disk_is_said_and_the_retry_works(
             job_id = rejected.job.job_id
             retry = JobRetryRequested(media_id=rejected.media_id, job_id=job_id, service=Service.INGEST)
             await stack.publish(retry, correlation_id=correlation_id)
-            *_, ready = await heard(stack, correlation_id, MediaReady)
+            (ready,) = await heard(stack, correlation_id, MediaReady)
             with ObjectStore(str(told["object_store_url"])).as_file(ready.media.rendition_uri) as rendition:
                 assert rendition.stat().st_size == 44 + 20 * 32_000
     print(f"\n14 no room for the {full}: 3 attempts, {rejected.reason}: {rejected.message} Retried: done")
@@ -413,7 +460,7 @@ async def test_14_object_gone_or_cut_off_is_said_and_the_retry_works(
     async with running(ingest(stack.settings(Service.INGEST, tmp_path))):
         asked = IngestRequested(uri=str(recording), profile=Profile.AUTO)
         await stack.publish(asked, correlation_id=correlation_id)
-        ready = (await heard(stack, correlation_id, MediaReady))[-1]
+        (ready,) = await heard(stack, correlation_id, MediaReady)
     rendition = objects.local_path(ready.media.rendition_uri)
     assert rendition is not None
     services = {
@@ -430,62 +477,14 @@ async def test_14_object_gone_or_cut_off_is_said_and_the_retry_works(
             file.write_bytes(whole[: len(whole) // 2])
         async with running(create_app(settings(**stack.settings(service, tmp_path)))):
             await stack.publish(ready, correlation_id=story)
-            failed = (await heard(stack, story, JobFailed, result))[-1]
+            (failed,) = await heard(stack, story, JobFailed)
             assert (failed.service, failed.final, failed.attempt) == (service, True, 1)
             reasons[service] = failed.reason
             file.write_bytes(whole)
             retry = JobRetryRequested(media_id=failed.media_id, job_id=failed.job_id, service=service)
             await stack.publish(retry, correlation_id=story)
-            *_, done = await heard(stack, story, result)
+            (done,) = await heard(stack, story, result)
             assert done.job.attempt == 2
     print(f"\n14 {damage}: " + ", ".join(f"{service} {reason}" for service, reason in reasons.items()))
     lost = "missing_object" if damage == "missing" else "truncated"
     assert reasons == dict.fromkeys(services, lost) | {Service.ANALYSIS: damage}
-
-
-@pytest.mark.chaos
-async def test_03_stopped_service_gives_its_job_back(
-    stack: Stack, tmp_path: Path, correlation_id: str
-) -> None:
-    make_rendition(SAMPLES / "talk.ogg", tmp_path / "talk.wav")
-    speech = read_rendition_pcm(tmp_path / "talk.wav")
-    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(speech * 10 + random.randbytes(2_000))
-    async with running(ingest(stack.settings(Service.INGEST, tmp_path))):
-        asked = IngestRequested(uri=str(tmp_path / "long.wav"), profile=Profile.SPEECH)
-        await stack.publish(asked, correlation_id=correlation_id)
-        ready = (await heard(stack, correlation_id, MediaReady))[-1]
-
-    told = stack.settings(Service.TRANSCRIPTION, tmp_path)
-    await skip_backlog(transcription_app(TranscriptionSettings(**told)))
-    variables = {f"TRANSCRIPTION_{name.upper()}": str(value) for name, value in told.items()}
-    database = Database(TranscriptionSettings(**told), source="transcription")
-    job = f"FROM transcription_jobs WHERE media_file_id = '{ready.media_id}'"
-
-    def start() -> "subprocess.Popen[bytes]":
-        command = stack.project.service_command(Service.TRANSCRIPTION)
-        with (tmp_path / "service.log").open("ab") as log:
-            return subprocess.Popen([command], env={**os.environ, **variables}, stderr=log)
-
-    service = start()
-    try:
-        await stack.publish(ready, correlation_id=correlation_id)
-        await until_found(database, f"SELECT 1 {job} AND progress > 0")
-        (engine,) = children(service.pid)
-        stopped = time.monotonic()
-        service.terminate()
-        assert await asyncio.to_thread(service.wait, 60) == 0
-        took_s = time.monotonic() - stopped
-        assert took_s < 30
-        assert not is_running(engine)
-        assert await rows(database, f"SELECT status, retry_count, lease_token {job}") == [
-            ("pending", 0, None)
-        ]
-        service = start()
-        await until_found(database, f"SELECT 1 {job} AND status = 'processing' AND retry_count = 0")
-    finally:
-        service.kill()
-        await asyncio.to_thread(service.wait, 30)
-        await database.aclose()
-    print(f"\n03 transcription stopped in the middle of a job: exit after {took_s:.1f} s, the job is back")

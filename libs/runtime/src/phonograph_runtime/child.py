@@ -118,7 +118,7 @@ def _broken(error: Exception) -> Broken:
     reason = str(getattr(error, "reason", type(error).__name__))
     message = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
-        reason = OUT_OF_MEMORY
+        reason, message = OUT_OF_MEMORY, "The engine ran out of memory."
     elif isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         reason = StorageFullError.reason
         where = error.filename or tempfile.gettempdir()
