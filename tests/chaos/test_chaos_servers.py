@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import random
 import signal
 import time
 import uuid
@@ -19,7 +20,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from neo4j import AsyncGraphDatabase, exceptions
 from tests.support.oracle import settled
+from tests.support.processes import Group, group
 from tests.support.proxy import Bolt, Postgres, Proxy, proxy
+from tests.support.scratch import rows
 from tests.support.stack import Stack, servers
 from typing_extensions import override
 
@@ -36,6 +39,11 @@ PLACES = {
     "end": r"UPDATE \S+_jobs SET .*completed_at=",
     "mark": "UPDATE outbox SET published_at",
 }
+TERMINATE = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+      AND application_name <> 'phonograph-scratch'  -- the test's own
+"""
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,16 @@ class Requests:
         )
         self._sent.append(sent)
 
+    async def done(self, count: int) -> float:
+        """Request so many and wait until every service is done with them; seconds."""
+        started = time.time()
+        for _ in range(count):
+            await self.add()
+        while min([len(await self._whole.finished(service, started)) for service in PASSED]) < count:
+            assert time.time() < started + 180, f"{count} files take longer than 180 s"
+            await asyncio.sleep(0.1)
+        return time.time() - started
+
     async def steadily(self, rate: float) -> None:
         """So many a second, until cancelled."""
         while True:
@@ -177,13 +195,8 @@ async def load(whole: Whole, case: str) -> AsyncIterator[Load]:
         request_timeout_ms=120_000,
     ) as producer:
         requests = Requests(whole, producer)
-        started, count = time.time(), 10
-        for _ in range(count):
-            await requests.add()
-        while min([len(await whole.finished(service, started)) for service in PASSED]) < count:
-            assert time.time() < started + 120, f"{count} files take longer than 120 s"
-            await asyncio.sleep(0.1)
-        rate = 0.5 * count / (time.time() - started)
+        await requests.done(1)  # engines start with their first job
+        rate = 0.5 * 10 / await requests.done(10)
         asking = asyncio.create_task(requests.steadily(rate))
         try:
             await asyncio.sleep(WINDOW_S)
@@ -260,6 +273,67 @@ async def test_06_proxy_keeps_the_answer_of_a_graph_back(stack: Stack) -> None:
             assert (await found.single(strict=True)).value() == 1
 
 
+@asynccontextmanager
+async def member(stack: Stack, logs: Path) -> AsyncIterator[tuple[Group, Proxy]]:
+    """One process of a small service, with PostgreSQL behind a proxy; it has to outlive the block.
+
+    At its end all that was published has had one effect and one result.
+    """
+    async with group(stack, logs) as members:
+        url = members.settings.database_url.get_secret_value()
+        with proxy(port(url), Postgres) as between:
+            process = members.start(database_url=url.replace(f":{port(url)}/", f":{between.port}/"))
+            await members.publish(1)
+            await members.until_taken(1, timeout_s=120)
+            yield members, between
+            outcome = await members.outcome()
+            await members.until_taken(len(outcome.published), timeout_s=60)
+            outcome = await members.outcome()
+            print(f"\n{outcome}")
+            assert process.poll() is None, "the process ended"
+            assert (outcome.lost, outcome.twice) == (0, 0)
+            assert await rows(members.database, "SELECT * FROM dead_letters") == []
+
+
+async def test_05_process_outlives_its_connections(stack: Stack, tmp_path: Path) -> None:
+    async with member(stack, tmp_path) as (members, _between):
+        publishing = asyncio.create_task(members.publish(600, seconds=8))
+        admin = await asyncpg.connect(
+            members.settings.database_url.get_secret_value().replace("+asyncpg", "")
+        )
+        terminated = 0
+        while not publishing.done():
+            await asyncio.sleep(random.uniform(0, 0.1))
+            terminated += len(await admin.fetch(TERMINATE))
+        await admin.close()
+        print(f"\n{terminated} connections terminated", end="")
+        assert terminated > 0
+
+
+async def test_05_postgres_cannot_be_reached_for_a_while(stack: Stack, tmp_path: Path) -> None:
+    async with member(stack, tmp_path) as (members, between):
+        publishing = asyncio.create_task(members.publish(400, seconds=6))
+        await asyncio.sleep(1)
+        between.refusing = True
+        between.cut()
+        await asyncio.sleep(4)
+        between.refusing = False
+        restored = time.monotonic()
+        await publishing
+        await members.until_taken(401, timeout_s=15)
+        print(f"\nall taken {time.monotonic() - restored:.1f} s after PostgreSQL came back", end="")
+
+
+@pytest.mark.parametrize("place", ["batch", "mark"])
+async def test_05_commit_without_answer(stack: Stack, tmp_path: Path, place: str) -> None:
+    times = 5
+    async with member(stack, tmp_path) as (members, between):
+        between.lose_answers(PLACES[place], times=times)
+        await members.publish(300, seconds=4)
+        await asyncio.to_thread(between.wait_until_lost, times)
+        print(f"\n{place}: {times} answers lost, {between.commits} commits in all", end="")
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 async def test_04_kafka_stands_still(whole: Whole) -> None:
@@ -316,11 +390,7 @@ async def test_05_every_connection_is_terminated_again_and_again(whole: Whole) -
         terminated = 0
         for _ in range(20):
             await asyncio.sleep(0.5)
-            rows = await whole.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-            )
-            terminated += len(rows)
+            terminated += len(await whole.ask(TERMINATE))
         print(f"\n{terminated} connections terminated in 10 s")
         print(await work.recovered(since=time.time(), within_s=15))
 
@@ -328,7 +398,7 @@ async def test_05_every_connection_is_terminated_again_and_again(whole: Whole) -
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("place", PLACES)
-async def test_05_commit_without_answer(whole: Whole, place: str) -> None:
+async def test_05_commit_without_answer_in_the_whole_system(whole: Whole, place: str) -> None:
     between, times = whole.project.between, 3
     async with load(whole, f"05 answer to a commit lost, {place}") as work:
         before = between.answers_lost

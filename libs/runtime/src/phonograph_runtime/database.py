@@ -16,6 +16,7 @@ import structlog
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 from sqlalchemy import TextClause, text
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -28,6 +29,9 @@ from phonograph_runtime.tables import OPEN, JobColumns, table_name
 MAX_EVENT_BYTES = 1_000_000
 OUTBOX_CHANNEL = "outbox"
 JOBS_CHANNEL = "jobs"
+
+_BROKEN = asyncpg.InternalClientError, AsyncAdapt_asyncpg_dbapi.InternalClientError
+"""What asyncpg 0.32 says of a connection that was ended in the moment in which it began an operation."""
 
 _log = structlog.get_logger()
 
@@ -235,7 +239,7 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, *_BROKEN) as error:
                 _log.warning("listener lost", error=str(error))
             await asyncio.sleep(1)
 
@@ -272,11 +276,12 @@ def is_unavailable(error: BaseException) -> bool:
     """Whether the error says that the server is away, rather than that a statement was wrong."""
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")
-        return error.connection_invalidated or state[:2] in _AWAY or state == _FROZEN
+        lost = error.connection_invalidated or isinstance(error.orig, _BROKEN)
+        return lost or state[:2] in _AWAY or state == _FROZEN
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in _AWAY or error.sqlstate == _FROZEN
     away = ConnectionError | TimeoutError | socket.gaierror | PoolTimeoutError | asyncpg.InterfaceError
-    return isinstance(error, away | UnavailableError)
+    return isinstance(error, (away | UnavailableError, *_BROKEN))
 
 
 def is_refused(error: BaseException, attempt: int) -> bool:
