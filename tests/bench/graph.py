@@ -140,7 +140,8 @@ def finished_rows(events: Sequence[Envelope]) -> list[Group]:
     for start, relation, end, identity in sorted(edges):
         told_by = ", ".join(f"{name}: row.identity.{name}" for name in identity)
         statement = (
-            f"UNWIND $rows AS row MATCH (a:{start} {_key(start, 'start')}) MATCH (b:{end} {_key(end, 'end')}) "
+            f"UNWIND $rows AS row "
+            f"MATCH (a:{start} {_key(start, 'start')}) MATCH (b:{end} {_key(end, 'end')}) "
             f"MERGE (a)-[e:{relation} {{{told_by}}}]->(b) SET e += row.properties"
         )
         rows = list(edges[start, relation, end, identity].values())
