@@ -30,24 +30,31 @@ their `max`. Everything else belongs to one copy: take the `sum`. Besides these 
 """
 
 
-def recorders() -> dict[str, list[Metric]]:
-    """Every metric by who records it: the runtime for all services, or one service beyond that."""
-    ours = definitions(importlib.import_module("phonograph_runtime.metrics"))
-    long_work = [metric for metric in ours if exposed_name(metric).startswith(LONG_WORK)]
-    found = {
-        "Every service": [metric for metric in ours if metric not in long_work],
-        "Services with jobs: all but graph-sync": long_work,
-    }
+def modules() -> dict[ModuleType, str]:
+    """Where metrics are defined, and who records them: every service, or one beyond what all have."""
+    found = {importlib.import_module("phonograph_runtime.metrics"): "Every service"}
     for service in Service:
         name = f"phonograph_{service.role}.metrics"
         if importlib.util.find_spec(name):
-            found[service.value] = definitions(importlib.import_module(name))
+            found[importlib.import_module(name)] = service.value
     return found
 
 
-def definitions(module: ModuleType) -> list[Metric]:
-    """The metrics of a module, in its order."""
-    return [value for value in vars(module).values() if isinstance(value, Metric)]
+def definitions(module: ModuleType) -> dict[str, Metric]:
+    """The metrics of a module by their names in the code, in its order."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, Metric)}
+
+
+def recorders() -> dict[str, list[Metric]]:
+    """Every metric by who records it."""
+    found: dict[str, list[Metric]] = {}
+    for module, recorder in modules().items():
+        for metric in definitions(module).values():
+            long_work = recorder == "Every service" and exposed_name(metric).startswith(LONG_WORK)
+            found.setdefault("Services with jobs: all but graph-sync" if long_work else recorder, []).append(
+                metric
+            )
+    return found
 
 
 def exposed_name(metric: Metric) -> str:

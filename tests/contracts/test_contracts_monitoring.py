@@ -141,6 +141,13 @@ def test_page_of_metrics_is_what_the_code_defines() -> None:
     assert METRICS_PAGE.PAGE.read_text(encoding="utf-8") == METRICS_PAGE.page(), "run `make schemas`"
 
 
+def test_every_metric_is_recorded_somewhere() -> None:
+    sources = "".join(path.read_text() for path in ROOT.glob("*/*/src/**/*.py") if path.stem != "metrics")
+    defined = {name for module in METRICS_PAGE.modules() for name in METRICS_PAGE.definitions(module)}
+    assert len(defined) > 40
+    assert {name for name in defined if not re.search(rf"metrics\.{name}\b", sources)} == set()
+
+
 def test_panels_explain_themselves_and_have_names_of_their_own() -> None:
     for name, document in DASHBOARDS.documents().items():
         panels = [panel for panel in json.loads(document)["panels"] if panel["type"] not in {"row", "text"}]
