@@ -40,6 +40,7 @@ from phonograph_runtime.tracing import Tracing
 from phonograph_runtime.worker import JobKind, Worker
 
 WATCH_INTERVAL_S = 10.0
+RESTARTS_IN_VAIN = 3
 
 Inventory = Callable[[Transaction], Awaitable[dict[str, dict[str, int]]]]
 """Gives what a service holds: for each kind of thing, its ids with their versions."""
@@ -101,6 +102,7 @@ class ServiceShell:
             self.on(JobCancelRequested, self._cancel_job)
         self._stalled = asyncio.Event()
         self._moved_at = time.monotonic()
+        self._restarts_in_vain = 0
         self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -230,6 +232,7 @@ class ServiceShell:
                 await asyncio.sleep(1)
             else:
                 metrics.CONSUMER_RESTARTS.inc()
+                self._restarts_in_vain += 1
 
     def _workers(self) -> list[Worker]:
         if self.queue is None or self._engines is None:
@@ -277,10 +280,9 @@ class ServiceShell:
 
     def why_not_live(self) -> str | None:
         """What only a restart of the process would mend: a consumer that stands still although begun anew."""
-        still_s = time.monotonic() - self._moved_at
-        if still_s < 3 * self.settings.stall_after.total_seconds():
+        if self._restarts_in_vain < RESTARTS_IN_VAIN:
             return None
-        return f"stalled: events wait and none has been taken for {still_s:.0f} s"
+        return f"stalled: events wait, and none was taken after {self._restarts_in_vain} new beginnings"
 
     async def why_not_ready(self) -> str | None:
         """Why the service takes no events; null when it does."""
@@ -318,6 +320,7 @@ class ServiceShell:
                 metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
             if settled or moves or self.consumer.busy or self.consumer.fused:
                 self._moved_at = time.monotonic()
+                self._restarts_in_vain = 0
             elif time.monotonic() - self._moved_at > self.settings.stall_after.total_seconds():
                 _log.error("consumer stands still and is begun anew")
                 self._stalled.set()
