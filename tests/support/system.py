@@ -4,6 +4,7 @@ Fixture:
     system: `System`; `system("show", path)` runs `phonograph show PATH` and gives its exit code and output.
 """
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 from tests.support.stack import servers
+from typer.testing import CliRunner
 
+from phonograph_cli.main import app
 from phonograph_cli.project import Project
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -69,6 +72,13 @@ class System:
     def pid(self, name: str) -> int | None:
         """Process id of a server or service."""
         return next(process.pid for process in self.project.stack.status() if process.name == name)
+
+
+async def asked(project: Project, *arguments: str) -> Answer:
+    """Run `phonograph` inside this process: an interpreter of its own takes seconds on a busy machine."""
+    runner = CliRunner()
+    run = await asyncio.to_thread(runner.invoke, app, arguments, env=dict(project.environment))
+    return Answer(run.exit_code, run.stdout, run.stderr)
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 from tests.support.scratch import ScratchSettings, delivered, rows
 from tests.support.stack import Stack, running
-from tests.support.system import Answer, System
+from tests.support.system import Answer, asked
 
-from phonograph_cli import dead_letters
-from phonograph_cli.dead_letters import DeadLetter, decoded, fold, settle
+from phonograph_cli import dead_letters, kafka
+from phonograph_cli.dead_letters import DeadLetter, decoded, fold, settle, whole
 from phonograph_events import IngestRequested, Record, Service, envelope, parse
 from phonograph_runtime.database import Transaction
 from phonograph_runtime.errors import PermanentError
@@ -147,7 +147,7 @@ async def test_rubbish_is_parked_again_as_a_new_letter_and_dropped_for_good(
     stack: Stack, tmp_path: Path
 ) -> None:
     servers, key = stack.addresses.kafka_bootstrap_servers, str(uuid4()).encode()
-    rubbish = Record("ingest-requested", key, b"\xffrubbish", [("ce_id", b"x"), ("odd", b"")])
+    rubbish = Record("ingest-requested", key, b"\xffrubbish", [("ce_id", b"x"), ("odd", None)])
     async with ingest(stack, tmp_path):
         await stack.send(rubbish)
         first = await until_parked(stack, key)
@@ -199,11 +199,32 @@ async def test_service_that_does_not_run_is_not_waited_for_endlessly(stack: Stac
     assert await lying(stack, key) == [letter]
 
 
+async def test_body_too_large_for_the_dead_letter_topic_is_fetched_from_its_origin(stack: Stack) -> None:
+    servers, topic = stack.addresses.kafka_bootstrap_servers, "inventory-requested-dlq"
+    body = uuid4().bytes
+    (origin,) = await kafka.send(servers, [Record(topic, b"k", body, [])])
+    about = [("phonograph-origin", origin.encode()), ("phonograph-body", b"too large")]
+    headers = [(name, value) for name, value in HEADERS if name != "phonograph-origin"] + about
+    (letter,) = fold([parked(headers=headers, value=None)])
+    assert (letter.bodiless, letter.headers) == (True, HEADERS[:3])
+    assert (await whole(servers, letter)).value == body
+    beyond = dataclasses.replace(letter, origin=f"{topic}/0/999999999")
+    assert await whole(servers, beyond) == beyond
+
+
+async def test_record_with_nothing_in_it_can_be_sent(stack: Stack) -> None:
+    servers, mark = stack.addresses.kafka_bootstrap_servers, str(uuid4()).encode()
+    (place,) = await kafka.send(servers, [Record("inventory-requested-dlq", None, None, [("mark", mark)])])
+    found = await kafka.read_one(servers, "inventory-requested-dlq", 0, int(place.rpartition("/")[2]))
+    assert found is not None
+    assert (found.key, found.value, found.headers) == (None, None, (("mark", mark),))
+
+
 async def test_command_lists_explains_replays_and_drops(stack: Stack, tmp_path: Path) -> None:
-    system, key = System(stack.project), str(uuid4()).encode()
+    key = str(uuid4()).encode()
 
     async def phonograph(*arguments: str) -> Answer:
-        return await asyncio.to_thread(system, "dlq", *arguments)
+        return await asked(stack.project, "dlq", *arguments)
 
     async with ingest(stack, tmp_path) as shell:
         await stack.send(Record("ingest-requested", key, b"rubbish", [("ce_id", b"x")]))

@@ -1,6 +1,5 @@
 """`topics check`: what lies on Kafka against what should."""
 
-import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -8,7 +7,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from tests.support.stack import Stack
-from tests.support.system import System
+from tests.support.system import asked
 
 from phonograph_cli.layouts import Difference, differences, on_kafka
 from phonograph_events import TOPICS
@@ -44,7 +43,7 @@ def test_missing_topics_and_those_that_nobody_knows_differ() -> None:
 
 
 async def test_command_finds_what_was_changed_on_kafka(stack: Stack) -> None:
-    system, strange = System(stack.project), f"strange-{uuid4()}"
+    project, strange = stack.project, f"strange-{uuid4()}"
     servers = stack.addresses.kafka_bootstrap_servers
     assert differences(await on_kafka(servers), LAYOUTS, shared=True) == []
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
@@ -58,18 +57,18 @@ async def test_command_finds_what_was_changed_on_kafka(stack: Stack) -> None:
     try:
         await admin.create_topics([NewTopic(strange, 1, 1)])
         await keep("86400000")
-        told = await asyncio.to_thread(system, "topics", "check", "--json")
+        told = await asked(project, "topics", "check", "--json")
         assert told.code == 1
         found = {(each["topic"], each["what"]): each["found"] for each in told.json["differences"]}
         assert found.pop(("inventory-reported", "retention.ms")) == "86400000"
         assert found.pop((strange, "topic")) == "present"
         assert {what for _, what in found} <= {"topic"}, "other tests may have topics of their own"
-        shown = await asyncio.to_thread(system, "topics", "check", "--shared")
+        shown = await asked(project, "topics", "check", "--shared")
         assert shown.code == 1
         assert "kafka-configs.sh" in shown.out
         assert strange not in shown.out
         await keep(WELL["inventory-reported"]["retention.ms"])
-        assert (await asyncio.to_thread(system, "topics", "check", "--shared")).code == 0
+        assert (await asked(project, "topics", "check", "--shared")).code == 0
     finally:
         await keep(WELL["inventory-reported"]["retention.ms"])
         await admin.delete_topics([strange])

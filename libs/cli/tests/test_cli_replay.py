@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import text
 from tests.support.scratch import ScratchSettings
 from tests.support.stack import Stack, running
-from tests.support.system import System
+from tests.support.system import asked
 
 from phonograph_events import IngestRequested, Service, envelope
 from phonograph_runtime.database import Transaction
@@ -49,7 +50,7 @@ async def until(taken: list[str], wanted: set[str]) -> None:
 
 async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path) -> None:
     """As after a database came back from a backup: three of ten events are unknown to its inbox again."""
-    system, began = System(stack.project), datetime.now(UTC)
+    began = datetime.now(UTC)
     events = [envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test") for _ in range(10)]
     uris = [event.subject for event in events]
     taken: list[str] = []
@@ -57,16 +58,16 @@ async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path
     async with running(shell):
         await stack.send(*[event.to_record() for event in events])
         await until(taken, set(uris))
-        told = await asyncio.to_thread(system, "replay", TOPIC, "--from", began.isoformat(), "--yes")
+        told = await asked(stack.project, "replay", TOPIC, "--from", began.isoformat(), "--yes")
         assert (told.code, "still reading" in told.err) == (1, True), "Kafka sets back no group that reads"
     shell = service(stack, tmp_path, taken)
     async with shell.database.transaction() as transaction:
         lost = {"lost": [event.id for event in events[:3]]}
         await transaction.session.execute(text("DELETE FROM inbox WHERE event_id = ANY(:lost)"), lost)
-    unsaid = await asyncio.to_thread(system, "replay", TOPIC, "--from", began.isoformat())
+    unsaid = await asked(stack.project, "replay", TOPIC, "--from", began.isoformat())
     assert (unsaid.code, "--yes" in unsaid.err, "ingest 10" in unsaid.err) == (2, True, True)
     arguments = ["replay", TOPIC, "--from", began.isoformat(), "--service", "ingest", "--yes", "--json"]
-    told = await asyncio.to_thread(system, *arguments)
+    told = await asked(stack.project, *arguments)
     assert told.code == 0, told.err
     assert told.json["services"] == [{"service": "ingest", "events": 10, "left": None}]
     taken.clear()
@@ -75,8 +76,8 @@ async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path
         await stack.send(last.to_record())
         await until(taken, {*uris[:3], last.subject})
     assert sorted(taken) == sorted([*uris[:3], last.subject])
-    nothing = await asyncio.to_thread(
-        system, "replay", TOPIC, "--from", datetime.now(UTC).isoformat(), "--yes"
+    nothing = await asked(
+        stack.project, "replay", TOPIC, "--from", datetime.now(UTC).isoformat(), "--yes"
     )
     assert (nothing.code, "No event" in nothing.out) == (0, True)
 
@@ -90,19 +91,24 @@ async def test_events_that_the_inbox_forgot_are_not_replayed_by_accident(
         await stack.send(event.to_record())
         await until(taken, {event.subject})
     environment = dict(stack.project.environment) | {"INGEST_KEEP_INBOX": "PT0S"}
-    system = System(type(stack.project)(stack.project.root, environment))
+    project = type(stack.project)(stack.project.root, environment)
     arguments = ("replay", TOPIC, "--from", "beginning", "--yes", "--json")
-    refused = await asyncio.to_thread(system, *arguments)
+    refused = await asked(project, *arguments)
     assert (refused.code, "--forgotten" in refused.err) == (2, True)
-    agreed = await asyncio.to_thread(system, *arguments, "--forgotten")
+    agreed = await asked(project, *arguments, "--forgotten")
     assert agreed.code == 0, agreed.err
     assert agreed.json["services"][0]["events"] > 0
 
 
-def test_wrong_words_are_told(stack: Stack) -> None:
-    system = System(stack.project)
-    assert "There is no topic" in system("replay", "media-redy", "--from", "beginning").err
-    assert "not 'yesterday'" in system("replay", TOPIC, "--from", "yesterday").err
-    assert "does not read" in system("replay", TOPIC, "--from", "0", "--service", "analysis").err
-    graph = system("replay", "media-ready", "--from", "0", "--service", "graph-sync")
-    assert (graph.code, "graph rebuild" in graph.err) == (2, True)
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("media-redy", "--from", "beginning"), "There is no topic"),
+        ((TOPIC, "--from", "yesterday"), "not 'yesterday'"),
+        ((TOPIC, "--from", "0", "--service", "analysis"), "does not read"),
+        (("media-ready", "--from", "0", "--service", "graph-sync"), "graph rebuild"),
+    ],
+)
+async def test_wrong_words_are_told(arguments: tuple[str, ...], told: str, stack: Stack) -> None:
+    answer = await asked(stack.project, "replay", *arguments)
+    assert (answer.code, told in answer.err) == (2, True), answer.err

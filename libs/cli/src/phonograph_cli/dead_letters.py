@@ -27,6 +27,7 @@ ABOUT: Final = {
     "phonograph-origin",
     "phonograph-reason",
     "phonograph-error",
+    "phonograph-body",
 }
 """Headers that the service adds to the record."""
 PATIENCE_S = 30.0
@@ -103,6 +104,8 @@ class DeadLetter:
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
     """The original ones."""
+    bodiless: bool = False
+    """Whether its body was too large for the dead-letter topic; it lies at its origin."""
     resolution: str | None = None
     """`replayed` or `dropped`; null while it lies here."""
     resolved_at: datetime | None = None
@@ -222,6 +225,8 @@ async def settle(
         drop: give them up.
         patience_s: how long to wait for the next answer; 0 does not wait.
     """
+    if not drop:
+        letters = [await whole(servers, letter) for letter in letters]
     if not patience_s:
         await kafka.send(servers, [_order(letter, drop=drop) for letter in letters])
         return [Answer(letter, "sent") for letter in letters]
@@ -250,6 +255,15 @@ async def settle(
         except TimeoutError:
             pass
     return [answers.get(letter.id, Answer(letter, "no answer")) for letter in letters]
+
+
+async def whole(servers: str, letter: DeadLetter) -> DeadLetter:
+    """The letter with its body: a large one is fetched from its origin, if Kafka still has it."""
+    if not letter.bodiless:
+        return letter
+    topic, partition, offset = letter.origin.rsplit("/", 2)
+    record = await kafka.read_one(servers, topic, int(partition), int(offset))
+    return letter if record is None else replace(letter, value=record.value, bodiless=False)
 
 
 def _order(letter: DeadLetter, *, drop: bool) -> Record:
@@ -281,4 +295,5 @@ def _letter(record: "ConsumerRecord[bytes | None, bytes | None]") -> DeadLetter:
             for name, value in record.headers
             if name not in ABOUT
         ],
+        bodiless="phonograph-body" in about,
     )

@@ -86,7 +86,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one whole: what is wrong with it, and what to do."""
-    letter = _one(letter_id)
+    from phonograph_cli.dead_letters import whole
+
+    servers, found = addresses().kafka_bootstrap_servers, _one(letter_id)
+    letter = run(lambda: whole(servers, found))
     if raw:
         sys.stdout.buffer.write(letter.value or b"")
     elif as_json:

@@ -1,5 +1,8 @@
 """`phonograph jobs`: work in hand, done and failed."""
 
+import http.client
+import re
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -17,6 +20,7 @@ from phonograph_cli.console import (
     fail,
     out,
     print_json,
+    project,
     read,
     run,
     say,
@@ -46,7 +50,7 @@ def list_(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List jobs of all services, from their first attempt on."""
+    """List jobs of all services; those that wait for their first attempt are only counted."""
     from phonograph_cli import rendering
 
     found = [
@@ -54,12 +58,16 @@ def list_(
         for job in run(lambda: read(lambda reader: reader.jobs(status=state)))
         if service in {None, job["service"]} and reason in {None, job["reason"]}
     ]
+    waiting = _waiting()
     if as_json:
-        print_json({"jobs": found})
+        print_json({"jobs": found, "waiting": waiting})
         return
     columns = ["id", "service", "status", "reason", "file_name", "seconds"]
     rows = [["" if job.get(name) is None else str(job[name]) for name in columns] for job in found]
     out.print(rendering.listing(columns, rows))
+    if any(waiting.values()):
+        told = ", ".join(f"{name} {count}" for name, count in waiting.items() if count)
+        say(f"Waiting for their first attempt: {told}.", style="dim")
 
 
 @app.command()
@@ -124,6 +132,25 @@ def cancel(
         said = f"{job['service']} {_told(answer)}."
     cancelled = no_wait or (answer is not None and getattr(answer.envelope.data, "reason", "") == "cancelled")
     _end(job, answer, said, as_json=as_json, ok=cancelled)
+
+
+def _waiting() -> dict[str, int]:
+    """How many jobs of each service that runs here were never begun: no event tells of these."""
+    counts: dict[str, int] = {}
+    for process in project().status():
+        if process.state != "running" or process.port is None:
+            continue
+        try:
+            address = f"http://127.0.0.1:{process.port}/metrics"
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                found = re.search(
+                    r'^jobs\{status="pending"\} ([\d.e+]+)$', answer.read().decode(), re.MULTILINE
+                )
+        except (OSError, http.client.HTTPException):
+            continue  # a server, or a service that is just starting
+        if found:
+            counts[process.name] = int(float(found[1]))
+    return counts
 
 
 def _one(job_id: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.structs import RecordMetadata
 
 from phonograph_cli.project import OTLP_ENDPOINT
 from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
@@ -76,6 +77,22 @@ async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[
     )
 
 
+async def read_one(
+    servers: str, topic: str, partition: int, offset: int
+) -> "ConsumerRecord[bytes | None, bytes | None] | None":
+    """The record at a place; null when Kafka has removed it."""
+    place = TopicPartition(topic, partition)
+    async with _reading(servers, [topic], "earliest") as (consumer, _):
+        if not (await consumer.beginning_offsets([place]))[place] <= offset:
+            return None
+        if offset >= (await consumer.end_offsets([place]))[place]:
+            return None
+        await consumer.position(place)  # the reset that a new consumer begins with overtakes a seek
+        consumer.seek(place, offset)
+        record: ConsumerRecord[bytes | None, bytes | None] = await consumer.getone(place)
+    return record if record.offset == offset else None
+
+
 async def read_between(servers: str, topics: Iterable[str], since: datetime, until: datetime) -> list[Seen]:
     """Events that were written in a span of time, oldest first; records that are none are passed over."""
     async with _reading(servers, topics, "earliest") as (consumer, partitions):
@@ -129,12 +146,21 @@ async def send(servers: str, records: Iterable[Record]) -> list[str]:
         max_request_size=MAX_RECORD_BYTES,
     )
     async with producer:
-        sends = [
-            await producer.send(record.topic, value=record.value, key=record.key, headers=record.headers)
-            for record in records
-        ]
-        places = await asyncio.gather(*sends)
+        places = await asyncio.gather(*[await _hand_over(producer, record) for record in records])
     return [f"{place.topic}/{place.partition}/{place.offset}" for place in places]
+
+
+async def _hand_over(producer: AIOKafkaProducer, record: Record) -> Awaitable[RecordMetadata]:
+    arrival: Awaitable[RecordMetadata]
+    headers = list(record.headers)
+    if record.key is None and record.value is None:  # Kafka takes it, aiokafka's `send` does not
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None, headers=headers)
+        partitions = await producer.partitions_for(record.topic)
+        arrival = await producer.send_batch(batch, record.topic, partition=min(partitions))
+    else:
+        arrival = await producer.send(record.topic, value=record.value, key=record.key, headers=headers)
+    return arrival
 
 
 @asynccontextmanager

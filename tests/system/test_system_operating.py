@@ -1,0 +1,104 @@
+"""Operating the whole system: jobs cancelled, topics checked, a service set back, the graph compared."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from tests.support.system import SAMPLES, System
+
+
+@pytest.fixture(scope="module")
+def groove(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that was taken in."""
+    path = tmp_path_factory.mktemp("operating") / "groove.mp3"
+    shutil.copyfile(SAMPLES / "groove.mp3", path)
+    assert system.ingest(path, profile="music")[str(path)]["status"] in {"ready", "duplicate"}
+    return path
+
+
+def long_talk(path: Path) -> Path:
+    """Speech that a recogniser is busy with for a while."""
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("pcm_s16le", rate=16_000)
+        stream.layout = "mono"
+        for _ in range(8):
+            resampler = av.AudioResampler("s16", "mono", 16_000)
+            with av.open(str(SAMPLES / "talk.ogg")) as source:
+                for frame in source.decode(audio=0):
+                    for part in resampler.resample(frame):
+                        part.pts = None
+                        target.mux(stream.encode(part))
+        target.mux(stream.encode(None))
+    return path
+
+
+def job_of(system: System, path: Path, service: str, *states: str) -> Any:
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        for job in system("jobs", "list", "--service", service, "--json").json["jobs"]:
+            if job["file_name"] == path.name and job["status"] in states:
+                return job
+        time.sleep(0.5)
+    raise TimeoutError(f"no {service} job of {path.name} is {' or '.join(states)}")
+
+
+def test_job_in_hand_is_cancelled_and_told_so(system: System, tmp_path: Path) -> None:
+    path = long_talk(tmp_path / "long.wav")
+    assert system("ingest", path, "--profile", "speech").code == 0
+    job = job_of(system, path, "transcription", "processing")
+    unsaid = system("jobs", "cancel", job["id"])
+    assert (unsaid.code, "--yes" in unsaid.err) == (2, True)
+    cancelled = system("jobs", "cancel", job["id"][:-4], "--yes")
+    assert (cancelled.code, "cancelled it" in cancelled.out) == (0, True), cancelled
+    ended = job_of(system, path, "transcription", "failed")
+    assert (ended["id"], ended["reason"]) == (job["id"], "cancelled")
+    again = system("jobs", "cancel", job["id"], "--yes")
+    assert (again.code, "is over" in again.err) == (1, True)
+
+    shown = system("jobs", "show", job["id"], "--json").json
+    assert (shown["id"], shown["file_name"], shown["status"]) == (job["id"], path.name, "failed")
+    told = [event["what"] for event in shown["history"]]
+    assert told[0].startswith("attempt 1: started")
+    assert "somebody asked to cancel it" in told
+    assert told[-1] == "cancelled it in attempt 1"
+    assert "cancelled it in attempt 1" in system("jobs", "show", job["id"]).out
+
+    retried = system("jobs", "retry", job["id"], "--json")
+    assert (retried.code, retried.json["ok"]) == (0, True)
+    assert system("jobs", "show", "no-such-job").code == 2
+    second = job_of(system, path, "transcription", "processing", "completed")
+    if second["status"] == "processing":
+        system("jobs", "cancel", second["id"], "--yes")
+
+
+def test_topics_are_as_they_should_be(system: System) -> None:
+    checked = system("topics", "check", "--json")
+    assert (checked.code, checked.json["differences"]) == (0, [])
+
+
+def test_service_set_back_takes_events_again_and_does_nothing_twice(system: System, groove: Path) -> None:
+    before = system.show(groove)
+    jobs = len(system("jobs", "list", "--service", "analysis", "--json").json["jobs"])
+    pid = system.pid("analysis")
+    replayed = system(
+        "replay", "media-ready", "--from", "beginning", "--service", "analysis", "--yes", "--json"
+    )
+    assert replayed.code == 0, replayed.err
+    (outcome,) = replayed.json["services"]
+    assert (outcome["events"] > 0, outcome["left"]) == (True, 0)
+    assert system.pid("analysis") not in {None, pid}
+    assert system("status").code == 0
+    assert len(system("jobs", "list", "--service", "analysis", "--json").json["jobs"]) == jobs
+    assert system.show(groove) == before
+
+
+def test_graph_check_agrees_while_work_goes_on(system: System, groove: Path, tmp_path: Path) -> None:
+    for number in range(6):
+        copy = tmp_path / f"{number}.mp3"
+        copy.write_bytes(groove.read_bytes() + bytes([number]) * 40)
+        assert system("ingest", copy, "--profile", "music").code == 0
+    checked = system("graph", "check", "--json")
+    assert (checked.code, checked.json["differences"], checked.json["behind"]) == (0, [], 0), checked.err
