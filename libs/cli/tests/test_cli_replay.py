@@ -76,9 +76,7 @@ async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path
         await stack.send(last.to_record())
         await until(taken, {*uris[:3], last.subject})
     assert sorted(taken) == sorted([*uris[:3], last.subject])
-    nothing = await asked(
-        stack.project, "replay", TOPIC, "--from", datetime.now(UTC).isoformat(), "--yes"
-    )
+    nothing = await asked(stack.project, "replay", TOPIC, "--from", datetime.now(UTC).isoformat(), "--yes")
     assert (nothing.code, "No event" in nothing.out) == (0, True)
 
 
