@@ -176,7 +176,7 @@ def _edges(changes: Changes) -> dict[Edge, dict[str, Any]]:
     for edge in every:
         found[edge] = dict(edge.properties) | ({"created_at": edge.created_at} if edge.created_at else {})
     for said in changes.sightings.values():
-        edge = Edge(said.location, "LOCATION_OF", said.recording)  # type: ignore[arg-type]  # it has no other use
+        edge = Edge(said.location, "LOCATION_OF", said.recording)  # type: ignore[arg-type]  # only here
         found[edge] = {**said.properties, "order": said.order}
     return found
 

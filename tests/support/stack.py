@@ -102,12 +102,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(app: ServiceShell) -> AsyncIterator[ServiceShell]:
+async def running(app: ServiceShell, *, backlog: bool = False) -> AsyncIterator[ServiceShell]:
     """Run a service inside the test; stops it gracefully at the end and raises what it raised.
 
-    It begins with events published from now on: what other tests left on the topics is not its business.
+    It begins with events published from now on, unless it is to take what was left on the topics.
     """
-    await skip_backlog(app)
+    if not backlog:
+        await skip_backlog(app)
     stop = asyncio.Event()
     task = asyncio.create_task(app.run(stop))
     try:

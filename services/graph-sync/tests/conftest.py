@@ -1,7 +1,7 @@
 """A graph of the test's own, a story of events, and ways to apply and to look."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
-from aiokafka import ConsumerRecord
-from neo4j import AsyncDriver, AsyncGraphDatabase
+from neo4j import AsyncDriver
+from tests.support import graph
 from tests.support.stack import Stack
 
 from phonograph_events import (
@@ -28,7 +28,6 @@ from phonograph_events import (
     MetadataEntry,
     MusicAnalyzed,
     RenameProposed,
-    Service,
     SpeakerSummary,
     Stream,
     TracklistCompleted,
@@ -39,7 +38,6 @@ from phonograph_events.documents import Clip, ContentSegment
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.sink import GraphSink
-from phonograph_runtime.consumer import Received
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -304,23 +302,14 @@ Apply = Callable[..., Awaitable[None]]
 @pytest.fixture
 async def driver(stack: Stack) -> AsyncIterator[AsyncDriver]:
     """Connections to an empty graph."""
-    addresses = stack.addresses
-    auth = (addresses.neo4j_user, addresses.neo4j_password)
-    async with AsyncGraphDatabase.driver(addresses.neo4j_uri, auth=auth) as opened:
-        await opened.execute_query("MATCH (n) DETACH DELETE n")
+    async with graph.empty_graph(stack) as opened:
         yield opened
-        await opened.execute_query("MATCH (n) DETACH DELETE n")
 
 
 @pytest.fixture
 def settings(stack: Stack, tmp_path: Path) -> Settings:
     """Settings of the service on the stack."""
-    return Settings(
-        **stack.settings(Service.GRAPH_SYNC, tmp_path),
-        neo4j_uri=stack.addresses.neo4j_uri,
-        neo4j_user=stack.addresses.neo4j_user,
-        neo4j_password=stack.addresses.neo4j_password,
-    )
+    return graph.settings(stack, tmp_path)
 
 
 @pytest.fixture
@@ -333,64 +322,19 @@ async def context(settings: Settings, driver: AsyncDriver) -> AsyncIterator[Proc
     await opened.aclose()
 
 
-@pytest.fixture(name="received")
-def make_received() -> Callable[[Envelope, int], Received]:
-    """Give an event as it comes from Kafka, at an offset."""
-    return _received
-
-
-def _received(envelope: Envelope, offset: int) -> Received:
-    sent = envelope.to_record()
-    record = ConsumerRecord(
-        topic=sent.topic,
-        partition=0,
-        offset=offset,
-        timestamp=0,
-        timestamp_type=0,
-        key=sent.key,
-        value=sent.value,
-        checksum=None,
-        serialized_key_size=0,
-        serialized_value_size=0,
-        headers=tuple(sent.headers),
-    )
-    return Received(record, envelope)
-
-
 @pytest.fixture
 def apply(context: ProcessContext) -> Apply:
     """Apply events in batches; offsets count up from `first`."""
     sink = GraphSink(context)
 
     async def take(events: Iterable[Envelope], *, size: int = 500, first: int = 0) -> None:
-        batch: Sequence[Received] = [_received(event, first + n) for n, event in enumerate(events)]
-        for start in range(0, len(batch), size):
-            await sink.apply(batch[start : start + size])
+        for batch in graph.batches(events, size=size, first=first):
+            await sink.apply(batch)
 
     return take
 
 
 @pytest.fixture
 def dump(driver: AsyncDriver) -> Dump:
-    """The whole graph as sorted lines: labels, properties, and edges with the keys of both ends."""
-
-    async def read() -> list[str]:
-        nodes = await driver.execute_query(
-            "MATCH (n) WHERE NOT n:KafkaOffset AND NOT n:GraphState RETURN labels(n) AS l, properties(n) AS p"
-        )
-        edges = await driver.execute_query(
-            "MATCH (a)-[e]->(b) RETURN labels(a) AS al, properties(a) AS a, type(e) AS t, properties(e) AS p,"
-            " labels(b) AS bl, properties(b) AS b"
-        )
-        lines = [_line(row["l"], row["p"]) for row in nodes.records]
-        lines += [
-            f"{_line(row['al'], row['a'])} -{_line(row['t'], row['p'])}-> {_line(row['bl'], row['b'])}"
-            for row in edges.records
-        ]
-        return sorted(lines)
-
-    return read
-
-
-def _line(label: Any, properties: dict[str, Any]) -> str:
-    return f"{label} {json.dumps(properties, sort_keys=True, default=str)}"
+    """The whole graph as sorted lines."""
+    return lambda: graph.dump(driver)

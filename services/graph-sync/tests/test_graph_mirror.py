@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from neo4j import AsyncDriver
+from tests.support.graph import received
 
 from phonograph_events import Envelope
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.sink import GraphSink
-from phonograph_runtime.consumer import Received
 from phonograph_runtime.database import UnavailableError
 
 Dump = Callable[[], Awaitable[list[str]]]
@@ -234,7 +234,6 @@ async def test_two_writers_at_once_lose_nothing(
     dump: Dump,
     apply: Apply,
     story: list[Envelope],
-    received: Callable[[Envelope, int], Received],
 ) -> None:
     """Topics shared out among processes: locks, retries after deadlocks, the same graph."""
     await apply(story)
@@ -262,7 +261,6 @@ async def test_the_graph_lags_while_events_wait(
     context: ProcessContext,
     driver: AsyncDriver,
     story: list[Envelope],
-    received: Callable[[Envelope, int], Received],
 ) -> None:
     """From the moment a batch is seen until it is in the graph, also across failures."""
     ten_s_ago = time.time() - 10

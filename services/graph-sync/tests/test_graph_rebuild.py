@@ -7,10 +7,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 from neo4j import AsyncDriver
 from sqlalchemy import text
+from tests.support.graph import until_mirrored
 from tests.support.stack import Stack, running
 
 from phonograph_events import Envelope, JobProgressed, Record
@@ -24,24 +23,6 @@ from phonograph_runtime.database import UnavailableError
 
 Dump = Callable[[], Awaitable[list[str]]]
 Apply = Callable[..., Awaitable[None]]
-
-
-async def until_mirrored(stack: Stack, topics: list[str]) -> None:
-    """Wait until the service has committed every event that is on Kafka now."""
-    servers = stack.addresses.kafka_bootstrap_servers
-    async with AIOKafkaConsumer(*topics, bootstrap_servers=servers) as consumer:
-        ends = await consumer.end_offsets(consumer.assignment())
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    try:
-        async with asyncio.timeout(60):
-            while True:
-                taken = await admin.list_consumer_group_offsets(CONSUMER)
-                if all(place in taken and taken[place].offset >= end for place, end in ends.items() if end):
-                    return
-                await asyncio.sleep(0.1)
-    finally:
-        await admin.close()
 
 
 async def test_a_rebuild_beside_the_running_service_gives_the_same_graph(
