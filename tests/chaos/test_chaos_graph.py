@@ -4,7 +4,9 @@ What it should be is what the events leave in an empty graph in the order in whi
 """
 
 import asyncio
+import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import count
@@ -12,16 +14,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from neo4j import AsyncDriver
+from sqlalchemy import text
 from tests.support import graph
 from tests.support.histories import histories
 from tests.support.proxy import Bolt, proxy
-from tests.support.stack import Stack
+from tests.support.stack import Stack, running, servers
 
 from phonograph_events import Envelope
 from phonograph_graph_sync import metrics as graph_metrics
+from phonograph_graph_sync.constants import CONSUMER
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_graph_sync.main import create_app, rebuild
 from phonograph_runtime import metrics
 from phonograph_runtime.consumer import Received
 from phonograph_runtime.database import UnavailableError
