@@ -8,7 +8,8 @@ import signal
 import time
 import uuid
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.processes import Group, group
 from tests.support.proxy import Bolt, Postgres, Proxy, proxy
 from tests.support.scratch import rows
 from tests.support.stack import Stack, servers
+from tests.support.system import System
 from typing_extensions import override
 
 from phonograph_cli.project import Project
@@ -33,6 +35,7 @@ LEASE_S = 20
 PASSED = (Service.INGEST, Service.ANALYSIS, Service.TRACKLIST)
 """Services that a recording of the profile `music` passes; each needs events of the first one."""
 WINDOW_S = 5.0
+RANDOM_S = 240
 PLACES = {
     "batch": "INSERT INTO inbox",
     "claim": r"UPDATE \S+_jobs SET .*SKIP LOCKED",
@@ -67,7 +70,7 @@ class Whole:
     numbers: Iterator[int]
 
     async def up(self) -> None:
-        """Start again what has died."""
+        """Start again what has died, as `phonograph up` does."""
         await asyncio.to_thread(self.project.up)
 
     def pid(self, name: str) -> int:
@@ -81,6 +84,13 @@ class Whole:
         os.kill(self.pid(name), how)
         while any(process.name == name and process.pid for process in self.project.stack.status()):
             await asyncio.sleep(0.05)
+
+    async def freeze(self, name: str, seconds: float) -> None:
+        """Let a process stand still for a while."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
 
     async def ask(self, query: str) -> list[asyncpg.Record]:
         """Answer of PostgreSQL to its superuser, not through the proxy."""
@@ -121,9 +131,9 @@ class Requests:
         self._producer = producer
         self._sent: list[asyncio.Future[object]] = []
 
-    async def add(self) -> None:
+    async def add(self, profile: Profile = Profile.MUSIC) -> None:
         """Request one recording."""
-        event = IngestRequested(uri=str(self._whole.recording()), profile=Profile.MUSIC)
+        event = IngestRequested(uri=str(self._whole.recording()), profile=profile)
         record = envelope(event, source="test").to_record()
         sent = await self._producer.send(
             record.topic, value=record.value, key=record.key, headers=record.headers
@@ -136,14 +146,14 @@ class Requests:
         for _ in range(count):
             await self.add()
         while min([len(await self._whole.finished(service, started)) for service in PASSED]) < count:
-            assert time.time() < started + 180, f"{count} files take longer than 180 s"
+            assert time.time() < started + 300, f"{count} files take longer than 300 s"
             await asyncio.sleep(0.1)
         return time.time() - started
 
-    async def steadily(self, rate: float) -> None:
+    async def steadily(self, rate: float, profiles: Sequence[Profile]) -> None:
         """So many a second, until cancelled."""
-        while True:
-            await self.add()
+        for profile in itertools.cycle(profiles):
+            await self.add(profile)
             await asyncio.sleep(1 / rate)
 
     async def delivered(self) -> None:
@@ -171,23 +181,26 @@ class Load:
             await asyncio.sleep(1)
             soon = await self._first_full_window(since)
         assert soon is not None, f"no full rate within {3 * within_s} s"
-        assert soon < within_s
-        return f"full rate ({self.rate:.1f} files/s) again after {soon:.1f} s"
+        after, rate = soon
+        assert after < within_s
+        return f"{self.rate:.1f} files/s asked for; {rate:.1f} files/s done from {after:.1f} s after the fault on"
 
-    async def _first_full_window(self, since: float) -> float | None:
+    async def _first_full_window(self, since: float) -> tuple[float, float] | None:
+        """Where it begins, in seconds after the fault, and the rate of the slowest service in it."""
         wanted = max(1, int(0.8 * self.rate * WINDOW_S))
         done = [await self.whole.finished(service, since) for service in PASSED]
         for start in np.arange(since, time.time(), 0.1):
-            if all(sum(start <= end < start + WINDOW_S for end in ends) >= wanted for ends in done):
-                return float(start) - since
+            least = min(sum(start <= end < start + WINDOW_S for end in ends) for ends in done)
+            if least >= wanted:
+                return float(start) - since, least / WINDOW_S
         return None
 
 
 @asynccontextmanager
-async def load(whole: Whole, case: str) -> AsyncIterator[Load]:
+async def load(whole: Whole, case: str, *, everything: bool = False) -> AsyncIterator[Load]:
     """Measure what the system can take, ask for half of that; at the end everything must be sound.
 
-    Prints the figures of the oracle.
+    Prints the figures of the oracle. With `everything`, all services have something to do.
     """
     async with AIOKafkaProducer(
         bootstrap_servers=whole.project.stack.addresses().kafka_bootstrap_servers,
@@ -197,7 +210,8 @@ async def load(whole: Whole, case: str) -> AsyncIterator[Load]:
         requests = Requests(whole, producer)
         await requests.done(1)  # engines start with their first job
         rate = 0.5 * 10 / await requests.done(10)
-        asking = asyncio.create_task(requests.steadily(rate))
+        profiles = [Profile.AUTO, *[Profile.MUSIC] * 9] if everything else [Profile.MUSIC]
+        asking = asyncio.create_task(requests.steadily(rate, profiles))
         try:
             await asyncio.sleep(WINDOW_S)
             yield Load(whole, rate)
@@ -215,10 +229,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     """All services, PostgreSQL behind a proxy; leases are short: interrupted jobs go on soon."""
     with servers("chaos-servers") as project:
         postgres = port(project.stack.addresses().postgres_url)
-        leases = {f"{service.role.upper()}_LEASE": f"PT{LEASE_S}S" for service in Service}
+        patience = {}
+        for service in Service:
+            patience[f"{service.role.upper()}_LEASE"] = f"PT{LEASE_S}S"
+            patience[f"{service.role.upper()}_MAX_RETRIES"] = "20"  # a job is not to blame for our kills
         with proxy(postgres, Postgres) as between:
             behind = ProjectBehind(
-                project.root, {**project.environment, **leases}, project.report, between=between
+                project.root, {**project.environment, **patience}, project.report, between=between
             )
             behind.up()
             yield Whole(behind, tmp_path_factory.mktemp("recordings"), itertools.count())
@@ -338,10 +355,7 @@ async def test_05_commit_without_answer(stack: Stack, tmp_path: Path, place: str
 @pytest.mark.timeout(600)
 async def test_04_kafka_stands_still(whole: Whole) -> None:
     async with load(whole, "04 Kafka stopped for 12 s") as work:
-        kafka = whole.pid("kafka")
-        os.kill(kafka, signal.SIGSTOP)
-        await asyncio.sleep(12)
-        os.kill(kafka, signal.SIGCONT)
+        await whole.freeze("kafka", 12)
         print(await work.recovered(since=time.time(), within_s=20))
 
 
@@ -351,7 +365,7 @@ async def test_04_kafka_is_killed(whole: Whole) -> None:
     async with load(whole, "04 Kafka killed and started again") as work:
         killed = time.time()
         await whole.end("kafka", signal.SIGKILL)
-        await asyncio.to_thread(whole.project.stack.up)
+        await whole.up()
         print(f"\nKafka answers again after {time.time() - killed:.1f} s")
         print(await work.recovered(since=time.time(), within_s=20))
 
@@ -361,11 +375,8 @@ async def test_04_kafka_is_killed(whole: Whole) -> None:
 async def test_04_kafka_is_slow(whole: Whole) -> None:
     """For 15 s it runs a tenth of the time: to its clients the same as a disk on which each access stalls."""
     async with load(whole, "04 Kafka at a tenth of its speed for 15 s") as work:
-        kafka = whole.pid("kafka")
         for _ in range(15):
-            os.kill(kafka, signal.SIGSTOP)
-            await asyncio.sleep(0.9)
-            os.kill(kafka, signal.SIGCONT)
+            await whole.freeze("kafka", 0.9)
             await asyncio.sleep(0.1)
         print(await work.recovered(since=time.time(), within_s=20))
 
@@ -377,8 +388,7 @@ async def test_05_postgres_is_restarted(whole: Whole, how: signal.Signals) -> No
     async with load(whole, f"05 PostgreSQL restarted by {how.name}") as work:
         ended = time.time()
         await whole.end("postgres", how)
-        addresses = await asyncio.to_thread(whole.project.stack.up)
-        whole.project.between.target = port(addresses.postgres_url)
+        await whole.up()
         print(f"\nPostgreSQL answers again after {time.time() - ended:.1f} s")
         print(await work.recovered(since=time.time(), within_s=15))
 
@@ -405,3 +415,55 @@ async def test_05_commit_without_answer_in_the_whole_system(whole: Whole, place:
         between.lose_answers(PLACES[place], times=times)
         await asyncio.to_thread(between.wait_until_lost, before + times)
         print(await work.recovered(since=time.time(), within_s=15))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+async def test_04_05_faults_at_random(whole: Whole) -> None:
+    seed = time.time_ns() % 1_000_000
+    chance, counts = random.Random(seed), Counter[str]()
+    print(f"\nseed {seed}")
+    async with load(whole, f"04 05 faults at random, seed {seed}", everything=True):
+        ends_at = time.monotonic() + RANDOM_S
+        while time.monotonic() < ends_at:
+            counts[await fault(whole, chance)] += 1
+            await whole.up()
+            await asyncio.sleep(chance.uniform(1, 8))
+        print("\n" + ", ".join(f"{count} x {name}" for name, count in sorted(counts.items())))
+    checked = System(whole.project)("graph", "check", "--json")
+    assert checked.code == 0, checked.out + checked.err
+
+
+async def fault(whole: Whole, chance: random.Random) -> str:
+    """One fault somewhere; what it was."""
+    between = whole.project.between
+    service = chance.choice([*whole.project.services()]).value
+    what = chance.choice(
+        [
+            "end a service",
+            "end a server",
+            "freeze",
+            "terminate connections",
+            "cut connections",
+            "lose answers",
+        ]
+    )
+    match what:
+        case "end a service":
+            how = chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
+            await whole.end(service, how)
+        case "end a server":
+            server = chance.choice(["kafka", "postgres", "neo4j"])
+            how = chance.choice([signal.SIGKILL, signal.SIGTERM if server != "postgres" else signal.SIGINT])
+            await whole.end(server, how)
+            return f"{server} {how.name}"
+        case "freeze":
+            name = chance.choice(["kafka", "neo4j", service])
+            await whole.freeze(name, chance.uniform(1, 1.5 * LEASE_S))
+        case "terminate connections":
+            await whole.ask(TERMINATE)
+        case "cut connections":
+            between.cut()
+        case "lose answers":
+            between.lose_answers(chance.choice(list(PLACES.values())), times=chance.randint(1, 5))
+    return what

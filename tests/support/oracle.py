@@ -8,7 +8,6 @@ By hand, on any stack: `python -m tests.support.oracle [HOME]`; the exit code is
 
 import argparse
 import asyncio
-import base64
 import json
 import os
 import sys
@@ -44,6 +43,7 @@ from phonograph_events import (
 )
 from phonograph_events.catalogue import WORKERS
 from phonograph_ingest.domain.media import canonical_uri
+from phonograph_runtime.database import decode_headers
 
 ROOT = Path(__file__).parents[2]
 NAMED = 20
@@ -332,7 +332,7 @@ def _outboxes(told: _Told, tables: _Tables) -> Iterator[Problem]:
         for row in rows:
             if row["topic"] not in TOPICS:
                 continue  # dead letters keep the id of what was parked
-            headers = {name: base64.b64decode(value).decode() for name, value in row["headers"] if value}
+            headers = {name: value.decode() for name, value in decode_headers(row["headers"]) if value}
             key = headers["ce_source"], headers["ce_id"]
             committed.add(key)
             if row["published_at"] is not None and key not in told.events:
