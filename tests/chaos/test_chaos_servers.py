@@ -183,7 +183,8 @@ class Load:
         assert soon is not None, f"no full rate within {3 * within_s} s"
         after, rate = soon
         assert after < within_s
-        return f"{self.rate:.1f} files/s asked for; {rate:.1f} files/s done from {after:.1f} s after the fault on"
+        asked = f"{self.rate:.1f} files/s asked for"
+        return f"{asked}; {rate:.1f} files/s done from {after:.1f} s after the fault on"
 
     async def _first_full_window(self, since: float) -> tuple[float, float] | None:
         """Where it begins, in seconds after the fault, and the rate of the slowest service in it."""

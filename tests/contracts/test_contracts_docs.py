@@ -1,0 +1,30 @@
+"""Documents that name tests, commands and files name ones that exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.support.stack import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "schemas" / "README.md"]
+
+
+def test_every_test_that_a_promise_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")))
+    found = subprocess.run(
+        ["git", "grep", "-hoE", r"def test_\w+", "--", "*.py"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert named
+    assert named - {line.removeprefix("def ") for line in found.stdout.splitlines()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
