@@ -15,15 +15,10 @@ MAX_DUPLICATES = 0.03
 MAX_SILENCE_S = 12
 
 
-async def storm(
-    members: Group, *, events: int, consumers: int, restarts: int, seconds: float, timeout_s: float
-) -> Outcome:
+async def storm(members: Group, *, events: int, consumers: int, restarts: int, seconds: float) -> Outcome:
     """Publish over a time; end processes at random, half of them by SIGKILL, and start them anew."""
     chance = random.Random(SEED)
-    for _ in range(consumers):
-        members.start()
-    await members.publish(1)
-    await members.until_taken(1, timeout_s=90)
+    await begin(members, consumers)
     moments = sorted(chance.uniform(0, seconds) for _ in range(restarts))
     signals = [signal.SIGKILL, signal.SIGTERM] * ((restarts + 1) // 2)
     chance.shuffle(signals)
@@ -32,7 +27,7 @@ async def storm(
         await asyncio.sleep(moment)
         victim = chance.choice([member for member in members.members if member not in leaving])
         leaving.append(victim)
-        await members.stop(victim, number)
+        assert await members.stop(victim, number) in {0, -signal.SIGKILL}
         members.start()
 
     leaving: list[object] = []
@@ -40,22 +35,59 @@ async def storm(
         tasks.create_task(members.publish(events - 1, seconds=seconds))
         for moment, number in zip(moments, signals, strict=False):
             tasks.create_task(restart(moment, number))
-    await members.until_taken(events, timeout_s=timeout_s)
+    await members.until_taken(events, timeout_s=300)
     return await members.outcome()
 
 
-def check(outcome: Outcome, events: int) -> None:
+async def begin(members: Group, consumers: int) -> None:
+    """Start processes and wait until they have taken a first event."""
+    for _ in range(consumers):
+        members.start()
+    await members.publish(1)
+    await members.until_taken(1, timeout_s=120)
+
+
+def check(outcome: Outcome, events: int, *, most_duplicates: float = MAX_DUPLICATES) -> None:
     """The bars of the storm."""
     assert len(outcome.published) == events
     assert (outcome.lost, outcome.twice) == (0, 0)
-    assert outcome.duplicates < MAX_DUPLICATES
+    assert outcome.duplicates < most_duplicates
     assert outcome.silence_s < MAX_SILENCE_S
+
+
+async def test_storm_in_small(stack: Stack, tmp_path: Path) -> None:
+    async with group(stack, tmp_path, partitions=8) as members:
+        outcome = await storm(members, events=4_000, consumers=3, restarts=4, seconds=10)
+    print(f"small storm, seed {SEED}: {outcome}")
+    check(outcome, 4_000, most_duplicates=1.0)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 async def test_storm_of_restarts(stack: Stack, tmp_path: Path) -> None:
     async with group(stack, tmp_path, partitions=32) as members:
-        outcome = await storm(members, events=100_000, consumers=8, restarts=16, seconds=180, timeout_s=600)
+        outcome = await storm(members, events=100_000, consumers=8, restarts=16, seconds=180)
     print(f"storm, seed {SEED}: {outcome}")
     check(outcome, 100_000)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+async def test_13_group_that_grows_and_shrinks(stack: Stack, tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    sizes = []
+    async with group(stack, tmp_path, partitions=32) as members:
+        await begin(members, 4)
+        publishing = asyncio.create_task(members.publish(29_999, seconds=75))
+        while not publishing.done():
+            await asyncio.sleep(chance.uniform(2, 5))
+            if len(members.members) == 2 or (len(members.members) < 8 and chance.random() < 0.5):
+                members.start()
+            else:
+                await members.stop(chance.choice(members.members), signal.SIGTERM)
+            sizes.append(len(members.members))
+        await publishing
+        await members.until_taken(30_000, timeout_s=300)
+        outcome = await members.outcome()
+    print(f"13, seed {SEED}: sizes {sizes}; {outcome}")
+    check(outcome, 30_000)
