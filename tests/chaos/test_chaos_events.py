@@ -23,7 +23,15 @@ from phonograph_runtime.database import decode_headers
 EVENTS = 1_000
 
 
-@pytest.mark.parametrize("kill", ["before_commit", "after_commit", "before_offsets", "after_offsets"])
+@pytest.mark.parametrize(
+    "kill",
+    [
+        "before_commit",
+        pytest.param("after_commit", marks=pytest.mark.chaos),
+        "before_offsets",
+        pytest.param("after_offsets", marks=pytest.mark.chaos),
+    ],
+)
 async def test_01_killed_consumer_has_each_effect_once(stack: Stack, tmp_path: Path, kill: str) -> None:
     async with group(stack, tmp_path) as members:
         await members.publish(EVENTS)
@@ -35,7 +43,8 @@ async def test_01_killed_consumer_has_each_effect_once(stack: Stack, tmp_path: P
     print(f"01 {kill}: {outcome}")
     assert len(outcome.published) == EVENTS
     assert (outcome.lost, outcome.twice) == (0, 0)
-    assert outcome.duplicates == pytest.approx(0 if kill == "after_offsets" else 100 / EVENTS)
+    assert outcome.repeated == (0 if kill in {"before_commit", "after_offsets"} else 100)
+    assert outcome.delivered == EVENTS + (0 if kill == "after_offsets" else 100)
 
 
 async def test_02_killed_relay_repeats_a_result_at_most_once(stack: Stack, tmp_path: Path) -> None:
@@ -75,7 +84,8 @@ async def test_03_stop_in_the_middle_of_a_batch(
     print(f"03: stopped in {stopped_s:.1f} s, {outcome}")
     assert stopped_s < 30
     assert (outcome.lost, outcome.twice) == (0, 0)
-    assert (outcome.duplicates > 0) == repeated
+    assert (outcome.delivered_again > 0) == repeated
+    assert outcome.duplicates == 0
 
 
 async def test_07_everything_twice_and_from_the_first_offset_changes_nothing(
@@ -240,7 +250,7 @@ async def not_ready(port: int) -> str:
     ("settings", "bad_every"),
     [
         pytest.param({"fuse_consecutive": 10}, 1, id="in_a_row"),
-        pytest.param({"fuse_ratio": 0.05, "batch_size": 100}, 8, id="ratio"),
+        pytest.param({"fuse_ratio": 0.05, "batch_size": 100}, 8, id="ratio", marks=pytest.mark.chaos),
     ],
 )
 async def test_09_fuse_stops_consumption(
@@ -267,7 +277,7 @@ async def test_09_fuse_stops_consumption(
         letters = await rows(members.database, "SELECT headers FROM dead_letters")
         outcome = await members.outcome()
     print(f"09: {why.strip()}; {parked} parked, {taken} taken before the fix; {outcome}")
-    assert parked == 10 if bad_every == 1 else 50 < parked <= 1_000 // bad_every
+    assert parked == 10 if bad_every == 1 else 50 < parked < 200
     lying = {dict(decode_headers(headers))["ce_id"].decode() for (headers,) in letters}
     assert outcome.twice == 0
     assert outcome.effects.keys() | lying == outcome.published.keys()  # a batch of letters may come again

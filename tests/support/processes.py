@@ -26,7 +26,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata, TopicPartition
-from sqlalchemy import BigInteger, Identity, func
+from sqlalchemy import BigInteger, Identity, func, select
 from sqlalchemy import event as on_database
 from sqlalchemy.orm import Mapped, mapped_column
 from tests.support.scratch import ScratchBase, ScratchSettings, rows, scratch_database
@@ -46,6 +46,7 @@ from phonograph_runtime import shell
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
+from phonograph_runtime.tables import SqlInbox
 
 _forked = multiprocessing.get_context("forkserver")
 _forked.set_forkserver_preload(["__main__", __name__])
@@ -73,6 +74,8 @@ class SqlDelivery(ScratchBase):
     number: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     partition: Mapped[int]
     records: Mapped[int]
+    repeated: Mapped[int]
+    """Those whose event had taken effect before."""
 
 
 class MemberSettings(ScratchSettings):
@@ -121,11 +124,18 @@ class Member(shell.ServiceShell):
 
     async def _count(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
         """Write down what Kafka delivered, whatever becomes of it."""
-        partitions = Counter(record.partition for record in records)
+        known = select(SqlInbox.event_id).where(
+            SqlInbox.event_id.in_([header(record, "ce_id") for record in records])
+        )
         async with self.database.transaction() as transaction:
-            transaction.session.add_all(
-                SqlDelivery(partition=partition, records=count) for partition, count in partitions.items()
-            )
+            repeated = set(await transaction.session.scalars(known))
+            for partition in {record.partition for record in records}:
+                ids = [header(record, "ce_id") for record in records if record.partition == partition]
+                transaction.session.add(
+                    SqlDelivery(
+                        partition=partition, records=len(ids), repeated=sum(each in repeated for each in ids)
+                    )
+                )
 
 
 def _result(topic: str) -> type[Event]:
@@ -234,6 +244,9 @@ class Outcome:
     results: dict[str, Counter[str]]
     """For each event the ids of the events that it caused, and how often each was published."""
     delivered: int
+    """Records that the processes got from Kafka."""
+    repeated: int
+    """Those whose event had taken effect before: duplicates that the inbox kept away."""
     silence_s: float
     """Longest time without an effect while an event waited."""
     duration_s: float
@@ -251,9 +264,13 @@ class Outcome:
 
     @property
     def duplicates(self) -> float:
-        """Share of records that Kafka delivered more than once."""
-        records = self.published.total()
-        return (self.delivered - records) / records
+        """Share of the published records that came although they had taken effect before."""
+        return self.repeated / self.published.total()
+
+    @property
+    def delivered_again(self) -> float:
+        """The same with those whose first batch died or was rolled back before it took effect."""
+        return self.delivered / self.published.total() - 1
 
     @property
     def result_duplicates(self) -> int:
@@ -263,7 +280,8 @@ class Outcome:
     def __str__(self) -> str:
         return (
             f"{len(self.published)} events, {self.lost} lost, {self.twice} twice, "
-            f"{self.duplicates:.2%} delivered again, {self.result_duplicates} results sent again, "
+            f"{self.duplicates:.2%} duplicates, {self.delivered_again:.2%} delivered again, "
+            f"{self.result_duplicates} results sent again, "
             f"longest silence {self.silence_s:.1f} s, {self.duration_s:.0f} s in all"
         )
 
@@ -397,6 +415,8 @@ class Group:
         effects = await rows(
             self.database, "SELECT event_id, extract(epoch FROM at) FROM effects ORDER BY at"
         )
+        sums = "SELECT coalesce(sum(records), 0), coalesce(sum(repeated), 0) FROM deliveries"
+        ((delivered, repeated),) = await rows(self.database, sums)
         caused: dict[str, Counter[str]] = {}
         for record in results:
             caused.setdefault(header(record, "ce_causationid"), Counter())[header(record, "ce_id")] += 1
@@ -407,7 +427,8 @@ class Group:
             inbox=Counter(key for (key,) in await rows(self.database, "SELECT event_id FROM inbox")),
             effects=Counter(key for key, _ in effects),
             results=caused,
-            delivered=(await rows(self.database, "SELECT sum(records) FROM deliveries"))[0][0] or 0,
+            delivered=delivered,
+            repeated=repeated,
             silence_s=longest_silence(at, [sent.get(key, 0.0) for key, _ in effects]),
             duration_s=at[-1] - at[0] if at else 0,
         )
@@ -427,9 +448,9 @@ def longest_silence(effects: Sequence[float], published: Sequence[float]) -> flo
     return longest
 
 
-def header(record: "ConsumerRecord[bytes, bytes]", name: str) -> str:
-    """A header of a record, which must have it."""
-    return dict(record.headers)[name].decode()
+def header(record: "ConsumerRecord[bytes | None, bytes | None]", name: str) -> str:
+    """A header of a record; empty if it has none."""
+    return (dict(record.headers).get(name) or b"").decode(errors="replace")
 
 
 def request(uri: str) -> Record:
