@@ -22,7 +22,8 @@ ORDERS: dict[str, Callable[[list[Event]], list[Event]]] = {
     "twice_interleaved": lambda events: [*events[::-1], *events],
 }
 CHANGING = re.compile(
-    r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}|\d{4}-\d\d-\d\dT[0-9:.]+(\+00:00)?|"turn": \d+'
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|([0-9a-f]{32}){1,2}|"
+    r'\d{4}-\d\d-\d\dT[0-9:.]+(\+00:00)?|"turn": \d+'
 )
 """Ids, hashes, times, and a job's place in the queue."""
 
