@@ -308,7 +308,7 @@ async def member(stack: Stack, logs: Path) -> AsyncIterator[tuple[Group, Proxy]]
             await members.until_taken(len(outcome.published), timeout_s=60)
             outcome = await members.outcome()
             print(f"\n{outcome}")
-            assert process.poll() is None, "the process ended"
+            assert process.is_alive(), "the process ended"
             assert (outcome.lost, outcome.twice) == (0, 0)
             assert await rows(members.database, "SELECT * FROM dead_letters") == []
 

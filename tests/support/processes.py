@@ -301,14 +301,14 @@ class Group:
 
     def start(self, **settings: Any) -> Process:
         """Start one more process, with settings of its own."""
-        told = MemberSettings(
-            database_url=self.settings.database_url,
-            kafka_bootstrap_servers=self.settings.kafka_bootstrap_servers,
-            group=self.name,
-            topic=self.topic,
-            results=self.results,
-            **settings,
-        )
+        usual = {
+            "database_url": self.settings.database_url,
+            "kafka_bootstrap_servers": self.settings.kafka_bootstrap_servers,
+            "group": self.name,
+            "topic": self.topic,
+            "results": self.results,
+        }
+        told = MemberSettings(**{**usual, **settings})
         log = self.logs / f"member-{len(list(self.logs.iterdir()))}.log"
         log.touch()
         member = _forked.Process(target=_run, args=(log, told))

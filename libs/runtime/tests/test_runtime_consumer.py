@@ -23,7 +23,7 @@ def request(uri: str) -> Record:
 
 
 async def effects(database: Database) -> list[str]:
-    return [uri for (uri,) in await rows(database, "SELECT uri FROM effects ORDER BY uri")]
+    return [uri for (uri,) in await rows(database, "SELECT uri FROM addresses ORDER BY uri")]
 
 
 async def consumer(database: Database, *, fuse: int = 100) -> EventConsumer:
@@ -32,7 +32,7 @@ async def consumer(database: Database, *, fuse: int = 100) -> EventConsumer:
 
     async def handler(event: IngestRequested, transaction: Transaction) -> None:
         attempts[event.uri] = attempts.get(event.uri, 0) + 1
-        await transaction.session.execute(text("INSERT INTO effects VALUES (:uri)"), {"uri": event.uri})
+        await transaction.session.execute(text("INSERT INTO addresses VALUES (:uri)"), {"uri": event.uri})
         if "forbidden" in event.uri:
             raise PermanentError("It is forbidden.", reason="forbidden")
         if "flaky" in event.uri and attempts[event.uri] < 3:
@@ -41,7 +41,7 @@ async def consumer(database: Database, *, fuse: int = 100) -> EventConsumer:
             raise RuntimeError("never")
 
     async with database.engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE IF NOT EXISTS effects (uri text)"))
+        await connection.execute(text("CREATE TABLE IF NOT EXISTS addresses (uri text)"))
     sink = HandlerSink(database, {IngestRequested: handler})
     return EventConsumer(database, sink, retry_budget=timedelta(seconds=2), fuse_consecutive=fuse)
 

@@ -306,12 +306,15 @@ async def database(desk):
 async def make_result(database: Database, media: MediaRef, job_kind: str = "test") -> Result:
     """A v1 whose job is in the table; nothing works it off."""
     async with database.transaction() as transaction:
-        job_id = await transaction.enqueue(
+        await transaction.enqueue(
             job_kind, TranscribeTask(media=media), media_id=media.media_id, priority=-1000
         )
-        await transaction.session.execute(
-            text("UPDATE transcription_jobs SET status = 'completed' WHERE id = :id"), {"id": job_id}
+        await transaction.flush()
+        finish = text(
+            "UPDATE transcription_jobs SET status = 'completed'"
+            " WHERE media_file_id = :id AND status = 'pending' RETURNING id"
         )
+        job_id = await transaction.session.scalar(finish, {"id": media.media_id})
     words = (Word("hi", 0, 1, 0.9),)
     transcript = Transcript("e", "m", "en", 0.8, (Segment(0, 1, "hi", words, 0.9),))
     written = Written(transcript, "file:///transcript.json", {"model": "m"})
