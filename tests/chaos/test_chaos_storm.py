@@ -78,7 +78,7 @@ async def test_13_group_that_grows_and_shrinks(stack: Stack, tmp_path: Path) -> 
     sizes = []
     async with group(stack, tmp_path, partitions=32) as members:
         await begin(members, 4)
-        publishing = asyncio.create_task(members.publish(29_999, seconds=75))
+        publishing = asyncio.create_task(members.publish(14_999, seconds=60))
         while not publishing.done():
             await asyncio.sleep(chance.uniform(2, 5))
             if len(members.members) == 2 or (len(members.members) < 8 and chance.random() < 0.5):
@@ -87,7 +87,7 @@ async def test_13_group_that_grows_and_shrinks(stack: Stack, tmp_path: Path) -> 
                 await members.stop(chance.choice(members.members), signal.SIGTERM)
             sizes.append(len(members.members))
         await publishing
-        await members.until_taken(30_000, timeout_s=300)
+        await members.until_taken(15_000, timeout_s=300)
         outcome = await members.outcome()
     print(f"13, seed {SEED}: sizes {sizes}; {outcome}")
-    check(outcome, 30_000)
+    check(outcome, 15_000)
