@@ -309,7 +309,7 @@ def own() -> Iterator[Stack]:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("files", [150])
+@pytest.mark.parametrize("files", [60])
 async def test_06_neo4j_killed_and_restarted_under_load(own: Stack, files: int, tmp_path: Path) -> None:
     """Killed twice and stopped once; then a rebuild and a replay of the whole group, on real Kafka."""
     events = histories(SEED, files)
@@ -323,7 +323,7 @@ async def test_06_neo4j_killed_and_restarted_under_load(own: Stack, files: int, 
         app = create_app(settings)
         recoveries = []
         async with running(app, backlog=True):
-            producing = asyncio.create_task(publish(own, events, per_s=100))
+            producing = asyncio.create_task(publish(own, events, per_s=60))
             for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
                 await asyncio.sleep(5)
                 recoveries.append(await restarted(own, driver, how))

@@ -188,10 +188,10 @@ class _Writer:
         stood = await self._nodes(changes)
         children = {child.ref: child for part in stood for child in part.children}
         await self._children(list(children.values()))
-        replaced = [Edge(part.owner, child.relation, child.ref) for part in stood for child in part.children]
-        replaced += [edge for part in stood for edge in part.edges]
+        own = [Edge(part.owner, child.relation, child.ref) for part in stood for child in part.children]
+        own += [edge for part in stood for edge in part.edges]
         kept = [edge for child in children.values() for edge in child.edges]
-        await self._edges(replaced, [*kept, *changes.links])
+        await self._edges(own, [*kept, *changes.links])
         await self._sightings(changes.sightings.values())
 
     async def _nodes(self, changes: Changes) -> list[Part]:
@@ -260,12 +260,12 @@ class _Writer:
             ]
             await self._find("nodes", statements.child_nodes(label), refs, rows)
 
-    async def _edges(self, replaced: Iterable[Edge], kept: Iterable[Edge]) -> None:
+    async def _edges(self, own: Iterable[Edge], kept: Iterable[Edge]) -> None:
         """Edges of parts that have just been emptied, and edges that may have been there before.
 
         An edge of a node that is new cannot be there yet either.
         """
-        create, merge = list(replaced), defaultdict(list)
+        create, merge = list(own), defaultdict(list)
         for edge in kept:
             if edge.start in self._made or edge.end in self._made:
                 create.append(edge)
