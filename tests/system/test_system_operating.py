@@ -24,7 +24,7 @@ def long_talk(path: Path) -> Path:
     with av.open(str(path), "w") as target:
         stream = target.add_stream("pcm_s16le", rate=16_000)
         stream.layout = "mono"
-        for _ in range(8):
+        for _ in range(4):
             resampler = av.AudioResampler("s16", "mono", 16_000)
             with av.open(str(SAMPLES / "talk.ogg")) as source:
                 for frame in source.decode(audio=0):
@@ -45,6 +45,7 @@ def job_of(system: System, path: Path, service: str, *states: str) -> Any:
     raise TimeoutError(f"no {service} job of {path.name} is {' or '.join(states)}")
 
 
+@pytest.mark.timeout(600)
 def test_job_in_hand_is_cancelled_and_told_so(system: System, tmp_path: Path) -> None:
     path = long_talk(tmp_path / "long.wav")
     assert system("ingest", path, "--profile", "speech").code == 0

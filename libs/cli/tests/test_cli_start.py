@@ -15,5 +15,23 @@ def test_main_imports_nothing_heavy() -> None:
     assert run.stdout == "[]\n"
 
 
+def test_graph_is_asked_without_data_frames() -> None:
+    code = """
+import asyncio, sys
+from phonograph_cli import console, ingesting, recordings
+from phonograph_devstack import Addresses
+
+console.addresses = lambda: Addresses("", "", "bolt://127.0.0.1:1", "", "")
+
+async def ask():
+    async with console.graph():
+        print([name for name in ("numpy", "pandas") if name in sys.modules])
+
+asyncio.run(ask())
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
 def test_profiles_are_those_of_the_contract() -> None:
     assert [name.value for name in ProfileName] == [profile.value for profile in Profile]

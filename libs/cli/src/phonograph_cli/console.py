@@ -60,6 +60,10 @@ async def graph() -> "AsyncIterator[AsyncDriver]":
     Raises:
         ConnectionError: it does not answer.
     """
+    from phonograph_runtime.imports import import_alone
+
+    import_alone("neo4j", without=("numpy", "pandas", "pyarrow"))
+
     from neo4j import AsyncGraphDatabase
     from neo4j.exceptions import DriverError, Neo4jError
 

@@ -6,9 +6,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from neo4j import AsyncDriver
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -16,6 +15,9 @@ from rich.table import Table
 from phonograph_cli import kafka, rendering
 from phonograph_cli.following import FileProgress
 from phonograph_events import TOPICS, IngestRequested, Service
+
+if TYPE_CHECKING:
+    from neo4j import AsyncDriver
 
 GRAPH_PATIENCE_S = 60.0
 REFRESH_S = 0.2
@@ -39,7 +41,7 @@ async def request(servers: str, requests: dict[str, IngestRequested]) -> list[Fi
 
 
 async def follow(
-    servers: str, requests: dict[str, IngestRequested], watch: Watcher, *, driver: AsyncDriver
+    servers: str, requests: dict[str, IngestRequested], watch: Watcher, *, driver: "AsyncDriver"
 ) -> list[FileProgress]:
     """Publish one request per path, and watch until all is over and the graph holds it."""
     outcomes = [topic for topic in TOPICS if "cli" not in TOPICS[topic].producers]
@@ -59,7 +61,7 @@ async def follow(
     return files
 
 
-async def _graph_holds(driver: AsyncDriver, files: list[FileProgress]) -> None:
+async def _graph_holds(driver: "AsyncDriver", files: list[FileProgress]) -> None:
     """Wait until the graph has taken the last events, so that `show` answers what was just seen."""
     wanted: dict[tuple[str, int], int] = {}
     for file in files:

@@ -5,9 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-from neo4j import AsyncDriver
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from phonograph_events import Service
 from phonograph_events.documents import (
@@ -18,6 +16,9 @@ from phonograph_events.documents import (
     TranscriptDocument,
 )
 from phonograph_runtime.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from neo4j import AsyncDriver
 
 D = TypeVar("D", bound=Document)
 
@@ -112,7 +113,7 @@ _ORDER: Final = {service.value: position for position, service in enumerate(Serv
 class RecordingReader:
     """Reads the graph, and the documents whose addresses it holds."""
 
-    def __init__(self, driver: AsyncDriver, objects: ObjectStore) -> None:
+    def __init__(self, driver: "AsyncDriver", objects: ObjectStore) -> None:
         self._driver = driver
         self._objects = objects
 
