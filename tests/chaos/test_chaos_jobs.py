@@ -247,31 +247,32 @@ async def test_10_killed_worker_leaves_its_job_to_another(jobs: Jobs, tmp_path: 
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("engine", ["goes on", "stops too"])
-async def test_10_frozen_worker_changes_nothing_when_it_wakes(
-    jobs: Jobs, tmp_path: Path, engine: str
-) -> None:
+@pytest.mark.parametrize("wakes", ["while the other works", "when all is done"])
+async def test_10_frozen_worker_changes_nothing_when_it_wakes(jobs: Jobs, tmp_path: Path, wakes: str) -> None:
     database, settings = jobs
     with two_workers(settings, tmp_path) as workers:
         job_id = await enqueue(database, 1, 2, seconds=4)
         holder, other = await half_done(database, workers)
-        (child,) = holder.engines()
+        (engine,) = holder.engines()
         holder.send(signal.SIGSTOP)
-        if engine == "stops too":
-            os.kill(child, signal.SIGSTOP)
-        assert await until_ended(database, job_id) == ("completed", None, 1)
-        tables = "SELECT to_jsonb(scratch_jobs), (SELECT count(*) FROM outbox) FROM scratch_jobs"
-        before = await rows(database, tables)
-        holder.send(signal.SIGCONT)
-        os.kill(child, signal.SIGCONT)
+        if wakes == "while the other works":
+            os.kill(engine, signal.SIGSTOP)
+            await until_found(database, "SELECT 1 FROM scratch_jobs WHERE retry_count = 1")
+            os.kill(engine, signal.SIGCONT)
+            holder.send(signal.SIGCONT)
+            assert await until_ended(database, job_id) == ("completed", None, 1)
+        else:
+            assert await until_ended(database, job_id) == ("completed", None, 1)
+            holder.send(signal.SIGCONT)
         lost = await until(lambda: holder.metric("jobs_finished_total", kind="add", outcome="lease_lost"))
-        fenced = holder.metric("job_fenced_completions_total", kind="add")
         assert lost == 1
         assert holder.metric("jobs_finished_total", kind="add", outcome="completed") == 0
         assert await sums(database) == [(3, other.process.pid)]
-        assert await rows(database, tables) == before
-    counted = f"leases lost {lost:.0f}, results fenced {fenced:.0f}"
-    print(f"\n10 worker frozen past its lease (its engine {engine}) and woken: completed once, {counted}")
+        assert await until_ended(database, job_id) == ("completed", None, 1)
+        assert await failures(database) == []
+    print(
+        f"\n10 worker frozen past its lease, woken {wakes}: done once, by the other; leases lost {lost:.0f}"
+    )
 
 
 @pytest.mark.chaos
@@ -301,8 +302,8 @@ async def test_10_worker_frozen_while_it_finishes_gives_the_row_back(jobs: Jobs,
 @pytest.mark.chaos
 async def test_10_two_workers_do_each_job_once(jobs: Jobs, tmp_path: Path) -> None:
     database, settings = jobs
-    wanted = [await enqueue(database, number) for number in range(100)]
     with two_workers(settings, tmp_path) as workers:
+        wanted = [await enqueue(database, number, seconds=0.05) for number in range(100)]
         waiting = "SELECT count(*) FROM scratch_jobs WHERE status <> 'completed' HAVING count(*) = 0"
         await until_found(database, waiting)
         done = await rows(database, "SELECT job_id, count(*), min(pid) FROM sums GROUP BY job_id")
@@ -319,7 +320,7 @@ async def test_10_two_workers_do_each_job_once(jobs: Jobs, tmp_path: Path) -> No
         ("die", "engine_died", {}),
         ("eat memory", "out_of_memory", {}),
         pytest.param("hang", "silent", {"engine_silence": "PT8S"}, marks=pytest.mark.chaos),
-        pytest.param("spin", "timeout", {"job_timeout": "PT15S"}, marks=pytest.mark.chaos),
+        pytest.param("spin", "timeout", {"job_timeout": "PT20S"}, marks=pytest.mark.chaos),
     ],
 )
 async def test_11_engine_fails_for_good_at_the_third_attempt(
