@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
 PIECE_BYTES = 64 * 1024
@@ -223,6 +224,14 @@ class Proxy:
                 self.answers_lost += 1
                 return True
         return False
+
+
+def port(url: str) -> int:
+    """The port of an address."""
+    found = urlsplit(url).port
+    if found is None:
+        raise ValueError(f"{url} names no port.")
+    return found
 
 
 @contextmanager
