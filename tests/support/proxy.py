@@ -136,14 +136,14 @@ class Proxy:
         """Reset every connection."""
         self._loop.call_soon_threadsafe(self._reset_all)
 
-    def lose_answers(self, statement: str = "", *, times: int = 1) -> None:
+    def lose_answers(self, statements: str = "", *, times: int = 1) -> None:
         """Keep the answers to the next COMMITs from their clients and reset those connections.
 
         Args:
-            statement: regular expression; only transactions with such a statement count, by default any.
+            statements: regular expression; only transactions whose statements match count, by default any.
             times: how many answers.
         """
-        self._losing += [re.compile(statement.encode(), re.DOTALL | re.IGNORECASE)] * times
+        self._losing += [re.compile(statements.encode(), re.DOTALL | re.IGNORECASE)] * times
 
     def wait_until_lost(self, count: int, *, timeout_s: float = 60) -> None:
         """Block until so many answers were lost since the start.
@@ -219,7 +219,7 @@ class Proxy:
     def _loses(self, statements: list[bytes]) -> bool:
         self.commits += 1
         for pattern in self._losing:
-            if any(pattern.search(statement) for statement in statements):
+            if pattern.search(b"\n".join(statements)):
                 self._losing.remove(pattern)
                 self.answers_lost += 1
                 return True
