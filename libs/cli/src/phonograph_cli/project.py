@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import platform
 import secrets
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
+from zlib import crc32
 
 from phonograph_devstack import (
     ContainerStack,
@@ -164,10 +166,12 @@ class Project:
     def _process(self, number: int, service: Service) -> Process:
         port = self.stack.free_port(service.value, FIRST_PROBE_PORT + number)
         prefix = service.role.upper()
+        home = f"{crc32(os.fsencode(self.home)):08x}"
+        ours = {f"{prefix}_HTTP_PORT": str(port), f"{prefix}_INSTANCE": f"{platform.node()}-{home}"}
         return Process(
             name=service.value,
             command=(self.service_command(service),),
-            environment=self.service_environment(service) | {f"{prefix}_HTTP_PORT": str(port)},
+            environment=self.service_environment(service) | ours,
             health_url=f"http://127.0.0.1:{port}{READY}",
             port=port,
         )

@@ -113,12 +113,14 @@ class Subscription:
         *,
         group: str,
         batch_size: int,
+        instance: str | None = None,
     ) -> None:
         self._broker = make_broker(kafka_bootstrap_servers)
         self._assignment = Assignment()
         self._subscriber = self._broker.subscriber(
             *topics,
             group_id=group,
+            group_instance_id=instance,
             batch=True,
             max_records=batch_size,
             auto_offset_reset="earliest",

@@ -42,6 +42,12 @@ class ServiceSettings(BaseSettings):
         "without it.",
     )
 
+    instance: str | None = Field(
+        default=None,
+        title="Name of this copy",
+        description="One that a restart keeps, as a StatefulSet's pod has: the copy then takes its "
+        "partitions back at once, and the others do not pause. No two copies may share one.",
+    )
     batch_size: int = Field(
         default=500, gt=0, title="Batch", description="Events a transaction; past 500 the rate stops growing."
     )

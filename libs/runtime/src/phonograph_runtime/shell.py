@@ -217,6 +217,7 @@ class ServiceShell:
                 self.topics,
                 group=self.service.value,
                 batch_size=self.settings.batch_size,
+                instance=self.settings.instance,
             )
             self._moved_at = time.monotonic()
             self._stalled.clear()
