@@ -256,6 +256,10 @@ class Listener:
         finally:
             connection.terminate()
 
+    def wake(self, channel: str) -> None:
+        """Let another waiter look too: one notification may tell of several things."""
+        self._events[channel].set()
+
     async def wait(self, channel: str, timeout_s: float) -> None:
         """Until a notification comes or the time is over."""
         event = self._events[channel]

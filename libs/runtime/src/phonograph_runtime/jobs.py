@@ -2,21 +2,65 @@
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, case, extract, func, select, text, update
+from sqlalchemy import Row, TextClause, and_, case, extract, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.selectable import TextualSelect
 
 from phonograph_events import Cause, JobFailed, JobProgressed, JobStatus, JobSummary
 from phonograph_runtime.database import Database, Transaction, cause_from_json
 from phonograph_runtime.errors import LeaseLostError
-from phonograph_runtime.tables import OPEN, JobColumns
+from phonograph_runtime.tables import OPEN, JobColumns, table_name
 
 CANCELLED, CANCELLED_MESSAGE = "cancelled", "Somebody cancelled it."
 LEASE_EXPIRED = "lease_expired"
-_FREE = {"lease_token": None, "lease_expires_at": None}
+
+_RENEWED = "lease_expires_at = now() + CAST(:lease AS interval), progress = :progress"
+_FREE = "lease_token = NULL, lease_expires_at = NULL"
+_COMPLETED = f"""status = 'completed', completed_at = now(), processing_time = :seconds, progress = 1,
+    error_reason = NULL, error_message = NULL, {_FREE}"""
+_GIVEN_UP = f"""status = 'failed', completed_at = now(),
+    error_reason = :reason, error_message = :message, {_FREE}"""
+_POSTPONED = f"""status = 'retrying', run_at = now() + CAST(:delay AS interval),
+    error_reason = :reason, error_message = :message, {_FREE}"""
+_RELEASED = f"status = 'pending', progress = 0, {_FREE}"
+
+
+@cache
+def _claim(table: str) -> TextualSelect:
+    """Take the next job; one that was tried before, or whose worker fell silent, has used up an attempt."""
+    return text(f"""
+        UPDATE {table} SET
+            status = 'processing', started_at = now(), progress = 0, updated_at = now(),
+            lease_token = :token, lease_expires_at = now() + CAST(:lease AS interval),
+            retry_count = retry_count + CASE status WHEN 'pending' THEN 0 ELSE 1 END,
+            error_reason = CASE status WHEN 'processing' THEN '{LEASE_EXPIRED}'
+                                       ELSE nullif(error_reason, '{LEASE_EXPIRED}') END
+        WHERE id = (
+            SELECT id FROM {table}
+            WHERE {OPEN}
+              AND CASE status WHEN 'processing' THEN lease_expires_at < now() ELSE run_at <= now() END
+            ORDER BY priority DESC, turn, id
+            LIMIT 1 FOR UPDATE SKIP LOCKED)
+        RETURNING id, media_file_id, kind, task, cause, retry_count, max_retries, lease_token, error_reason,
+                  created_at, started_at
+    """).columns(task=JSONB, cause=JSONB)  # noqa: S608  # the name of a mapped table
+
+
+@cache
+def _fenced(table: str, change: str) -> TextClause:
+    """Change a job whose lease is still held under this token."""
+    return text(f"""
+        UPDATE {table} SET {change}, updated_at = now()
+        WHERE id = :id AND lease_token = :token AND status = 'processing' RETURNING id
+    """)  # noqa: S608  # the name of a mapped table
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +115,7 @@ class JobQueue:
     ) -> None:
         self._database = database
         self._table = table
+        self._name = table_name(table)
         self._lease = lease
         self._retry_delay = retry_delay
 
@@ -79,44 +124,14 @@ class JobQueue:
 
         A lease that ran out counts as an attempt; `Job.exhausted` tells that it was the last one.
         """
+        about = {"token": uuid4(), "lease": self._lease}
         async with self._database.transaction() as transaction:
-            row = await self._claim_row(transaction)
+            row = (await transaction.session.execute(_claim(self._name), about)).one_or_none()
             if row is None:
                 return None
             job = self._to_job(row)
             await transaction.caused_by(job.cause).publish(self._progressed(job, 0.0, "started"))
             return job
-
-    async def _claim_row(self, transaction: Transaction) -> JobColumns | None:
-        table = self._table
-        processing = text("status = 'processing'")
-        ripe = case((processing, table.lease_expires_at < func.now()), else_=table.run_at <= func.now())
-        candidate = (
-            select(table.id)
-            .where(OPEN, ripe)
-            .order_by(table.priority.desc(), table.turn, table.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            update(table)
-            .where(table.id == candidate.scalar_subquery())
-            .values(
-                status=JobStatus.PROCESSING.value,
-                retry_count=table.retry_count + case((table.status == JobStatus.PENDING.value, 0), else_=1),
-                error_reason=case(
-                    (processing, LEASE_EXPIRED), else_=func.nullif(table.error_reason, LEASE_EXPIRED)
-                ),
-                lease_token=uuid4(),
-                lease_expires_at=func.now() + self._lease,
-                started_at=func.now(),
-                progress=0,
-            )
-            .returning(table)
-            .execution_options(synchronize_session=False)
-        )
-        row: JobColumns | None = (await transaction.session.scalars(statement)).one_or_none()
-        return row
 
     async def due_s(self) -> float:
         """Seconds until a job that waits for its time, or for its worker, is free; infinite without one."""
@@ -134,49 +149,32 @@ class JobQueue:
             LeaseLostError: somebody else has the job.
         """
         async with self._database.transaction(job.cause) as transaction:
-            await self._fenced(
-                transaction,
-                job,
-                lease_expires_at=func.now() + self._lease,
-                progress=min(max(progress, 0.0), 1.0),
-            )
+            about = {"lease": self._lease, "progress": min(max(progress, 0.0), 1.0)}
+            await self._change(transaction, job, _RENEWED, about)
             await transaction.publish(self._progressed(job, progress, stage))
 
     async def complete(self, transaction: Transaction, job: Job) -> None:
         """Mark the job done inside the transaction that holds its results. Raises as `renew`."""
-        await self._fenced(
-            transaction,
-            job,
-            status=JobStatus.COMPLETED.value,
-            completed_at=func.now(),
-            processing_time=job.seconds,
-            progress=1,
-            **_FREE,
-            error_reason=None,
-            error_message=None,
-        )
+        await self._change(transaction, job, _COMPLETED, {"seconds": job.seconds})
 
     async def fail(
         self, transaction: Transaction, job: Job, reason: str, message: str, *, permanent: bool
     ) -> bool:
         """Plan another attempt, or give up and say so; whether that was final. Raises as `renew`."""
         final = permanent or job.attempt > job.max_retries
-        delay = self._retry_delay * 2 ** (job.attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
-        ending = (
-            {"status": JobStatus.FAILED.value, "completed_at": func.now()}
-            if final
-            else {"status": JobStatus.RETRYING.value, "run_at": func.now() + delay}
-        )
-        await self._fenced(
-            transaction, job, **ending, **_FREE, error_reason=reason[:100], error_message=message
-        )
+        about: dict[str, Any] = {"reason": reason[:100], "message": message}
+        if final:
+            await self._change(transaction, job, _GIVEN_UP, about)
+        else:
+            delay = self._retry_delay * 2 ** (job.attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
+            await self._change(transaction, job, _POSTPONED, about | {"delay": delay})
         await transaction.publish(self._failed(job, reason, message, final=final))
         return final
 
     async def release(self, job: Job) -> None:
         """Give the job back untouched, for a service that stops. Raises as `renew`."""
         async with self._database.transaction(job.cause) as transaction:
-            await self._fenced(transaction, job, status=JobStatus.PENDING.value, progress=0, **_FREE)
+            await self._change(transaction, job, _RELEASED)
 
     async def retry(self, transaction: Transaction, job_id: UUID) -> bool:
         """Give a failed job a fresh set of attempts; whether there was one. Attempts go on counting."""
@@ -224,19 +222,13 @@ class JobQueue:
             )
         return counts, max(float(age or 0.0), 0.0)
 
-    async def _fenced(self, transaction: Transaction, job: Job, **values: Any) -> None:
-        table = self._table
-        statement = (
-            update(table)
-            .where(
-                table.id == job.id,
-                table.lease_token == job.lease_token,
-                table.status == JobStatus.PROCESSING.value,
-            )
-            .values(**values)
-            .returning(table.id)
-        )
-        if (await transaction.session.execute(statement)).scalar_one_or_none() is None:
+    async def _change(
+        self, transaction: Transaction, job: Job, change: str, about: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Change a claimed job, unless its lease has passed to another worker."""
+        held = {"id": job.id, "token": job.lease_token}
+        changed = await transaction.session.execute(_fenced(self._name, change), {**held, **about})
+        if changed.one_or_none() is None:
             raise LeaseLostError(str(job.id))
 
     def _progressed(self, job: Job, progress: float, stage: str) -> JobProgressed:
@@ -262,7 +254,7 @@ class JobQueue:
             final=final,
         )
 
-    def _to_job(self, row: JobColumns) -> Job:
+    def _to_job(self, row: JobColumns | Row[Any]) -> Job:
         started_at = row.started_at or row.created_at
         return Job(
             id=row.id,

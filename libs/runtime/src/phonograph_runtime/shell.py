@@ -305,13 +305,14 @@ class ServiceShell:
             subscription = self._subscription
             if subscription is None:
                 continue
-            metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
             try:
                 async with asyncio.timeout(WATCH_INTERVAL_S):
                     lag, now = await subscription.lag()
             except (KafkaError, TimeoutError, OSError):
+                metrics.CONSUMER_LAG.clear()
                 settled = moves = False
             else:
+                metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
                 for place, waiting in lag.items():
                     metrics.CONSUMER_LAG.labels(place.topic, place.partition).set(waiting)
                 settled = not any(lag.values()) and not subscription.joining

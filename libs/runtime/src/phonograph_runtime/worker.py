@@ -101,6 +101,7 @@ class Worker:
                     await asyncio.sleep(TICK_S)
                     continue
                 if job is not None:
+                    self._listener.wake(JOBS_CHANNEL)
                     await self._traced(job)
                     idle_since = time.monotonic()
                     continue
