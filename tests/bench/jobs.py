@@ -1,6 +1,8 @@
 """The job queue: claim and finish against the same SQL by bare asyncpg, and the claim in a crowded table."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from statistics import quantiles
@@ -99,13 +101,17 @@ class Recorded:
 
     def watch(self, database: Database) -> None:
         """Write down what goes to the server from now on."""
-        engine = database.engine.sync_engine
-        event.listen(engine, "begin", lambda _connection: self.transactions.append([]))
-        event.listen(engine, "before_cursor_execute", self._note)
+        event.listen(
+            database.engine.sync_engine,
+            "checkout",
+            lambda connection, *_: connection.driver_connection.add_query_logger(self._note),
+        )
 
-    def _note(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        each = parameters if isinstance(parameters, list) else [parameters]
-        self.transactions[-1] += [(statement, tuple(values)) for values in each]
+    def _note(self, query: Any) -> None:
+        if query.query == "BEGIN;":
+            self.transactions.append([])
+        elif query.query != "COMMIT;":
+            self.transactions[-1].append((query.query, query.args))
 
 
 async def bare(stack: Stack, *, jobs: int) -> dict[str, float]:
@@ -118,9 +124,8 @@ async def bare(stack: Stack, *, jobs: int) -> dict[str, float]:
         await _enqueue(database, 1)
         recorded.watch(database)
         await _work(database, _queue(database))
-        claim, finish = (
-            [(statement, list(values)) for statement, values in each] for each in recorded.transactions
-        )
+        await asyncio.sleep(0)  # the driver tells soon after
+        claim, finish = recorded.transactions
         done = UUID(
             str((await rows(database, "SELECT id FROM scratch_jobs ORDER BY completed_at DESC"))[0][0])
         )
@@ -148,7 +153,7 @@ def _is_uuid(value: Any) -> bool:
     return isinstance(value, UUID)
 
 
-def _filled(values: list[Any], new: dict[UUID, UUID]) -> list[Any]:
+def _filled(values: Sequence[Any], new: dict[UUID, UUID]) -> list[Any]:
     return [new.get(value, value) if isinstance(value, UUID) else value for value in values]
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
+import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -155,33 +156,32 @@ def _die(wanted: str, reached: str, count: list[int]) -> None:
 def _arm(database: Database, kill: str, kill_after: int) -> None:
     """Kill this process at the wanted step once it has passed it `kill_after` times."""
     left = [kill_after]
-    engine = database.engine.sync_engine
+    writing: set[int] = set()
+    leave = asyncpg.transaction.Transaction.__aexit__
+    commit = AIOKafkaConsumer.commit
 
     def executing(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         if statement.startswith("INSERT INTO effects"):
-            connection.connection.info["effects"] = True
+            writing.add(id(connection.connection.driver_connection))
         if statement.startswith("UPDATE outbox SET published_at"):
             _die(kill, "before_mark", left)
 
-    def committing(connection: Any) -> None:
-        if connection.connection.info.pop("effects", False):
+    async def commit_transaction(transaction: Any, kind: Any, *error: Any) -> None:
+        counts = id(transaction._connection) in writing and kind is None
+        writing.discard(id(transaction._connection))
+        if counts:
             _die(kill, "before_commit", left)
-            connection.connection.info["committed"] = True
-
-    def returned(_connection: Any, record: Any) -> None:
-        if record.info.pop("committed", False):
+        await leave(transaction, kind, *error)
+        if counts:
             _die(kill, "after_commit", left)
-
-    on_database.listen(engine, "before_cursor_execute", executing)
-    on_database.listen(engine, "commit", committing)
-    on_database.listen(engine, "checkin", returned)
-    commit = AIOKafkaConsumer.commit
 
     async def commit_offsets(consumer: AIOKafkaConsumer, *arguments: Any) -> None:
         _die(kill, "before_offsets", left)
         await commit(consumer, *arguments)
         _die(kill, "after_offsets", left)
 
+    on_database.listen(database.engine.sync_engine, "before_cursor_execute", executing)
+    asyncpg.transaction.Transaction.__aexit__ = commit_transaction
     AIOKafkaConsumer.commit = commit_offsets
 
 

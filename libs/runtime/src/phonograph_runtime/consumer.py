@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 from aiokafka import ConsumerRecord
-from sqlalchemy import func, text, update
+from sqlalchemy import func, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from phonograph_events import (
@@ -172,16 +172,16 @@ class HandlerSink:
     async def _enter(self, transaction: Transaction, batch: Sequence[Received]) -> set[tuple[str, str]]:
         """Write inbox rows, sorted so that two processes cannot deadlock; give the keys that are new."""
         keys = sorted({(r.content.source, r.content.id) for r in batch if isinstance(r.content, Envelope)})
-        arrays = {"sources": [source for source, _ in keys], "ids": [event_id for _, event_id in keys]}
-        return {(source, event_id) for source, event_id in await transaction.session.execute(_ENTER, arrays)}
+        rows = await transaction.fetch(_ENTER, *map(list, zip(*keys, strict=True)))
+        return {(source, event_id) for source, event_id in rows}
 
 
-_ENTER = text("""
+_ENTER = """
     INSERT INTO inbox (source, event_id)
-    SELECT * FROM unnest(CAST(:sources AS varchar[]), CAST(:ids AS varchar[]))
+    SELECT * FROM unnest($1::varchar[], $2::varchar[])
     ON CONFLICT DO NOTHING
     RETURNING source, event_id
-""")
+"""
 
 
 def took_effect(batch: Sequence[Received], fresh: Sequence[Received]) -> None:

@@ -15,11 +15,12 @@ import asyncpg
 import structlog
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.event import listen
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from phonograph_events import Cause, Event, Record, record, uuid7
 from phonograph_runtime.errors import PermanentError
@@ -40,23 +41,48 @@ class UnavailableError(Exception):
     """PostgreSQL cannot be reached: wait, park nothing."""
 
 
+@dataclass
+class _Work:
+    """What a transaction and the copies that `caused_by` makes of it share."""
+
+    connection: AsyncConnection
+    driver: "asyncpg.Connection[asyncpg.Record]"
+    session: AsyncSession | None = None
+    outgoing: list[Record] = field(default_factory=list)
+    requested: list[tuple[Any, ...]] = field(default_factory=list)
+    """Events and jobs not written yet."""
+
+
 @dataclass(frozen=True)
 class Transaction:
     """A database transaction together with the events and the jobs that belong to it."""
 
-    session: AsyncSession
     source: str
-    cause: Cause | None = None
-    job_table: type[JobColumns] | None = None
-    max_retries: int = 3
-    _outgoing: list[Record] = field(default_factory=list)
-    _requested: list[tuple[Any, ...]] = field(default_factory=list)
-    """Events and jobs not written yet; shared by the copies that `caused_by` makes."""
+    cause: Cause | None
+    job_table: type[JobColumns] | None
+    max_retries: int
+    _work: _Work
+
+    @property
+    def session(self) -> AsyncSession:
+        """For the tables of a service; made when it is first asked for."""
+        if self._work.session is None:
+            self._work.session = AsyncSession(self._work.connection, expire_on_commit=False)
+        return self._work.session
+
+    async def fetch(self, statement: str, *values: Any) -> "list[asyncpg.Record]":
+        """Run a statement of the runtime by the driver: what each event and job costs halves.
+
+        Args:
+            statement: SQL with `$1`, `$2`, ….
+            values: JSON as text; it comes back as objects.
+        """
+        rows: list[asyncpg.Record] = await self._work.driver.fetch(statement, *values)
+        return rows
 
     def caused_by(self, cause: Cause | None) -> "Transaction":
         """The same transaction on behalf of another event."""
-        about = self.session, self.source, cause, self.job_table, self.max_retries
-        return Transaction(*about, self._outgoing, self._requested)
+        return Transaction(self.source, cause, self.job_table, self.max_retries, self._work)
 
     async def publish(self, event: Event, *, version: int = 1) -> None:
         """Add an event to the outbox.
@@ -71,11 +97,11 @@ class Transaction:
                 f"{event.event_type()} has {size} bytes; {MAX_EVENT_BYTES} are allowed.",
                 reason="too_large",
             )
-        self._outgoing.append(added)
+        self._work.outgoing.append(added)
 
     async def send(self, records: Sequence[Record]) -> None:
         """Add records to the outbox as they are."""
-        self._outgoing.extend(records)
+        self._work.outgoing.extend(records)
 
     async def enqueue(
         self,
@@ -96,53 +122,51 @@ class Transaction:
         if self.job_table is None:
             raise TypeError(f"{self.source} has no job table.")
         cause = None if self.cause is None else to_json(cause_to_json(self.cause)).decode()
-        self._requested.append(
+        self._work.requested.append(
             (uuid7(), media_id, kind, dedupe_key, priority, owner or "", task.model_dump_json(), cause)
         )
 
     async def flush(self) -> None:
         """Write what was added so far, each table in one statement, as the end of the transaction does."""
-        await self.session.flush()
-        if self._requested and self.job_table is not None:
-            columns = dict(zip(_JOB_COLUMNS, map(list, zip(*self._requested, strict=True)), strict=True))
-            about = {"max_retries": self.max_retries, "channel": f"{self.source}.{JOBS_CHANNEL}"}
-            await self.session.execute(_add_jobs(table_name(self.job_table)), columns | about)
-            self._requested.clear()
-        if self._outgoing:
-            records = {
-                "topics": [each.topic for each in self._outgoing],
-                "keys": [each.key for each in self._outgoing],
-                "values": [each.value for each in self._outgoing],
-                "headers": [encode_headers(each.headers) for each in self._outgoing],
-            }
-            channel = {"channel": f"{self.source}.{OUTBOX_CHANNEL}"}
-            await self.session.execute(_ADD_RECORDS, records | channel)
-            self._outgoing.clear()
+        work = self._work
+        if work.session is not None:
+            await work.session.flush()
+        if work.requested and self.job_table is not None:
+            columns = map(list, zip(*work.requested, strict=True))
+            statement = _add_jobs(table_name(self.job_table))
+            await self.fetch(statement, *columns, self.max_retries, f"{self.source}.{JOBS_CHANNEL}")
+            work.requested.clear()
+        if work.outgoing:
+            columns = map(
+                list,
+                zip(
+                    *((r.topic, r.key, r.value, encode_headers(r.headers)) for r in work.outgoing),
+                    strict=True,
+                ),
+            )
+            await self.fetch(_ADD_RECORDS, *columns, f"{self.source}.{OUTBOX_CHANNEL}")
+            work.outgoing.clear()
 
 
-_JOB_COLUMNS = ("ids", "media_ids", "kinds", "dedupe_keys", "priorities", "owners", "tasks", "causes")
-_ADD_RECORDS = text("""
+_ADD_RECORDS = """
     WITH written AS (
         INSERT INTO outbox (topic, key, value, headers)
         SELECT topic, key, value, headers
-        FROM unnest(CAST(:topics AS varchar[]), CAST(:keys AS bytea[]), CAST(:values AS bytea[]),
-                    CAST(CAST(:headers AS text[]) AS jsonb[]))
+        FROM unnest($1::varchar[], $2::bytea[], $3::bytea[], $4::text[]::jsonb[])
              WITH ORDINALITY AS record (topic, key, value, headers, place)
         ORDER BY place)
-    SELECT pg_notify(:channel, '')
-""")
+    SELECT pg_notify($5, '')
+"""
 
 
 @cache
-def _add_jobs(table: str) -> TextClause:
+def _add_jobs(table: str) -> str:
     """Insert jobs, each with its turn; see `Transaction.enqueue`."""
-    return text(f"""
+    return f"""
         WITH requested AS (
             SELECT *, row_number() OVER (PARTITION BY owner, priority ORDER BY place) - 1 AS nth
-            FROM unnest(CAST(:ids AS uuid[]), CAST(:media_ids AS uuid[]), CAST(:kinds AS varchar[]),
-                        CAST(:dedupe_keys AS varchar[]), CAST(:priorities AS int[]),
-                        CAST(:owners AS varchar[]), CAST(CAST(:tasks AS text[]) AS jsonb[]),
-                        CAST(CAST(:causes AS text[]) AS jsonb[]))
+            FROM unnest($1::uuid[], $2::uuid[], $3::varchar[], $4::varchar[], $5::int[], $6::varchar[],
+                        $7::text[]::jsonb[], $8::text[]::jsonb[])
                  WITH ORDINALITY
                  AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, place)),
         lines AS MATERIALIZED (
@@ -155,13 +179,12 @@ def _add_jobs(table: str) -> TextClause:
         added AS (
             INSERT INTO {table}
                 (id, media_file_id, kind, dedupe_key, priority, owner, turn, task, cause, max_retries)
-            SELECT id, media_file_id, kind, dedupe_key, priority, owner, next + nth, task, cause,
-                   CAST(:max_retries AS int)
+            SELECT id, media_file_id, kind, dedupe_key, priority, owner, next + nth, task, cause, $9::int
             FROM requested JOIN lines USING (owner, priority)
             ORDER BY dedupe_key
             ON CONFLICT (dedupe_key) DO NOTHING)
-        SELECT pg_notify(:channel, '')
-    """)  # noqa: S608  # the name of a mapped table
+        SELECT pg_notify($10, '')
+    """  # noqa: S608  # the name of a mapped table
 
 
 class Database:
@@ -193,6 +216,8 @@ class Database:
                 "timeout": 10,
             },
         )
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
     async def transaction(self, cause: Cause | None = None) -> AsyncIterator[Transaction]:
@@ -202,14 +227,31 @@ class Database:
             UnavailableError: PostgreSQL cannot be reached, or the connection was lost.
         """
         try:
-            async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-                transaction = Transaction(session, self.source, cause, self.job_table, self._max_retries)
+            async with self._work() as work:
+                transaction = Transaction(self.source, cause, self.job_table, self._max_retries, work)
                 yield transaction
                 await transaction.flush()
         except Exception as error:
             if is_unavailable(error):
                 raise UnavailableError(str(error)) from error
             raise
+
+    @asynccontextmanager
+    async def _work(self) -> AsyncIterator[_Work]:
+        """The driver begins and ends the transaction; SQLAlchemy, to which it is autocommit, joins it."""
+        async with self._autocommit.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            work = _Work(connection, driver)
+            try:
+                async with driver.transaction():
+                    try:
+                        yield work
+                    finally:
+                        if work.session is not None:
+                            await work.session.close()
+            finally:
+                if driver.is_closed() or driver.is_in_transaction():
+                    await connection.invalidate()
 
     async def ping(self) -> None:
         """Ask the server for an answer."""
@@ -224,6 +266,12 @@ class Database:
     async def aclose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def _refuse_closed(connection: Any, *_: object) -> None:
+    """Let the pool give another connection than one that PostgreSQL has ended meanwhile."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 class Listener:
@@ -290,7 +338,8 @@ def is_unavailable(error: BaseException) -> bool:
 
 def is_refused(error: BaseException, attempt: int) -> bool:
     """Whether PostgreSQL will never store it: a bad value (class 22), or a rule (23) broken again."""
-    state = str(getattr(error.orig, "sqlstate", None) or "") if isinstance(error, DBAPIError) else ""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = str(getattr(cause, "sqlstate", None) or "")
     return state.startswith("22") or (state.startswith("23") and attempt > 1)
 
 

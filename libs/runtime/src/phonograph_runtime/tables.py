@@ -112,7 +112,7 @@ class SqlDeadLetter(DeliveryBase):
     )
 
 
-OPEN = text("status IN ('pending', 'retrying', 'processing')")
+OPEN = "status IN ('pending', 'retrying', 'processing')"
 """Jobs that are not over, in the very words of the indexes: parameters would hide them from the planner."""
 
 
@@ -167,7 +167,7 @@ class JobColumns(Timestamps):
         return (
             CheckConstraint(_one_of("status", JobStatus), name="status"),
             CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
-            Index(f"ix_{name}_claim", text("priority DESC"), "turn", "id", postgresql_where=OPEN),
-            Index(f"ix_{name}_turn", "owner", "priority", "turn", postgresql_where=OPEN),
+            Index(f"ix_{name}_claim", text("priority DESC"), "turn", "id", postgresql_where=text(OPEN)),
+            Index(f"ix_{name}_turn", "owner", "priority", "turn", postgresql_where=text(OPEN)),
             Index(f"ix_{name}_status", "status", postgresql_where=text("status <> 'completed'")),
         )
