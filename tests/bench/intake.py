@@ -19,7 +19,7 @@ from tests.bench.side import Clock, new_topic
 from tests.support.scratch import rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_events import JobProgressed, JobStatus, MediaReady, MediaRef, envelope
+from phonograph_events import JobProgressed, JobStatus, MediaReady, MediaRef, Service, envelope
 from phonograph_events.examples import EXAMPLES
 from phonograph_runtime.broker import Subscription
 from phonograph_runtime.consumer import EventConsumer, HandlerSink
@@ -80,7 +80,7 @@ def progressed(media_id: UUID) -> JobProgressed:
     return JobProgressed(
         media_id=media_id,
         job_id=media_id,
-        service="bench",
+        service=Service.ANALYSIS,
         status=JobStatus.PROCESSING,
         progress=0.0,
         stage="started",

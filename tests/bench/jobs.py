@@ -125,7 +125,7 @@ async def bare(stack: Stack, *, jobs: int) -> dict[str, float]:
         recorded.watch(database)
         await _work(database, _queue(database))
         await asyncio.sleep(0)  # the driver tells soon after
-        claim, finish = recorded.transactions
+        claim, finish = map(list, recorded.transactions)
         done = UUID(
             str((await rows(database, "SELECT id FROM scratch_jobs ORDER BY completed_at DESC"))[0][0])
         )

@@ -4,6 +4,7 @@ Times are seconds from the start of the file; `reason` is a lower-case word, `me
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, ClassVar
 from uuid import UUID
 
@@ -52,6 +53,7 @@ class Event(Part):
     media_id: UUID
 
     @classmethod
+    @cache
     def event_type(cls) -> str:
         """CloudEvents type, for example `phonograph.media.ready.v1`."""
         name = cls.TOPIC.removesuffix(f"-v{cls.VERSION}")

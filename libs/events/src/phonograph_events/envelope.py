@@ -195,9 +195,9 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
             `not_json` or `invalid` (a field is missing or wrong; the message names it).
     """
     attributes: dict[str, Any] = {
-        name[3:].lower() if name[2] == "_" else name: raw.decode(errors="replace")
+        attribute: raw.decode(errors="replace")
         for name, raw in headers
-        if raw and name.startswith(("ce_", "CE_", "Ce_", "traceparent"))
+        if raw and (attribute := _attribute(name))
     }
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:
@@ -209,9 +209,11 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
         raise EventError("empty_body", "The record has no body.")
     try:
         data = model.model_validate_json(value)
-        attributes.setdefault("time", datetime.now(UTC))
         attributes.setdefault("correlationid", attributes["id"])
-        attributes.setdefault("subject", data.subject)
+        if "time" not in attributes:
+            attributes["time"] = datetime.now(UTC)
+        if "subject" not in attributes:
+            attributes["subject"] = data.subject
         attributes["data"] = data
         return Envelope.model_validate(attributes)
     except ValidationError as error:
@@ -220,6 +222,15 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
             raise EventError("not_json", f"The body is not JSON: {first['msg']}.") from error
         where = ".".join(str(part) for part in first["loc"]) or "body"
         raise EventError("invalid", f"{attributes['type']}: {where}: {first['msg']}.") from error
+
+
+@lru_cache(maxsize=1000)
+def _attribute(header: str) -> str | None:
+    """The CloudEvents attribute that a header holds; its case is the producer's affair."""
+    name = header.lower()
+    if name == "traceparent":
+        return name
+    return name[3:] if name.startswith("ce_") else None
 
 
 def uuid7() -> UUID:

@@ -82,6 +82,8 @@ class Received:
     @property
     def letter_id(self) -> UUID | None:
         """The dead letter that this record resolves."""
+        if not self.headers:
+            return None
         try:
             return UUID(self.headers.get(DEAD_LETTER_HEADER, ""))
         except ValueError:
