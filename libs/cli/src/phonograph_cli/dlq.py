@@ -91,6 +91,8 @@ def show(
     servers, found = addresses().kafka_bootstrap_servers, _one(letter_id)
     letter = run(lambda: whole(servers, found))
     if raw:
+        if letter.bodiless:
+            fail(REJECTED, f"{letter.id}: {_where_the_body_is(letter)}")
         sys.stdout.buffer.write(letter.value or b"")
     elif as_json:
         print_json(letter.to_json())
@@ -218,6 +220,8 @@ def _tell(answers: "list[Answer]") -> None:
         if successor is not None:
             again = f"{letter.service} could not take it this time either: {successor.reason}."
             say(f"{letter.id}: {again} {successor.error} It is parked now as {successor.id}.")
+        elif answer.outcome == "body gone":
+            say(f"{letter.id}: not sent. {_where_the_body_is(letter)}")
         elif answer.outcome == "no answer":
             say(f"{letter.id}: sent, but {letter.service} did not answer. Is it running? phonograph status")
         elif len(answers) == 1:
@@ -226,6 +230,13 @@ def _tell(answers: "list[Answer]") -> None:
     if len(answers) > 1:
         counts = Counter(answer.outcome for answer in answers)
         say(", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) + ".")
+
+
+def _where_the_body_is(letter: "DeadLetter") -> str:
+    return (
+        f"Its body was too large for the dead-letter topic, and Kafka has no record at {letter.origin} any "
+        f"more; the table dead_letters of {letter.service} has it."
+    )
 
 
 def _explain(letter: "DeadLetter") -> None:
@@ -253,7 +264,7 @@ def _explain(letter: "DeadLetter") -> None:
         marked = "null" if text is None else f"{text} (hex)" if encoding == "hex" else text
         say(f"{'headers' if number == 0 else '':9} {name}: {marked}")
     if letter.value is None:
-        say("body      null")
+        say(f"body      {_where_the_body_is(letter) if letter.bodiless else 'null'}")
         return
     form = (
         "JSON"

@@ -82,8 +82,8 @@ async def read_one(
 ) -> "ConsumerRecord[bytes | None, bytes | None] | None":
     """The record at a place; null when Kafka has removed it."""
     place = TopicPartition(topic, partition)
-    async with _reading(servers, [topic], "earliest") as (consumer, _):
-        if not (await consumer.beginning_offsets([place]))[place] <= offset:
+    async with _reading(servers, [topic], "earliest") as (consumer, places):
+        if place not in places or offset < (await consumer.beginning_offsets([place]))[place]:
             return None
         if offset >= (await consumer.end_offsets([place]))[place]:
             return None
