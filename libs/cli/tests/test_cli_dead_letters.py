@@ -245,6 +245,16 @@ async def test_body_is_not_taken_from_another_record_at_the_same_place(stack: St
     assert await whole(servers, letter) == letter
 
 
+@pytest.mark.parametrize("command", ["list", "replay", "drop"])
+@pytest.mark.parametrize("kind", ["service", "topic"])
+async def test_mistaken_name_is_told_and_not_taken_for_none_parked(
+    stack: Stack, command: str, kind: str
+) -> None:
+    answer = await asked(stack.project, "dlq", command, f"--{kind}", "analisys")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"There is no {kind} 'analisys'; there are: ")
+
+
 async def test_record_with_nothing_in_it_can_be_sent(stack: Stack) -> None:
     servers, mark = stack.addresses.kafka_bootstrap_servers, str(uuid4()).encode()
     (place,) = await kafka.send(servers, [Record("inventory-requested-dlq", None, None, [("mark", mark)])])

@@ -17,6 +17,7 @@ from phonograph_cli.console import (
     fail,
     out,
     print_json,
+    require_known,
     run,
     say,
 )
@@ -48,6 +49,7 @@ def list_(
     """List what still lies there, oldest first."""
     from phonograph_cli import rendering
 
+    _require_known(service, topic)
     letters = _chosen(_letters(), service, topic, reason, resolved=resolved)
     if as_json:
         print_json({"dead_letters": [letter.to_json() for letter in letters]})
@@ -166,6 +168,13 @@ def _chosen(
     ]
 
 
+def _require_known(service: str | None, topic: str | None) -> None:
+    from phonograph_events import TOPICS, Service
+
+    require_known("service", service, Service)
+    require_known("topic", topic, TOPICS)
+
+
 def _one(letter_id: str) -> "DeadLetter":
     found = [letter for letter in _letters() if letter.id.startswith(letter_id)]
     exact = [letter for letter in found if letter.id == letter_id]
@@ -182,6 +191,7 @@ def _wanted(
     filtered = any((service, topic, reason))
     if (letter_id is not None) + (filtered or everything) != 1:
         fail(USAGE, "Give an ID, or --all, or some of --service, --topic and --reason.")
+    _require_known(service, topic)
     if letter_id is None:
         letters = _chosen(_letters(), service, topic, reason)
         return [letter for letter in letters if letter.service]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zlib import crc32
 
@@ -21,11 +22,14 @@ from phonograph_devstack import (
     Monitoring,
     Process,
     ProcessStatus,
+    StackError,
     stack_from,
 )
 from phonograph_devstack.monitoring import GRAFANA, PROMETHEUS
 from phonograph_events import Service
-from phonograph_runtime.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from phonograph_runtime.objects import ObjectStore
 
 FIRST_PROBE_PORT = 8801
 OTLP_ENDPOINT = "PHONOGRAPH_OTLP_ENDPOINT"
@@ -72,8 +76,10 @@ class Project:
         return self.environment.get("PHONOGRAPH_OBJECT_STORE", (self.home / "data" / "objects").as_uri())
 
     @property
-    def objects(self) -> ObjectStore:
+    def objects(self) -> "ObjectStore":
         """The object store itself."""
+        from phonograph_runtime.objects import ObjectStore
+
         return ObjectStore(self.object_store_url)
 
     def services(self) -> list[Service]:
@@ -126,7 +132,21 @@ class Project:
         return [process for process in found if process.name not in MONITORING or process.state != "stopped"]
 
     def prepare(self) -> None:
-        """Roles, topics and migrations; safe to repeat."""
+        """Roles, topics and migrations; safe to repeat.
+
+        Raises:
+            StackError: PostgreSQL or Kafka is away, or refuses.
+            PermanentError: a database that this release must not touch.
+        """
+        import asyncpg
+        from aiokafka.errors import KafkaError
+
+        try:
+            self._prepare()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError) as error:
+            raise StackError(f"PostgreSQL or Kafka could not be prepared: {error}") from error
+
+    def _prepare(self) -> None:
         from phonograph_runtime import migrations
         from phonograph_runtime.broker import create_topics
         from phonograph_runtime.provision import provision_database
