@@ -71,3 +71,24 @@ async def test_servers_that_are_away_are_told_in_a_line(
     answer = await asked(Project(ROOT, environment), *command.split())
     assert answer.code == 3, answer.err
     assert command == "status" or answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "migrate", "dlq list", "show x"])
+async def test_home_that_is_no_folder_is_told_in_a_line(tmp_path: Path, command: str) -> None:
+    home = tmp_path / "file"
+    home.touch()
+    answer = await asked(Project(ROOT, {"PHONOGRAPH_HOME": str(home)}), *command.split())
+    assert (answer.code, answer.out) == (3, "")
+    assert "Not a directory" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+async def test_export_to_a_place_that_is_not_there_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phonograph_cli.main._shown", lambda _what: {})
+    monkeypatch.setattr("phonograph_cli.main.export", lambda _shown, _form: "text")
+    output = tmp_path / "missing" / "file.txt"
+    project = Project(ROOT, {"PHONOGRAPH_HOME": str(tmp_path)})
+    answer = await asked(project, "export", "x", "--format", "txt", "-o", str(output))
+    assert (answer.code, answer.err) == (2, f"{output} cannot be written: No such file or directory.\n")

@@ -123,6 +123,8 @@ def clear_errors() -> Iterator[None]:
         fail(NOT_UP, str(error))
     except PermanentError as error:
         fail(REJECTED, error.message)
+    except OSError as error:
+        fail(NOT_UP, f"The stack's files cannot be used: {error}. Another place for them: PHONOGRAPH_HOME.")
 
 
 def print_json(value: Any) -> None:

@@ -279,7 +279,10 @@ def export_command(
     if output is None:
         sys.stdout.write(content)
     else:
-        output.write_text(content, encoding="utf-8")
+        try:
+            output.write_text(content, encoding="utf-8")
+        except OSError as error:
+            fail(USAGE, f"{output} cannot be written: {error.strerror}.")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from zlib import crc32
 
 from phonograph_devstack import (
+    Addresses,
     ContainerStack,
     ExternalStack,
     LocalStack,
@@ -141,17 +142,17 @@ class Project:
         import asyncpg
         from aiokafka.errors import KafkaError
 
+        addresses = self.stack.addresses()
         try:
-            self._prepare()
+            self._prepare(addresses)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError) as error:
             raise StackError(f"PostgreSQL or Kafka could not be prepared: {error}") from error
 
-    def _prepare(self) -> None:
+    def _prepare(self, addresses: Addresses) -> None:
         from phonograph_runtime import migrations
         from phonograph_runtime.broker import create_topics
         from phonograph_runtime.provision import provision_database
 
-        addresses = self.stack.addresses()
         script = (self.root / "deploy" / "postgres" / "init.sql").read_text(encoding="utf-8")
         asyncio.run(provision_database(addresses.postgres_url, script, self._passwords()))
         asyncio.run(create_topics(addresses.kafka_bootstrap_servers))
