@@ -283,6 +283,28 @@ async def test_09_fuse_stops_consumption(
     assert outcome.effects.keys() | lying == outcome.published.keys()  # a batch of letters may come again
 
 
+async def test_09_restart_with_a_blown_fuse_parks_nothing_twice(stack: Stack, tmp_path: Path) -> None:
+    """The fuse blows in the middle of a batch: its letters stay, and its records come again."""
+    async with group(stack, tmp_path, partitions=1) as members:
+        bad = [request(f"/refused/{number}.mp3") for number in range(30)]
+        good = [request(f"/{number}.mp3") for number in range(10)]
+        junk = [Record("", b"key", b"junk", [("ce_id", b"%d" % number)]) for number in range(15)]
+        await members.send(*bad[:8], *good[:5], *bad[8:], *good[5:], *junk)
+        count = "SELECT count(*) FROM dead_letters"
+        for parked in (18, 28, 40, 45):
+            member = members.start(fuse_consecutive=10)
+            await members.until(count, lambda n, least=parked: n >= least, timeout_s=60)
+            await asyncio.sleep(1)
+            assert await members.stop(member, signal.SIGTERM) == 0
+            assert await rows(members.database, count) == [(parked,)]
+        letters = await rows(members.database, "SELECT headers FROM dead_letters")
+        told = await rows(members.database, "SELECT headers FROM outbox WHERE topic LIKE '%-dlq'")
+        assert await rows(members.database, "SELECT count(*) FROM effects") == [(len(good),)]
+    ids = sorted(header(record, "ce_id") for record in [*bad, *junk])
+    for found in (letters, told):
+        assert sorted(dict(decode_headers(headers))["ce_id"].decode() for (headers,) in found) == ids
+
+
 @pytest.mark.parametrize(
     "stall_after",
     [pytest.param("PT3S", id="quick"), pytest.param("PT1M", id="default", marks=pytest.mark.chaos)],

@@ -18,10 +18,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.stack import ROOT, Stack
+from tests.support.system import asked
 
 from phonograph_events import Service
 from phonograph_runtime import migrations
-from phonograph_runtime.errors import StaleSchemaError
+from phonograph_runtime.errors import PermanentError, StaleSchemaError
 from phonograph_runtime.revisions import check_schema
 from phonograph_runtime.tables import DeliveryBase
 
@@ -169,6 +170,35 @@ async def test_stale_database_is_told_which_migrations_are_missing_in_order(
     assert "0001 Jobs; 0002 Owners of jobs; 0003 Turns of owners." in empty.value.message
     assert "at revision 0001, and this code needs 0003" in stale.value.message
     assert "Missing migrations: 0002 Owners of jobs; 0003 Turns of owners." in stale.value.message
+
+
+async def test_nobody_migrates_a_too_new_database(stack: Stack, tmp_path: Path) -> None:
+    """Its revision is another release's, and so is the way on from there."""
+    folder = written_migrations(tmp_path / "analysis", ["Jobs."])
+    newer = written_migrations(tmp_path / "newer", ["Jobs.", "Owners of jobs."])
+    async with empty_database(stack, Service.ANALYSIS) as url:
+        with pytest.raises(PermanentError, match="analysis: Can't locate revision identified by '7777'"):
+            await asyncio.to_thread(migrations.upgrade, url, folder, "7777")
+        await asyncio.to_thread(migrations.upgrade, url, newer)
+        for migrate, revision in ((migrations.upgrade, "head"), (migrations.downgrade, "base")):
+            with pytest.raises(StaleSchemaError, match="analysis is too new: it is at revision 0002"):
+                await asyncio.to_thread(migrate, url, folder, revision)
+        await check_schema(url, newer)
+
+
+async def test_operator_is_told_which_database_is_too_new(stack: Stack) -> None:
+    connection = await asyncpg.connect(stack.addresses.postgres_url)
+    head = await connection.fetchval("SELECT version_num FROM highlights.alembic_version")
+    try:
+        await connection.execute("UPDATE highlights.alembic_version SET version_num = '9999'")
+        told = await asked(stack.project, "migrate")
+    finally:
+        await connection.execute("UPDATE highlights.alembic_version SET version_num = $1", head)
+        await connection.close()
+    assert (told.code, told.out) == (1, "")
+    assert "The database of highlights is too new: it is at revision 9999" in told.err
+    assert "Start the release that made it" in told.err
+    assert told.err.count("\n") == 1
 
 
 async def test_service_does_not_start_on_a_stale_or_a_too_new_database(stack: Stack, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from phonograph_cli.project import READY, Project
+from phonograph_cli.project import OTLP_ENDPOINT, READY, Project
 from phonograph_devstack.monitoring import JOB
 from phonograph_events import Service
+from phonograph_runtime.tracing import Tracing
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: Any = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -40,6 +41,22 @@ def test_service_gets_settings_that_it_knows(service: Service, monkeypatch: pyte
     if service is Service.GRAPH_SYNC:
         user, password = COMPOSE["services"]["neo4j"]["environment"]["NEO4J_AUTH"].split("/")
         assert (settings.neo4j_user, settings.neo4j_password.get_secret_value()) == (user, password)
+
+
+@pytest.mark.parametrize("service", Service)
+@pytest.mark.parametrize(("given", "traced"), [("", False), ("http://collector:4318", True)])
+async def test_traces_go_where_one_variable_says(
+    service: Service, given: str, *, traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{service.role.upper()}_OTLP_ENDPOINT"
+    written = COMPOSE["services"][service]["environment"][name]
+    assert written == f"${{{OTLP_ENDPOINT}:-}}"
+    monkeypatch.setenv(name, given)
+    monkeypatch.setenv(f"{service.role.upper()}_DATABASE_URL", "postgresql+asyncpg://x")
+    settings = importlib.import_module(f"phonograph_{service.role}.config").Settings()
+    tracing = Tracing(service, settings.otlp_endpoint)
+    assert tracing.on is traced
+    await tracing.aclose()
 
 
 @pytest.mark.parametrize("service", Service)

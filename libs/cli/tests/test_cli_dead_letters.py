@@ -199,17 +199,60 @@ async def test_service_that_does_not_run_is_not_waited_for_endlessly(stack: Stac
     assert await lying(stack, key) == [letter]
 
 
+def bodiless(origin: str) -> Any:
+    """A letter whose body was too large for its topic, as it lies there."""
+    changed = {
+        "phonograph-dead-letter": str(uuid4()).encode(),
+        "phonograph-origin": origin.encode(),
+    }
+    headers = [(name, changed.get(name, value)) for name, value in HEADERS]
+    return parked(headers=[*headers, ("phonograph-body", b"too large")], value=None)
+
+
 async def test_body_too_large_for_the_dead_letter_topic_is_fetched_from_its_origin(stack: Stack) -> None:
-    servers, topic = stack.addresses.kafka_bootstrap_servers, "inventory-requested-dlq"
-    body = uuid4().bytes
-    (origin,) = await kafka.send(servers, [Record(topic, b"k", body, [])])
-    about = [("phonograph-origin", origin.encode()), ("phonograph-body", b"too large")]
-    headers = [(name, value) for name, value in HEADERS if name != "phonograph-origin"] + about
-    (letter,) = fold([parked(headers=headers, value=None)])
+    servers, topic, body = stack.addresses.kafka_bootstrap_servers, "inventory-requested", uuid4().bytes
+    (origin,) = await kafka.send(servers, [Record(topic, b"k", body, HEADERS[:3])])
+    (letter,) = fold([bodiless(origin)])
+    letter = dataclasses.replace(letter, topic=topic)
     assert (letter.bodiless, letter.headers) == (True, HEADERS[:3])
     assert (await whole(servers, letter)).value == body
-    beyond = dataclasses.replace(letter, origin=f"{topic}/0/999999999")
-    assert await whole(servers, beyond) == beyond
+    await settle(servers, [letter], patience_s=0)
+    (sent,) = [each for each in await kafka.read_all(servers, [topic]) if each.value == body][1:]
+    assert dict(sent.headers)["phonograph-dead-letter"].decode() == letter.id
+
+
+@pytest.mark.parametrize("origin", ["inventory-requested/0/999999999", "inventory-requested/77/0", "nowhere"])
+async def test_letter_whose_body_is_gone_is_not_sent(stack: Stack, origin: str) -> None:
+    servers, topic = stack.addresses.kafka_bootstrap_servers, "inventory-requested"
+    record = bodiless(origin)
+    await kafka.send(servers, [Record(f"{topic}-dlq", record.key, None, record.headers)])
+    (letter,) = [each for each in await dead_letters.dead_letters(servers) if each.id == fold([record])[0].id]
+    assert await whole(servers, letter) == letter
+    before = len(await kafka.read_all(servers, [topic]))
+    replayed = await asked(stack.project, "dlq", "replay", letter.id)
+    assert (replayed.code, f"{letter.id}: not sent. Its body was too large" in replayed.out) == (1, True)
+    assert len(await kafka.read_all(servers, [topic])) == before
+    raw = await asked(stack.project, "dlq", "show", letter.id, "--raw")
+    assert (raw.code, raw.out, "the table dead_letters of analysis has it" in raw.err) == (1, "", True)
+    assert "body      Its body was too large" in (await asked(stack.project, "dlq", "show", letter.id)).out
+
+
+async def test_body_is_not_taken_from_another_record_at_the_same_place(stack: Stack) -> None:
+    """A topic that was made anew counts from 0 again."""
+    servers, topic = stack.addresses.kafka_bootstrap_servers, "inventory-requested"
+    (origin,) = await kafka.send(servers, [Record(topic, b"k", b"another", [("ce_id", b"e2")])])
+    (letter,) = fold([bodiless(origin)])
+    assert await whole(servers, letter) == letter
+
+
+@pytest.mark.parametrize("command", ["list", "replay", "drop"])
+@pytest.mark.parametrize("kind", ["service", "topic"])
+async def test_mistaken_name_is_told_and_not_taken_for_none_parked(
+    stack: Stack, command: str, kind: str
+) -> None:
+    answer = await asked(stack.project, "dlq", command, f"--{kind}", "analisys")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith(f"There is no {kind} 'analisys'; there are: ")
 
 
 async def test_record_with_nothing_in_it_can_be_sent(stack: Stack) -> None:

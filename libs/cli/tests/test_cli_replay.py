@@ -105,6 +105,7 @@ async def test_events_that_the_inbox_forgot_are_not_replayed_by_accident(
         ((TOPIC, "--from", "yesterday"), "not 'yesterday'"),
         ((TOPIC, "--from", "0", "--service", "analysis"), "does not read"),
         (("media-ready", "--from", "0", "--service", "graph-sync"), "graph rebuild"),
+        ((TOPIC, "--from", "0", "--partition", "77"), "There is no partition '77'; there are: 0, 1"),
     ],
 )
 async def test_wrong_words_are_told(arguments: tuple[str, ...], told: str, stack: Stack) -> None:

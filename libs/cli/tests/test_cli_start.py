@@ -1,7 +1,9 @@
 """The command answers at once: nothing heavy is imported before it is needed."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from phonograph_cli.main import ProfileName
 from phonograph_events import Profile
@@ -13,6 +15,26 @@ def test_main_imports_nothing_heavy() -> None:
     code = f"import sys, phonograph_cli.main; print([name for name in {HEAVY} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+def test_status_imports_no_client_of_a_server(tmp_path: Path) -> None:
+    code = """
+import sys
+from typer.testing import CliRunner
+from phonograph_cli.main import app
+
+run = CliRunner().invoke(app, ["status"])
+clients = ("aiokafka", "asyncpg", "neo4j", "obstore", "sqlalchemy")
+print(run.exit_code, [name for name in clients if name in sys.modules])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PHONOGRAPH_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "3 []\n"
 
 
 def test_graph_is_asked_without_data_frames() -> None:

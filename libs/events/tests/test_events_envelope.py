@@ -8,8 +8,20 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from phonograph_events import Cause, EventError, IngestRequested, JobRetryRequested, envelope, parse, uuid7
+from phonograph_events import (
+    Cause,
+    EventError,
+    IngestRequested,
+    JobRetryRequested,
+    MusicAnalyzed,
+    envelope,
+    parse,
+    uuid7,
+)
+from phonograph_events.documents import MusicDocument
+from phonograph_events.examples import EXAMPLES
 
 MINIMAL = [
     ("ce_specversion", b"1.0"),
@@ -82,6 +94,36 @@ def test_invalid_message_names_the_field() -> None:
     body = json.dumps({"uri": "/a.mp3", "priority": "soon"}).encode()
     with pytest.raises(EventError, match="priority"):
         parse(body, MINIMAL)
+
+
+ANALYZED = next(event for event in EXAMPLES if isinstance(event, MusicAnalyzed))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", '"NaN"', '"Infinity"', "1e999"])
+@pytest.mark.parametrize("field", ["bpm", "media.duration_s", "bpm_candidates.0"])
+def test_number_that_json_does_not_have_is_invalid(field: str, number: str) -> None:
+    """Python writes them into JSON unless it is told not to; other languages cannot read them."""
+    record = envelope(ANALYZED, source="test").to_record()
+    body = json.loads(record.value or b"")
+    *path, last = [int(part) if part.isdecimal() else part for part in field.split(".")]
+    place = body
+    for part in path:
+        place = place[part]
+    place[last] = "HERE"
+    spoilt = json.dumps(body).replace('"HERE"', number).encode()
+    with pytest.raises(EventError, match=f"v1: {field}: Input should be a finite number") as caught:
+        parse(spoilt, record.headers)
+    assert caught.value.reason == "invalid"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_number_that_json_does_not_have_is_not_published(number: float) -> None:
+    fields = ANALYZED.model_dump()
+    with pytest.raises(ValidationError, match=r"bpm\n  Input should be a finite number"):
+        MusicAnalyzed(**fields | {"bpm": number})
+    document = {name: fields.get(name) for name in MusicDocument.model_fields}
+    with pytest.raises(ValidationError, match=r"beats.0\n  Input should be a finite number"):
+        MusicDocument(**document | {"engine": "essentia", "beats": [number]})
 
 
 def test_uuid7_sorts_by_time() -> None:

@@ -192,6 +192,19 @@ async def test_dropped_letter_is_marked_and_its_event_not_taken(stack: Stack) ->
         assert dict(decode_headers(headers))["phonograph-resolution"] == b"dropped"
 
 
+async def test_letter_tells_nothing_that_the_record_claims_of_itself(stack: Stack) -> None:
+    """A letter that says it is resolved would be listed nowhere."""
+    claims = [("phonograph-resolution", b"dropped"), ("phonograph-body", b"too large"), ("other", b"kept")]
+    async with scratch_database(stack) as (database, _):
+        await (await consumer(database)).consume([delivered(replace(JUNK, headers=claims), 0)])
+        ((headers,),) = await rows(database, "SELECT headers FROM outbox")
+        names = [name for name, _ in decode_headers(headers)]
+        assert names[0] == "other"
+        assert not {"phonograph-resolution", "phonograph-body"} & set(names)
+        ((kept,),) = await rows(database, "SELECT headers FROM dead_letters")
+        assert decode_headers(kept) == claims
+
+
 async def test_replay_that_fails_again_leaves_one_letter(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)

@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -88,13 +88,18 @@ def run(action: Callable[[], Awaitable[T]]) -> T:
     """Run something asynchronous; a server that is away is exit code 3."""
     from aiokafka.errors import KafkaError
 
+    from phonograph_cli.kafka import MissingTopicError
+
     async def main() -> T:
         return await action()
 
     try:
         return asyncio.run(main())
+    except MissingTopicError as error:
+        fail(NOT_UP, f"{error} Create it with: phonograph migrate")
     except (KafkaError, ConnectionError) as error:
-        fail(NOT_UP, f"A server does not answer: {error}. Start it with: phonograph up")
+        told = " ".join(str(error).split())  # the graph's driver tells it in several lines
+        fail(NOT_UP, f"A server does not answer: {told}. Start it with: phonograph up")
 
 
 def confirm(question: str, *, yes: bool) -> None:
@@ -108,13 +113,18 @@ def confirm(question: str, *, yes: bool) -> None:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """What is wrong with the stack is a sentence and exit code 3."""
+    """What is wrong with the stack is a sentence and exit code 3; with a service, exit code 1."""
     from phonograph_devstack import StackError
+    from phonograph_runtime.errors import PermanentError
 
     try:
         yield
     except StackError as error:
         fail(NOT_UP, str(error))
+    except PermanentError as error:
+        fail(REJECTED, error.message)
+    except OSError as error:
+        fail(NOT_UP, f"The stack's files cannot be used: {error}. Another place for them: PHONOGRAPH_HOME.")
 
 
 def print_json(value: Any) -> None:
@@ -125,6 +135,13 @@ def print_json(value: Any) -> None:
 def say(line: str, style: str | None = None) -> None:
     """One line as it is, however long."""
     out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def require_known(kind: str, name: str | None, names: Iterable[str]) -> None:
+    """End when a name was mistaken: it would match nothing, which looks like good news."""
+    there = list(names)
+    if name is not None and name not in there:
+        fail(USAGE, f"There is no {kind} {name!r}; there are: {', '.join(there)}.")
 
 
 def fail(code: int, message: str) -> NoReturn:

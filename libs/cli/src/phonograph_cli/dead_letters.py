@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from phonograph_events import (
 )
 
 REPLAYED, DROPPED = "replayed", "dropped"
+BODY_GONE = "body gone"
 RESOLUTION_HEADER, ACTION_HEADER = "phonograph-resolution", "phonograph-action"
 ABOUT: Final = {
     DEAD_LETTER_HEADER,
@@ -158,7 +160,7 @@ class Answer:
 
     letter: DeadLetter
     outcome: str
-    """`replayed`, `dropped`, `parked again`, `sent` (nobody waited) or `no answer`."""
+    """`replayed`, `dropped`, `parked again`, `sent` (nobody waited), `no answer`, `body gone` (not sent)."""
     successor: DeadLetter | None = None
     """The new letter, if it was parked again."""
 
@@ -227,6 +229,14 @@ async def settle(
     """
     if not drop:
         letters = [await whole(servers, letter) for letter in letters]
+    gone = [] if drop else [Answer(letter, BODY_GONE) for letter in letters if letter.bodiless]
+    letters = [letter for letter in letters if drop or not letter.bodiless]
+    return gone + (await _settle(servers, letters, drop=drop, patience_s=patience_s) if letters else [])
+
+
+async def _settle(
+    servers: str, letters: Sequence[DeadLetter], *, drop: bool, patience_s: float
+) -> list[Answer]:
     if not patience_s:
         await kafka.send(servers, [_order(letter, drop=drop) for letter in letters])
         return [Answer(letter, "sent") for letter in letters]
@@ -259,11 +269,13 @@ async def settle(
 
 async def whole(servers: str, letter: DeadLetter) -> DeadLetter:
     """The letter with its body: a large one is fetched from its origin, if Kafka still has it."""
-    if not letter.bodiless:
+    place = re.fullmatch(r"(.+)/(\d+)/(\d+)", letter.origin)
+    if not letter.bodiless or place is None:
         return letter
-    topic, partition, offset = letter.origin.rsplit("/", 2)
-    record = await kafka.read_one(servers, topic, int(partition), int(offset))
-    return letter if record is None else replace(letter, value=record.value, bodiless=False)
+    record = await kafka.read_one(servers, place[1], int(place[2]), int(place[3]))
+    if record is None or (record.key, _ce_id(record.headers)) != (letter.key, _ce_id(letter.headers)):
+        return letter
+    return replace(letter, value=record.value, bodiless=False)
 
 
 def _order(letter: DeadLetter, *, drop: bool) -> Record:
@@ -272,6 +284,10 @@ def _order(letter: DeadLetter, *, drop: bool) -> Record:
     if drop:
         return Record(letter.topic, letter.key, None, [*ours, (ACTION_HEADER, b"drop")])
     return Record(letter.topic, letter.key, letter.value, [*letter.headers, *ours])
+
+
+def _ce_id(headers: Iterable[tuple[str, bytes | None]]) -> bytes | None:
+    return dict(headers).get("ce_id")
 
 
 def _about(record: "ConsumerRecord[bytes | None, bytes | None]") -> dict[str, str]:

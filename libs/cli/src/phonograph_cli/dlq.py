@@ -17,6 +17,7 @@ from phonograph_cli.console import (
     fail,
     out,
     print_json,
+    require_known,
     run,
     say,
 )
@@ -48,6 +49,7 @@ def list_(
     """List what still lies there, oldest first."""
     from phonograph_cli import rendering
 
+    _require_known(service, topic)
     letters = _chosen(_letters(), service, topic, reason, resolved=resolved)
     if as_json:
         print_json({"dead_letters": [letter.to_json() for letter in letters]})
@@ -91,6 +93,8 @@ def show(
     servers, found = addresses().kafka_bootstrap_servers, _one(letter_id)
     letter = run(lambda: whole(servers, found))
     if raw:
+        if letter.bodiless:
+            fail(REJECTED, f"{letter.id}: {_where_the_body_is(letter)}")
         sys.stdout.buffer.write(letter.value or b"")
     elif as_json:
         print_json(letter.to_json())
@@ -164,6 +168,13 @@ def _chosen(
     ]
 
 
+def _require_known(service: str | None, topic: str | None) -> None:
+    from phonograph_events import TOPICS, Service
+
+    require_known("service", service, Service)
+    require_known("topic", topic, TOPICS)
+
+
 def _one(letter_id: str) -> "DeadLetter":
     found = [letter for letter in _letters() if letter.id.startswith(letter_id)]
     exact = [letter for letter in found if letter.id == letter_id]
@@ -180,6 +191,7 @@ def _wanted(
     filtered = any((service, topic, reason))
     if (letter_id is not None) + (filtered or everything) != 1:
         fail(USAGE, "Give an ID, or --all, or some of --service, --topic and --reason.")
+    _require_known(service, topic)
     if letter_id is None:
         letters = _chosen(_letters(), service, topic, reason)
         return [letter for letter in letters if letter.service]
@@ -218,6 +230,8 @@ def _tell(answers: "list[Answer]") -> None:
         if successor is not None:
             again = f"{letter.service} could not take it this time either: {successor.reason}."
             say(f"{letter.id}: {again} {successor.error} It is parked now as {successor.id}.")
+        elif answer.outcome == "body gone":
+            say(f"{letter.id}: not sent. {_where_the_body_is(letter)}")
         elif answer.outcome == "no answer":
             say(f"{letter.id}: sent, but {letter.service} did not answer. Is it running? phonograph status")
         elif len(answers) == 1:
@@ -226,6 +240,13 @@ def _tell(answers: "list[Answer]") -> None:
     if len(answers) > 1:
         counts = Counter(answer.outcome for answer in answers)
         say(", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) + ".")
+
+
+def _where_the_body_is(letter: "DeadLetter") -> str:
+    return (
+        f"Its body was too large for the dead-letter topic, and Kafka has no record at {letter.origin} any "
+        f"more; the table dead_letters of {letter.service} has it."
+    )
 
 
 def _explain(letter: "DeadLetter") -> None:
@@ -253,7 +274,7 @@ def _explain(letter: "DeadLetter") -> None:
         marked = "null" if text is None else f"{text} (hex)" if encoding == "hex" else text
         say(f"{'headers' if number == 0 else '':9} {name}: {marked}")
     if letter.value is None:
-        say("body      null")
+        say(f"body      {_where_the_body_is(letter) if letter.bodiless else 'null'}")
         return
     form = (
         "JSON"

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from phonograph_cli.kafka import Seen
 from phonograph_events import (
     RESULT_SERVICES,
     DiarizationCompleted,
@@ -24,6 +23,9 @@ from phonograph_events import (
     TracklistCompleted,
     TranscriptionCompleted,
 )
+
+if TYPE_CHECKING:
+    from phonograph_cli.kafka import Seen
 
 
 class State(StrEnum):
@@ -81,7 +83,7 @@ class FileProgress:
     _highlights: str | None = None
     _silence_failed: bool = False
 
-    def apply(self, seen: Seen) -> None:
+    def apply(self, seen: "Seen") -> None:
         """Take one event of this request; a repetition changes nothing."""
         self.offsets[seen.topic, seen.partition] = seen.offset
         if seen.envelope.id in self._known:

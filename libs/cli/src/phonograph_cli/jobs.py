@@ -22,6 +22,7 @@ from phonograph_cli.console import (
     print_json,
     project,
     read,
+    require_known,
     run,
     say,
 )
@@ -52,7 +53,10 @@ def list_(
 ) -> None:
     """List jobs of all services; those that wait for their first attempt are only counted."""
     from phonograph_cli import rendering
+    from phonograph_events import JobStatus, Service
 
+    require_known("service", service, Service)
+    require_known("status", state, JobStatus)
     found = [
         job
         for job in run(lambda: read(lambda reader: reader.jobs(status=state)))

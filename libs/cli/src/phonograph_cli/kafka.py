@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.structs import RecordMetadata
 
 from phonograph_cli.project import OTLP_ENDPOINT
@@ -17,11 +16,19 @@ from phonograph_events import Envelope, Event, EventError, Record, envelope, par
 from phonograph_runtime.tracing import Tracing
 
 Begin = Literal["earliest", "latest"]
+Client = TypeVar("Client", AIOKafkaConsumer, AIOKafkaProducer)
 
 SOURCE = "cli"
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 ATTEMPTS = 20
 PAUSE_S = 0.25
+
+
+class MissingTopicError(Exception):
+    """Kafka lacks topics that are needed."""
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        super().__init__(f"Kafka has no topic {', '.join(sorted(topics))}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class Tail:
 async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = False) -> AsyncIterator[Tail]:
     """Open a tail; everything published after this has returned will be seen."""
     begin: Begin = "earliest" if from_beginning else "latest"
-    async with _reading(servers, topics, begin) as (consumer, partitions):
+    async with reading(servers, topics, begin) as (consumer, partitions):
         for partition in partitions:
             await consumer.position(partition)
         yield Tail(consumer)
@@ -65,7 +72,7 @@ async def tail(servers: str, topics: Iterable[str], *, from_beginning: bool = Fa
 
 async def read_all(servers: str, topics: Iterable[str]) -> list["ConsumerRecord[bytes | None, bytes | None]"]:
     """Every record of the topics up to now, oldest first."""
-    async with _reading(servers, topics, "earliest") as (consumer, partitions):
+    async with reading(servers, topics, "earliest") as (consumer, partitions):
         ends = await consumer.end_offsets(partitions)
         records: list[ConsumerRecord[bytes | None, bytes | None]] = []
         for partition, end in ends.items():
@@ -82,8 +89,8 @@ async def read_one(
 ) -> "ConsumerRecord[bytes | None, bytes | None] | None":
     """The record at a place; null when Kafka has removed it."""
     place = TopicPartition(topic, partition)
-    async with _reading(servers, [topic], "earliest") as (consumer, _):
-        if not (await consumer.beginning_offsets([place]))[place] <= offset:
+    async with reading(servers, [topic], "earliest") as (consumer, places):
+        if place not in places or offset < (await consumer.beginning_offsets([place]))[place]:
             return None
         if offset >= (await consumer.end_offsets([place]))[place]:
             return None
@@ -95,7 +102,7 @@ async def read_one(
 
 async def read_between(servers: str, topics: Iterable[str], since: datetime, until: datetime) -> list[Seen]:
     """Events that were written in a span of time, oldest first; records that are none are passed over."""
-    async with _reading(servers, topics, "earliest") as (consumer, partitions):
+    async with reading(servers, topics, "earliest") as (consumer, partitions):
         begins = await consumer.offsets_for_times(dict.fromkeys(partitions, _milliseconds(since)))
         ends = await consumer.offsets_for_times(dict.fromkeys(partitions, _milliseconds(until)))
         newest = await consumer.end_offsets(partitions)
@@ -145,7 +152,7 @@ async def send(servers: str, records: Iterable[Record]) -> list[str]:
         compression_type="gzip",
         max_request_size=MAX_RECORD_BYTES,
     )
-    async with producer:
+    async with _started(producer):
         places = await asyncio.gather(*[await _hand_over(producer, record) for record in records])
     return [f"{place.topic}/{place.partition}/{place.offset}" for place in places]
 
@@ -164,34 +171,45 @@ async def _hand_over(producer: AIOKafkaProducer, record: Record) -> Awaitable[Re
 
 
 @asynccontextmanager
-async def _reading(
-    servers: str, topics: Iterable[str], begin: Begin
+async def reading(
+    servers: str, topics: Iterable[str], begin: Begin = "earliest"
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
     """A consumer without a group, given every partition of its topics.
 
     Raises:
-        UnknownTopicOrPartitionError: a topic is not there, or its leader is not elected yet after a while.
+        MissingTopicError: a topic is not there, or its leader is not elected yet after a while.
     """
     wanted = set(topics)
     for _ in range(ATTEMPTS):
-        consumer = AIOKafkaConsumer(
-            *wanted,
-            bootstrap_servers=servers,
-            auto_offset_reset=begin,  # a seek may be overtaken by the reset that a new consumer begins with
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=MAX_RECORD_BYTES,
-        )
-        await consumer.start()
-        try:
-            partitions = sorted(consumer.assignment())
-            missing = wanted - {partition.topic for partition in partitions}
-            if not missing:
-                yield consumer, partitions
-                return
-        finally:
-            await consumer.stop()
+        # Asked first: a consumer of a topic that is not there takes 40 s to say so.
+        async with _started(AIOKafkaConsumer(bootstrap_servers=servers)) as asking:
+            missing = wanted - await asking.topics()
+        if not missing:
+            consumer = AIOKafkaConsumer(
+                *wanted,
+                bootstrap_servers=servers,
+                auto_offset_reset=begin,  # the reset that a new consumer begins with overtakes a seek
+                enable_auto_commit=False,
+                max_partition_fetch_bytes=MAX_RECORD_BYTES,
+            )
+            async with _started(consumer):
+                partitions = sorted(consumer.assignment())
+                missing = wanted - {partition.topic for partition in partitions}
+                if not missing:
+                    yield consumer, partitions
+                    return
         await asyncio.sleep(PAUSE_S)
-    raise UnknownTopicOrPartitionError(f"Kafka has no topic {', '.join(sorted(missing))}")
+    raise MissingTopicError(missing)
+
+
+@asynccontextmanager
+async def _started(client: Client) -> AsyncIterator[Client]:
+    """As `async with client`, which leaves one open that did not start."""
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()
 
 
 def _seen(record: "ConsumerRecord[bytes | None, bytes | None]") -> Seen | None:

@@ -29,6 +29,7 @@ from phonograph_cli.console import (
     progress,
     project,
     read,
+    require_known,
     run,
     say,
 )
@@ -278,7 +279,10 @@ def export_command(
     if output is None:
         sys.stdout.write(content)
     else:
-        output.write_text(content, encoding="utf-8")
+        try:
+            output.write_text(content, encoding="utf-8")
+        except OSError as error:
+            fail(USAGE, f"{output} cannot be written: {error.strerror}.")
 
 
 @app.command()
@@ -296,10 +300,8 @@ def events(
     from phonograph_events import TOPICS, dead_letter_topic
 
     wanted = list(TOPICS) if topics == ["all"] else topics
-    known = {*TOPICS, *map(dead_letter_topic, TOPICS)}
-    unknown = [topic for topic in wanted if topic not in known]
-    if unknown:
-        fail(USAGE, f"There is no topic {unknown[0]!r}; there are: {', '.join(TOPICS)}.")
+    for topic in wanted:
+        require_known("topic", topic, [*TOPICS, *map(dead_letter_topic, TOPICS)])
     servers = addresses().kafka_bootstrap_servers
 
     async def stream() -> list[dict[str, Any]]:

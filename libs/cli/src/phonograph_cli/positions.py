@@ -9,6 +9,8 @@ from datetime import datetime
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from phonograph_cli import kafka
+
 Positions = Mapping[TopicPartition, int]
 
 EMPTY_GROUP = {"Empty", "Dead"}
@@ -34,14 +36,14 @@ class Start:
 
 async def ends(servers: str, topics: Iterable[str]) -> Positions:
     """Where the next record of each partition will lie."""
-    async with _client(servers, topics) as (consumer, places):
+    async with kafka.reading(servers, topics) as (consumer, places):
         found: Positions = await consumer.end_offsets(places)
         return found
 
 
 async def starts(servers: str, topic: str, start: Start, partition: int | None = None) -> Positions:
     """The first record to take again, for each partition that has one."""
-    async with _client(servers, [topic]) as (consumer, places):
+    async with kafka.reading(servers, [topic]) as (consumer, places):
         wanted = [place for place in places if partition in {None, place.partition}]
         first = await consumer.beginning_offsets(wanted)
         if start.offset is not None:
@@ -102,15 +104,6 @@ async def behind(servers: str, group: str, wanted: Positions) -> int:
         if lag == 0 or loop.time() - moved > STILL_S:
             return lag
         await asyncio.sleep(POLL_S)
-
-
-@asynccontextmanager
-async def _client(
-    servers: str, topics: Iterable[str]
-) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=servers, enable_auto_commit=False)
-    async with consumer:
-        yield consumer, sorted(consumer.assignment())
 
 
 @asynccontextmanager

@@ -11,21 +11,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zlib import crc32
 
 from phonograph_devstack import (
+    Addresses,
     ContainerStack,
     ExternalStack,
     LocalStack,
     Monitoring,
     Process,
     ProcessStatus,
+    StackError,
     stack_from,
 )
 from phonograph_devstack.monitoring import GRAFANA, PROMETHEUS
 from phonograph_events import Service
-from phonograph_runtime.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from phonograph_runtime.objects import ObjectStore
 
 FIRST_PROBE_PORT = 8801
 OTLP_ENDPOINT = "PHONOGRAPH_OTLP_ENDPOINT"
@@ -72,8 +77,10 @@ class Project:
         return self.environment.get("PHONOGRAPH_OBJECT_STORE", (self.home / "data" / "objects").as_uri())
 
     @property
-    def objects(self) -> ObjectStore:
+    def objects(self) -> "ObjectStore":
         """The object store itself."""
+        from phonograph_runtime.objects import ObjectStore
+
         return ObjectStore(self.object_store_url)
 
     def services(self) -> list[Service]:
@@ -126,12 +133,26 @@ class Project:
         return [process for process in found if process.name not in MONITORING or process.state != "stopped"]
 
     def prepare(self) -> None:
-        """Roles, topics and migrations; safe to repeat."""
+        """Roles, topics and migrations; safe to repeat.
+
+        Raises:
+            StackError: PostgreSQL or Kafka is away, or refuses.
+            PermanentError: a database that this release must not touch.
+        """
+        import asyncpg
+        from aiokafka.errors import KafkaError
+
+        addresses = self.stack.addresses()
+        try:
+            self._prepare(addresses)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError) as error:
+            raise StackError(f"PostgreSQL or Kafka could not be prepared: {error}") from error
+
+    def _prepare(self, addresses: Addresses) -> None:
         from phonograph_runtime import migrations
         from phonograph_runtime.broker import create_topics
         from phonograph_runtime.provision import provision_database
 
-        addresses = self.stack.addresses()
         script = (self.root / "deploy" / "postgres" / "init.sql").read_text(encoding="utf-8")
         asyncio.run(provision_database(addresses.postgres_url, script, self._passwords()))
         asyncio.run(create_topics(addresses.kafka_bootstrap_servers))

@@ -22,6 +22,7 @@ from phonograph_cli.console import (
     print_json,
     progress,
     project,
+    require_known,
     run,
     say,
 )
@@ -71,6 +72,9 @@ def replay(
     start = _start(begin)
     services = _services(topic, service)
     servers = addresses().kafka_bootstrap_servers
+    if partition is not None:
+        there = run(lambda: positions.ends(servers, [topic]))
+        require_known("partition", str(partition), [str(place.partition) for place in sorted(there)])
     wanted = run(lambda: positions.starts(servers, topic, start, partition))
     plan: dict[Service, Positions] = {}
     counts: dict[Service, int] = {}
@@ -125,10 +129,8 @@ def _start(begin: str) -> "Start":
 def _services(topic: str, names: list[str] | None) -> "list[Service]":
     from phonograph_events import TOPICS, Service
 
-    known = TOPICS.get(topic)
-    if known is None:
-        fail(USAGE, f"There is no topic {topic!r}; there are: {', '.join(TOPICS)}.")
-    readers = [name for name in known.consumers if name in set(Service)]
+    require_known("topic", topic, TOPICS)
+    readers = [name for name in TOPICS[topic].consumers if name in set(Service)]
     graph = Service.GRAPH_SYNC.value
     wanted = names or [name for name in readers if name != graph]
     for name in wanted:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Document(BaseModel):
     """A result document: immutable, open to fields of later versions."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     @classmethod
     def document_type(cls) -> str:

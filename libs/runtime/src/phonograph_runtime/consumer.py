@@ -50,10 +50,12 @@ OUR_HEADERS = {
     DEAD_LETTER_HEADER,
     TARGET_HEADER,
     ACTION_HEADER,
+    RESOLUTION_HEADER,
     "phonograph-service",
     "phonograph-origin",
     "phonograph-reason",
     "phonograph-error",
+    "phonograph-body",
 }
 
 E = TypeVar("E", bound=Event)

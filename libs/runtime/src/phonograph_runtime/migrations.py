@@ -8,11 +8,15 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from alembic import command, context
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.revisions import refuse_too_new
 from phonograph_runtime.tables import DeliveryBase
 
 
@@ -26,7 +30,12 @@ class Operations(Protocol):
 
 
 def upgrade(url: str, folder: Path, revision: str = "head") -> None:
-    """Bring a service's schema to a revision."""
+    """Bring a service's schema to a revision.
+
+    Raises:
+        StaleSchemaError: the database is at a revision that this code does not know.
+        PermanentError: there is no such revision.
+    """
     _run(url, folder, lambda config: command.upgrade(config, revision))
 
 
@@ -201,7 +210,11 @@ def _run(url: str, folder: Path, action: Callable[[Config], object]) -> None:
 
     def migrate(connection: Connection) -> None:
         config.attributes["connection"] = connection
-        action(config)
+        refuse_too_new(MigrationContext.configure(connection).get_current_revision(), folder)
+        try:
+            action(config)
+        except CommandError as error:
+            raise PermanentError(f"{folder.name}: {error}.", reason="bad_revision") from error
 
     async def connect() -> None:
         engine = create_async_engine(url, poolclass=NullPool)

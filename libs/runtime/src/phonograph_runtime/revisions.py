@@ -30,13 +30,9 @@ async def check_schema(url: str, folder: Path) -> None:
             this code does not know, and tells how to mend it.
     """
     current = await _current(url)
+    refuse_too_new(current, folder)
     found = revisions(folder)
     names = [revision.name for revision in found]
-    if current is not None and current not in names:
-        raise StaleSchemaError(
-            f"The database of {folder.name} is too new: it is at revision {current}, and this code ends at "
-            f"{names[-1]}. Start the release that made it, or take the database back with that release."
-        )
     missing = found[names.index(current) + 1 :] if current else found
     if missing:
         listed = "; ".join(f"{revision.name} {revision.text.rstrip('.')}" for revision in missing)
@@ -44,6 +40,20 @@ async def check_schema(url: str, folder: Path) -> None:
         raise StaleSchemaError(
             f"The database of {folder.name} is {at}, and this code needs {names[-1]}. "
             f"Missing migrations: {listed}. Run `make migrate`."
+        )
+
+
+def refuse_too_new(current: str | None, folder: Path) -> None:
+    """Let nobody work on a database whose revision is not in the folder.
+
+    Raises:
+        StaleSchemaError: it is not; the message tells how to mend it.
+    """
+    names = [revision.name for revision in revisions(folder)]
+    if current is not None and current not in names:
+        raise StaleSchemaError(
+            f"The database of {folder.name} is too new: it is at revision {current}, and this code ends at "
+            f"{names[-1]}. Start the release that made it, or take the database back with that release."
         )
 
 
