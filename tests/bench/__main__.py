@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ ON_SYSTEM: dict[str, Measure] = {"files": files.measure}
 def main() -> None:
     """Measure. A missed goal is said in the table and is no failure; a measurement that broke is one."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))  # the servers are stopped on the way out
     logging.disable(logging.WARNING)
     chosen = arguments.only or [*ON_SERVERS, *ON_SYSTEM]
     figures: list[Figure] = []

@@ -1,11 +1,13 @@
 """Intake: from a filled topic through the runtime into three tables, to the committed offset.
 
 Ours decodes and validates each event, writes its inbox row, calls a handler that adds one job and publishes
-one event. The bare loop writes the same three rows for each record and looks at nothing but three headers.
+one event. The bare loop writes the same columns of the same three rows for each record, most of them
+constant, and looks at nothing but two headers and the key.
 Measured from the first batch in hand until the last offset is committed.
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,11 +21,11 @@ from tests.bench.side import Clock, new_topic
 from tests.support.scratch import rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_events import JobProgressed, JobStatus, MediaReady, MediaRef, Service, envelope
+from phonograph_events import Cause, JobProgressed, JobStatus, MediaReady, MediaRef, Service, envelope
 from phonograph_events.examples import EXAMPLES
 from phonograph_runtime.broker import Subscription
 from phonograph_runtime.consumer import EventConsumer, HandlerSink
-from phonograph_runtime.database import Database, Transaction, encode_headers
+from phonograph_runtime.database import Database, Transaction, cause_to_json, encode_headers
 
 PARTITIONS = 4
 BATCH = 500
@@ -151,6 +153,7 @@ async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
     sample = envelope(progressed(uuid4()), source="bench").to_record()
     value, headers = sample.value, encode_headers(sample.headers)
     task = Look(media=media_ready().media).model_dump_json()
+    cause = json.dumps(cause_to_json(Cause(str(uuid4()), str(uuid4()))))
     async with scratch_database(stack) as (database, settings):
         url = settings.database_url.get_secret_value().replace("+asyncpg", "")
         connection = await asyncpg.connect(url)
@@ -170,7 +173,7 @@ async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
                 if taken == 0:
                     clock.start()
                 taken += len(records)
-                await _write(connection, records, sample.topic, value, headers, task)
+                await _write(connection, records, sample.topic, value, headers, task, cause)
                 await consumer.commit()
             clock.stop()
         await connection.close()
@@ -185,6 +188,7 @@ async def _write(
     value: bytes,
     headers: str,
     task: str,
+    cause: str,
 ) -> None:
     attributes = [dict(record.headers) for record in records]
     async with connection.transaction():
@@ -195,12 +199,15 @@ async def _write(
             [each["ce_id"].decode() for each in attributes],
         )
         await connection.execute(
-            "INSERT INTO scratch_jobs (id, media_file_id, kind, dedupe_key, task)"
-            " SELECT id, media_file_id, 'look', 'look|' || media_file_id, task"
-            " FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[]) AS job (id, media_file_id, task)",
+            "INSERT INTO scratch_jobs"
+            " (id, media_file_id, kind, dedupe_key, owner, turn, task, cause, max_retries)"
+            " SELECT id, media_file_id, 'look', 'look|' || media_file_id, 'somebody', turn, task, cause, 2"
+            " FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[], $4::jsonb[]) WITH ORDINALITY"
+            " AS job (id, media_file_id, task, cause, turn)",
             [uuid4() for _ in records],
             [UUID(record.key.decode()) for record in records],
             [task] * len(records),
+            [cause] * len(records),
         )
         await connection.execute(
             "INSERT INTO outbox (topic, key, value, headers)"

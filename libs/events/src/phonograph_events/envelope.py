@@ -114,7 +114,7 @@ class Envelope(BaseModel):
 
 def record(event: Event, *, source: str, cause: Cause | None = None, version: int = 1) -> Record:
     """The record of a new event, as `envelope(…).to_record()` gives it, without the envelope between."""
-    event_id = str(uuid7())
+    event_id = _event_id()
     about = cause or Cause("", event_id)
     return _record(event, event_id, source, event.subject, datetime.now(UTC), about, version)
 
@@ -171,7 +171,7 @@ def envelope(
         correlation_id: joins all events of one request; a new one when neither it nor a cause is given.
         version: version of the aggregate that the event describes, from 1.
     """
-    event_id = str(uuid7())
+    event_id = _event_id()
     inherited = cause.correlation_id if cause else event_id
     return Envelope(
         id=event_id,
@@ -235,7 +235,16 @@ def _attribute(header: str) -> str | None:
 
 def uuid7() -> UUID:
     """A UUID that sorts by time (RFC 9562, version 7): 48 bits of milliseconds, 74 random bits."""
+    return UUID(int=_uuid7())
+
+
+def _uuid7() -> int:
     chance = random.getrandbits(74)  # a name, not a secret; `os.urandom` costs a system call for each event
     value = (time.time_ns() // 1_000_000) << 80
-    value |= 0x7 << 76 | (chance >> 62) << 64 | 0x2 << 62 | (chance & ((1 << 62) - 1))
-    return UUID(int=value)
+    return value | 0x7 << 76 | (chance >> 62) << 64 | 0x2 << 62 | (chance & ((1 << 62) - 1))
+
+
+def _event_id() -> str:
+    """The text of a `uuid7`, without the object between."""
+    digits = f"{_uuid7():032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Self
 
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
-from faststream.message import StreamMessage
+from faststream.message import AckStatus, StreamMessage
 from prometheus_client import Counter
 from typing_extensions import override
 
@@ -31,6 +32,8 @@ REBALANCE_TIMEOUT_MS = 30_000
 REQUEST_TIMEOUT_MS = 60_000  # must exceed the rebalance timeout: JoinGroup is sent under it
 GRACE_S = 20.0
 STOP_TIMEOUT_S = GRACE_S + 5
+
+_log = structlog.get_logger()
 
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
@@ -55,15 +58,26 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self.joining = True
         self._idle = asyncio.Event()
         self._idle.set()
+        self._committing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def in_hand(self) -> AsyncIterator[None]:
-        """A batch is taken and committed inside of this block."""
+        """A batch is taken inside of this block."""
         self._idle.clear()
         try:
             yield
         finally:
             self._idle.set()
+
+    async def commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        """Begin to commit, after what was begun before: the next batch need not wait for Kafka."""
+        await self.committed()
+        self._committing = asyncio.create_task(_commit(consumer, offsets))
+
+    async def committed(self) -> None:
+        """Wait until nothing is being committed."""
+        if self._committing is not None:
+            await asyncio.wait([self._committing])
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002  # aiokafka's
         """Called before the group is joined: what is not committed by then comes again."""
@@ -71,6 +85,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_WITHIN_S):
                 await self._idle.wait()
+                await self.committed()
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called once the group agrees; there may be nothing left for this copy."""
@@ -79,8 +94,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         metrics.CONSUMER_ASSIGNED_PARTITIONS.set(len(assigned))
 
 
+async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+    try:
+        await consumer.commit(offsets)
+    except KafkaError as error:  # what is not committed comes again, and the inbox knows it
+        metrics.CONSUMER_COMMIT_FAILURES.inc()
+        _log.warning("offsets not committed", error=repr(error))
+
+
 class ErrorCounter(logging.Handler):
-    """Counts what Kafka's clients only log: FastStream says a failed commit at CRITICAL and goes on."""
+    """Counts what Kafka's clients only log."""
 
     def __init__(self, counter: Counter, level: int) -> None:
         super().__init__(level)
@@ -94,9 +117,6 @@ class ErrorCounter(logging.Handler):
 def count_errors() -> None:
     """Count errors of the Kafka clients from now on."""
     logging.getLogger("aiokafka").addHandler(ErrorCounter(metrics.CONSUMER_KAFKA_ERRORS, logging.ERROR))
-    logging.getLogger("faststream").addHandler(
-        ErrorCounter(metrics.CONSUMER_COMMIT_FAILURES, logging.CRITICAL)
-    )
 
 
 class Subscription:
@@ -117,6 +137,7 @@ class Subscription:
     ) -> None:
         self._broker = make_broker(kafka_bootstrap_servers)
         self._assignment = Assignment()
+        self._ending = False
         self._subscriber = self._broker.subscriber(
             *topics,
             group_id=group,
@@ -136,8 +157,15 @@ class Subscription:
         async def handle(message: KafkaMessage) -> None:
             raw = message.raw_message
             async with self._assignment.in_hand():
-                await consume(raw if isinstance(raw, tuple) else (raw,))
-                await message.ack()
+                records = raw if isinstance(raw, tuple) else (raw,)
+                await consume(records)
+                message.committed = AckStatus.ACKED  # FastStream need not
+                ends = {
+                    TopicPartition(record.topic, record.partition): record.offset + 1 for record in records
+                }
+                await self._assignment.commit(message.consumer, ends)
+                if self._ending:
+                    await self._assignment.committed()
 
     async def __aenter__(self) -> Self:
         try:
@@ -149,8 +177,10 @@ class Subscription:
 
     async def __aexit__(self, *_: object) -> None:
         """A client that is wedged may never answer: it is left behind then."""
+        self._ending = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._assignment.committed()
                 await self._broker.stop()
         metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
 

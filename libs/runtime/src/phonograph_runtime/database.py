@@ -53,7 +53,7 @@ class _Work:
     """Events and jobs not written yet."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Transaction:
     """A database transaction together with the events and the jobs that belong to it."""
 

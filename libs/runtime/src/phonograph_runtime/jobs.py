@@ -50,8 +50,10 @@ _DUE = """
         min(CASE status WHEN 'processing' THEN lease_expires_at ELSE run_at END) - now())
     FROM {jobs} WHERE {open}
 """
-_COUNTS = "SELECT status, count(*) FROM {jobs} WHERE status <> 'completed' GROUP BY status"
-_AGE = "SELECT extract(epoch FROM now() - min(run_at)) FROM {jobs} WHERE {open} AND status <> 'processing'"
+_COUNTS = """
+    SELECT status, count(*), CAST(extract(epoch FROM now() - min(run_at)) AS float)
+    FROM {jobs} WHERE status <> 'completed' GROUP BY status
+"""
 _FENCED = """
     UPDATE {jobs} SET {change}, updated_at = now()
     WHERE id = $1 AND lease_token = $2 AND status = 'processing' RETURNING id
@@ -194,9 +196,10 @@ class JobQueue:
     async def counts(self) -> tuple[dict[str, int], float]:
         """Jobs by status, completed ones left out, and the age in seconds of the oldest that may run."""
         async with self._database.transaction() as transaction:
-            counts = dict(map(tuple, await transaction.fetch(_about(self._table, _COUNTS))))
-            ((age_s,),) = await transaction.fetch(_about(self._table, _AGE))
-        return counts, max(float(age_s or 0.0), 0.0)
+            rows = await transaction.fetch(_about(self._table, _COUNTS))
+        waits = {JobStatus.PENDING, JobStatus.RETRYING}
+        age_s = max((age_s for status, _, age_s in rows if status in waits), default=0.0)
+        return {status: count for status, count, _ in rows}, max(age_s, 0.0)
 
     async def _change(self, transaction: Transaction, job: Job, change: str, *values: Any) -> None:
         """Change a claimed job, unless its lease has passed to another worker."""
