@@ -28,7 +28,7 @@ EVENTS = 1_000
     [
         "before_commit",
         pytest.param("after_commit", marks=pytest.mark.chaos),
-        "before_offsets",
+        pytest.param("before_offsets", marks=pytest.mark.chaos),
         pytest.param("after_offsets", marks=pytest.mark.chaos),
     ],
 )
@@ -283,6 +283,7 @@ async def test_09_fuse_stops_consumption(
     assert outcome.effects.keys() | lying == outcome.published.keys()  # a batch of letters may come again
 
 
+@pytest.mark.chaos
 async def test_09_restart_with_a_blown_fuse_parks_nothing_twice(stack: Stack, tmp_path: Path) -> None:
     """The fuse blows in the middle of a batch: its letters stay, and its records come again."""
     async with group(stack, tmp_path, partitions=1) as members:

@@ -108,6 +108,7 @@ async def test_05_process_outlives_its_connections(stack: Stack, tmp_path: Path)
         assert terminated > 0
 
 
+@pytest.mark.chaos
 async def test_05_postgres_cannot_be_reached_for_a_while(stack: Stack, tmp_path: Path) -> None:
     async with member(stack, tmp_path) as (members, between):
         publishing = asyncio.create_task(members.publish(400, seconds=6))
