@@ -74,17 +74,19 @@ class LocalStack(ServiceHost):
             return self.addresses()
 
     def addresses(self) -> Addresses:
-        """Addresses of the running servers.
+        """Addresses of the servers that were started; one that has died keeps its own.
 
         Raises:
-            StackError: one of them does not run.
+            StackError: one of them was not started, or none runs.
         """
         ports = {}
         for server in self._servers:
-            running = self._supervisor.running(server.name)
-            if running is None or running.port is None:
+            last = self._supervisor.last(server.name)
+            if last is None or last.port is None:
                 raise StackError(f"The stack is not up: {server.name} does not run. Run `phonograph up`.")
-            ports[server.name] = running.port
+            ports[server.name] = last.port
+        if not any(self._supervisor.running(server.name) for server in self._servers):
+            raise StackError("The stack is not up: none of its servers runs. Run `phonograph up`.")
         return Addresses(
             postgres_url=self._postgres.url(ports["postgres"]),
             kafka_bootstrap_servers=f"127.0.0.1:{ports['kafka']}",
