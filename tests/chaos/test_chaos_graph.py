@@ -323,7 +323,7 @@ async def test_06_neo4j_killed_and_restarted_under_load(own: Stack, files: int, 
         app = create_app(settings)
         recoveries = []
         async with running(app, backlog=True):
-            producing = asyncio.create_task(publish(own, events, per_s=60))
+            producing = asyncio.create_task(publish(own, events, per_s=15))
             for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
                 await asyncio.sleep(5)
                 recoveries.append(await restarted(own, driver, how))
