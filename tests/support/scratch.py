@@ -53,8 +53,7 @@ class ScratchSettings(ServiceSettings):
 async def scratch_database(stack: Stack, **settings: Any) -> AsyncIterator[tuple[Database, ScratchSettings]]:
     """An empty database with inbox, outbox, dead letters and `scratch_jobs`, dropped at the end."""
     name = f"scratch_{uuid4().hex}"
-    admin = await asyncpg.connect(stack.addresses.postgres_url)
-    await admin.execute(f"CREATE DATABASE {name}")
+    await _as_admin(stack, f"CREATE DATABASE {name}")
     url = stack.addresses.postgres_url.rpartition("/")[0].replace("postgresql://", "postgresql+asyncpg://")
     values = ScratchSettings(
         database_url=f"{url}/{name}",
@@ -69,8 +68,14 @@ async def scratch_database(stack: Stack, **settings: Any) -> AsyncIterator[tuple
         yield database, values
     finally:
         await database.aclose()
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+        await _as_admin(stack, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _as_admin(stack: Stack, statement: str) -> None:
+    """On a connection of its own: a test may have restarted the server."""
+    admin = await asyncpg.connect(stack.addresses.postgres_url)
+    await admin.execute(statement)
+    await admin.close()
 
 
 async def enqueue(
