@@ -44,7 +44,7 @@ def measure(bench: Bench) -> list[Figure]:
     many = sizes["many"]
     figures = [
         Figure(
-            f"file_{which}",
+            f"file_{which}" if beyond == "sum" else f"file_{which}_{beyond}",
             f"one small file, all services, {which}: beyond {beyond}",
             answer[f"{which}_beyond_{beyond}"],
             "s",
