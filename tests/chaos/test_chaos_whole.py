@@ -35,8 +35,8 @@ RANDOM_S, RANDOM_FAULTS = 240, 15
 """Faults at random go on for so long, and until there were so many."""
 PLACES = {
     "batch": "INSERT INTO inbox",
-    "claim": r"UPDATE \S+_jobs SET .*SKIP LOCKED.*INSERT INTO outbox",
-    "end": r"UPDATE \S+_jobs SET .*completed_at=",
+    "claim": r"UPDATE \S+_jobs SET.*SKIP LOCKED.*INSERT INTO outbox",
+    "end": r"UPDATE \S+_jobs SET status = 'completed'",
     "mark": "UPDATE outbox SET published_at",
 }
 TERMINATE = """
