@@ -101,6 +101,13 @@ class Whole:
         while any(process.name == name and process.pid for process in self.project.stack.status()):
             await asyncio.sleep(0.05)
 
+    async def begin_anew(self, name: str, how: signal.Signals) -> None:
+        """End a server and start it again."""
+        ended = time.time()
+        await self.end(name, how)
+        await asyncio.to_thread(self.project.stack.up)
+        print(f"\n{name} answers again after {time.time() - ended:.1f} s")
+
     async def freeze(self, name: str, seconds: float) -> None:
         """Let a process stand still for a while."""
         pid = self.pid(name)
@@ -271,10 +278,7 @@ async def test_04_kafka_stands_still(whole: Whole) -> None:
 @pytest.mark.timeout(600)
 async def test_04_kafka_is_killed(whole: Whole) -> None:
     async with load(whole, "04 Kafka killed and started again") as work:
-        killed = time.time()
-        await whole.end("kafka", signal.SIGKILL)
-        await asyncio.to_thread(whole.project.stack.up)
-        print(f"\nKafka answers again after {time.time() - killed:.1f} s")
+        await whole.begin_anew("kafka", signal.SIGKILL)
         print(await work.recovered(since=time.time(), within_s=20))
 
 
@@ -294,10 +298,7 @@ async def test_04_kafka_is_slow(whole: Whole) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
 async def test_05_postgres_is_restarted(whole: Whole, how: signal.Signals) -> None:
     async with load(whole, f"05 PostgreSQL restarted by {how.name}") as work:
-        ended = time.time()
-        await whole.end("postgres", how)
-        await asyncio.to_thread(whole.project.stack.up)
-        print(f"\nPostgreSQL answers again after {time.time() - ended:.1f} s")
+        await whole.begin_anew("postgres", how)
         print(await work.recovered(since=time.time(), within_s=15))
 
 

@@ -75,6 +75,17 @@ def test_every_setting_carries_the_prefix_of_its_service(project: Project, servi
     assert "admin" not in given[f"{prefix}DATABASE_URL"], "a service has its own role"
 
 
+def test_copy_has_a_name_that_a_restart_keeps_and_no_other_installation_has(
+    project: Project, tmp_path: Path
+) -> None:
+    def name(of: Project) -> str:
+        return of._process(0, Service.ANALYSIS).environment["ANALYSIS_INSTANCE"]
+
+    again = Project(project.root, environment=project.environment)
+    other = Project(project.root, environment={**project.environment, "PHONOGRAPH_HOME": str(tmp_path / "b")})
+    assert name(again) == name(project) != name(other)
+
+
 def test_objects_lie_with_the_data_unless_an_address_is_given(tmp_path: Path) -> None:
     project = Project(tmp_path, environment={"PHONOGRAPH_HOME": str(tmp_path / "a b")})
     assert project.object_store_url == f"{tmp_path.as_uri()}/a%20b/data/objects"

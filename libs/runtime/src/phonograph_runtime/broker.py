@@ -180,7 +180,9 @@ class Subscription:
         self._ending = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                await self._assignment.committed()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STOP_TIMEOUT_S - GRACE_S):
+                        await self._assignment.committed()
                 await self._broker.stop()
         metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
 

@@ -309,15 +309,14 @@ class ServiceShell:
                 async with asyncio.timeout(WATCH_INTERVAL_S):
                     lag, now = await subscription.lag()
             except (KafkaError, TimeoutError, OSError):
-                metrics.CONSUMER_LAG.clear()
-                settled = moves = False
+                lag, settled, moves = {}, False, False
             else:
-                metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
-                for place, waiting in lag.items():
-                    metrics.CONSUMER_LAG.labels(place.topic, place.partition).set(waiting)
                 settled = not any(lag.values()) and not subscription.joining
                 moves = any(positions.get(place) != position for place, position in now.items())
                 positions = now
+            metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
+            for place, waiting in lag.items():
+                metrics.CONSUMER_LAG.labels(place.topic, place.partition).set(waiting)
             if settled:
                 metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
             if settled or moves or self.consumer.busy or self.consumer.fused:
