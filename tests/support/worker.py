@@ -48,23 +48,31 @@ def queue_of(database: Database, settings: ScratchSettings) -> JobQueue:
 
 @asynccontextmanager
 async def working(
-    database: Database, settings: ScratchSettings, kind: JobKind | None = None
+    database: Database,
+    settings: ScratchSettings,
+    kind: JobKind | None = None,
+    *,
+    queue: JobQueue | None = None,
+    workers: int = 1,
 ) -> AsyncIterator[JobQueue]:
-    """A worker at work until the block ends."""
-    listener, queue = database.listen("outbox", "jobs"), queue_of(database, settings)
-    worker = Worker(
-        database,
-        queue,
-        listener,
-        {"add": kind or JobKind(Sum, finish)},
-        engines="tests.support.engines:engines",
-        settings_json=settings.model_dump_json(),
-        lease=settings.lease,
-        job_timeout=settings.job_timeout,
-        engine_silence=settings.engine_silence,
-        idle_unload=settings.idle_unload,
-    )
-    tasks = [asyncio.create_task(listener.run()), asyncio.create_task(worker.run())]
+    """Workers at work until the block ends."""
+    listener, queue = database.listen("outbox", "jobs"), queue or queue_of(database, settings)
+    parts = [
+        Worker(
+            database,
+            queue,
+            listener,
+            {"add": kind or JobKind(Sum, finish)},
+            engines="tests.support.engines:engines",
+            settings_json=settings.model_dump_json(),
+            lease=settings.lease,
+            job_timeout=settings.job_timeout,
+            engine_silence=settings.engine_silence,
+            idle_unload=settings.idle_unload,
+        )
+        for _ in range(workers)
+    ]
+    tasks = [asyncio.create_task(part.run()) for part in (listener, *parts)]
     try:
         yield queue
     finally:

@@ -15,7 +15,8 @@ from tests.support.worker import working
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import LeaseLostError
 from phonograph_runtime.jobs import Job, JobQueue
-from phonograph_runtime.worker import JobKind
+from phonograph_runtime.sampling import pause_s
+from phonograph_runtime.worker import POLL_S, JobKind
 
 
 def queue_of(database: Database, *, lease_s: float = 2.0) -> JobQueue:
@@ -203,6 +204,35 @@ async def test_retry_starts_when_its_time_comes(stack: Stack) -> None:
             database, "SELECT extract(epoch FROM started_at - run_at) FROM scratch_jobs"
         )
         assert 0 <= late_s < 2
+
+
+async def test_worker_that_claims_wakes_the_next_one(stack: Stack) -> None:
+    """One notification may tell of two jobs, and of two workers only one may be waiting to hear it."""
+    async with scratch_database(stack) as (database, settings):
+        looked, told = asyncio.Barrier(3), asyncio.Event()
+
+        class Gated(JobQueue):
+            async def due_s(self) -> float:
+                wait_s = await super().due_s()
+                if not told.is_set():
+                    await looked.wait()
+                    await told.wait()
+                return wait_s
+
+        queue = Gated(database, SqlScratchJob, lease=settings.lease, retry_delay=settings.retry_delay)
+        async with working(database, settings, queue=queue, workers=2):
+            await looked.wait()  # both have found nothing
+            slow, quick = await enqueue(database, 1, seconds=60), await enqueue(database, 2)
+            await asyncio.sleep(0.5)
+            told.set()
+            await until_ended(database, quick, timeout_s=POLL_S)
+            assert await rows(database, f"SELECT status FROM scratch_jobs WHERE id = '{slow}'") == [
+                ("processing",)
+            ]
+
+
+def test_sampling_takes_a_twentieth_of_the_time_at_most() -> None:
+    assert [pause_s(took_s, 5) for took_s in (0.01, 0.25, 2.0)] == [5, 5, 40]
 
 
 async def test_failure_that_cannot_be_told_is_told_all_the_same(stack: Stack) -> None:

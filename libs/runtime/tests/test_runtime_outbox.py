@@ -1,13 +1,16 @@
 """The outbox: everything committed is published, in order, by one relay at a time."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import text
+from tests.support.engines import Sum
 from tests.support.scratch import rows, scratch_database
 from tests.support.stack import Stack
 
@@ -93,6 +96,55 @@ async def test_rolled_back_transaction_publishes_nothing(stack: Stack) -> None:
             async with database.transaction() as transaction:
                 await transaction.publish(IngestRequested(uri="/a.mp3"))
                 raise RuntimeError
+        assert await rows(database, "SELECT 1 FROM outbox") == []
+
+
+async def test_rows_written_soon_keep_their_order_beside_a_session(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        sent = [f"/{number}.mp3" for number in range(300)]
+        async with database.transaction() as transaction:
+            for number, uri in enumerate(sent):
+                await transaction.publish(IngestRequested(uri=uri))
+                if number % 7 == 0:
+                    await transaction.flush_soon()
+                    assert await transaction.session.scalar(text("SELECT 1")) == 1
+        stored = await rows(
+            database, "SELECT convert_from(value, 'UTF8')::json ->> 'uri' FROM outbox ORDER BY seq"
+        )
+        assert [uri for (uri,) in stored] == sent
+
+
+async def test_row_refused_while_more_are_added_takes_everything_back(stack: Stack) -> None:
+    unheard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    async with scratch_database(stack) as (database, _):
+        for expected in (RuntimeError, asyncpg.DataError):  # the handler fails by itself, or hears of the row
+            with pytest.raises(expected):
+                async with database.transaction() as transaction:
+                    await transaction.publish(IngestRequested(uri="/a.mp3"))
+                    await transaction.enqueue("k" * 51, Sum(numbers=[1]), media_id=uuid4())
+                    await transaction.flush_soon()
+                    await asyncio.sleep(0.2)
+                    if expected is RuntimeError:
+                        raise RuntimeError
+                    await transaction.flush_soon()
+        assert (
+            await rows(database, "SELECT id::text FROM scratch_jobs UNION SELECT seq::text FROM outbox") == []
+        )
+        assert database.engine.pool.checkedout() == 0
+    gc.collect()
+    assert not unheard
+
+
+async def test_transaction_left_while_rows_are_written_leaves_its_connection_usable(stack: Stack) -> None:
+    async with scratch_database(stack, pool_size=1, pool_overflow=0) as (database, _):
+        for _ in range(20):
+            with pytest.raises(RuntimeError):
+                async with database.transaction() as transaction:
+                    for number in range(500):
+                        await transaction.publish(IngestRequested(uri=f"/{number}.mp3"))
+                    await transaction.flush_soon()
+                    raise RuntimeError
         assert await rows(database, "SELECT 1 FROM outbox") == []
 
 

@@ -42,6 +42,8 @@ FUSED_PAUSE_S = 30.0
 TURN_S = 100.0
 """A batch that takes longer is given back: Kafka drops a consumer that does not poll for 300 s."""
 FUSE_WINDOW = 1000
+SOON = 100
+"""Events after which PostgreSQL is given their rows, to be written while the next ones are handled."""
 ACTION_HEADER = "phonograph-action"
 """`drop` on a replayed record: mark the letter, do not take the event."""
 RESOLUTION_HEADER = "phonograph-resolution"
@@ -171,6 +173,8 @@ class HandlerSink:
                     handler = self.handlers.get(type(envelope.data))
                     if handler is not None:
                         await handler(envelope.data, transaction.caused_by(envelope.as_cause()))
+                    if len(fresh) % SOON == 0:
+                        await transaction.flush_soon()
         took_effect(batch, fresh)
 
     async def _enter(self, transaction: Transaction, batch: Sequence[Received]) -> set[tuple[str, str]]:

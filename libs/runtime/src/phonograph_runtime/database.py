@@ -7,7 +7,6 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from phonograph_events import Cause, Event, Record, record, uuid7
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.settings import ServiceSettings
-from phonograph_runtime.tables import OPEN, JobColumns, table_name
+from phonograph_runtime.tables import JobColumns, about_jobs
 
 MAX_EVENT_BYTES = 1_000_000
 OUTBOX_CHANNEL = "outbox"
@@ -47,10 +46,13 @@ class _Work:
 
     connection: AsyncConnection
     driver: "asyncpg.Connection[asyncpg.Record]"
+    turn: asyncio.Lock
+    """Held by whoever uses the driver: the one that SQLAlchemy takes too."""
     session: AsyncSession | None = None
     outgoing: list[Record] = field(default_factory=list)
     requested: list[tuple[Any, ...]] = field(default_factory=list)
     """Events and jobs not written yet."""
+    writing: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)
@@ -77,7 +79,8 @@ class Transaction:
             statement: SQL with `$1`, `$2`, ….
             values: JSON as text; it comes back as objects.
         """
-        rows: list[asyncpg.Record] = await self._work.driver.fetch(statement, *values)
+        async with self._work.turn:
+            rows: list[asyncpg.Record] = await self._work.driver.fetch(statement, *values)
         return rows
 
     def caused_by(self, cause: Cause | None) -> "Transaction":
@@ -126,26 +129,43 @@ class Transaction:
             (uuid7(), media_id, kind, dedupe_key, priority, owner or "", task.model_dump_json(), cause)
         )
 
+    async def flush_soon(self) -> None:
+        """Begin to write what was added so far, and let more be added meanwhile; `flush` waits for it.
+
+        Raises:
+            Exception: what was begun before has failed, and the transaction with it.
+        """
+        work = self._work
+        if work.writing is None or work.writing.done():
+            await self._flushed()
+            work.writing = asyncio.create_task(self._write())
+        await asyncio.sleep(0)
+
     async def flush(self) -> None:
         """Write what was added so far, each table in one statement, as the end of the transaction does."""
+        await self._flushed()
+        await self._write()
+
+    async def _flushed(self) -> None:
         work = self._work
         if work.session is not None:
             await work.session.flush()
-        if work.requested and self.job_table is not None:
-            columns = map(list, zip(*work.requested, strict=True))
-            statement = _add_jobs(table_name(self.job_table))
+        if work.writing is not None:
+            await work.writing
+
+    async def _write(self) -> None:
+        requested, self._work.requested = self._work.requested, []
+        if requested and self.job_table is not None:
+            columns = map(list, zip(*requested, strict=True))
+            statement = about_jobs(self.job_table, _ADD_JOBS)
             await self.fetch(statement, *columns, self.max_retries, f"{self.source}.{JOBS_CHANNEL}")
-            work.requested.clear()
-        if work.outgoing:
+        outgoing, self._work.outgoing = self._work.outgoing, []
+        if outgoing:
             columns = map(
                 list,
-                zip(
-                    *((r.topic, r.key, r.value, encode_headers(r.headers)) for r in work.outgoing),
-                    strict=True,
-                ),
+                zip(*((r.topic, r.key, r.value, encode_headers(r.headers)) for r in outgoing), strict=True),
             )
             await self.fetch(_ADD_RECORDS, *columns, f"{self.source}.{OUTBOX_CHANNEL}")
-            work.outgoing.clear()
 
 
 _ADD_RECORDS = """
@@ -159,32 +179,30 @@ _ADD_RECORDS = """
 """
 
 
-@cache
-def _add_jobs(table: str) -> str:
-    """Insert jobs, each with its turn; see `Transaction.enqueue`."""
-    return f"""
-        WITH requested AS (
-            SELECT *, row_number() OVER (PARTITION BY owner, priority ORDER BY place) - 1 AS nth
-            FROM unnest($1::uuid[], $2::uuid[], $3::varchar[], $4::varchar[], $5::int[], $6::varchar[],
-                        $7::text[]::jsonb[], $8::text[]::jsonb[])
-                 WITH ORDINALITY
-                 AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, place)),
-        lines AS MATERIALIZED (
-            SELECT owner, priority, coalesce(greatest(
-                (SELECT max(turn) + 1 FROM {table} AS own
-                 WHERE {OPEN} AND own.owner = line.owner AND own.priority = line.priority),
-                (SELECT min(turn) FROM {table} AS served
-                 WHERE {OPEN} AND served.priority = line.priority)), 0) AS next
-            FROM (SELECT DISTINCT owner, priority FROM requested) AS line),
-        added AS (
-            INSERT INTO {table}
-                (id, media_file_id, kind, dedupe_key, priority, owner, turn, task, cause, max_retries)
-            SELECT id, media_file_id, kind, dedupe_key, priority, owner, next + nth, task, cause, $9::int
-            FROM requested JOIN lines USING (owner, priority)
-            ORDER BY dedupe_key
-            ON CONFLICT (dedupe_key) DO NOTHING)
-        SELECT pg_notify($10, '')
-    """  # noqa: S608  # the name of a mapped table
+_ADD_JOBS = """
+    WITH requested AS (
+        SELECT *, row_number() OVER (PARTITION BY owner, priority ORDER BY place) - 1 AS nth
+        FROM unnest($1::uuid[], $2::uuid[], $3::varchar[], $4::varchar[], $5::int[], $6::varchar[],
+                    $7::text[]::jsonb[], $8::text[]::jsonb[])
+             WITH ORDINALITY
+             AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, place)),
+    lines AS MATERIALIZED (
+        SELECT owner, priority, coalesce(greatest(
+            (SELECT max(turn) + 1 FROM {jobs} AS own
+             WHERE {open} AND own.owner = line.owner AND own.priority = line.priority),
+            (SELECT min(turn) FROM {jobs} AS served
+             WHERE {open} AND served.priority = line.priority)), 0) AS next
+        FROM (SELECT DISTINCT owner, priority FROM requested) AS line),
+    added AS (
+        INSERT INTO {jobs}
+            (id, media_file_id, kind, dedupe_key, priority, owner, turn, task, cause, max_retries)
+        SELECT id, media_file_id, kind, dedupe_key, priority, owner, next + nth, task, cause, $9::int
+        FROM requested JOIN lines USING (owner, priority)
+        ORDER BY dedupe_key
+        ON CONFLICT (dedupe_key) DO NOTHING)
+    SELECT pg_notify($10, '')
+"""
+"""Each job has its turn; see `Transaction.enqueue`."""
 
 
 class Database:
@@ -240,13 +258,17 @@ class Database:
     async def _work(self) -> AsyncIterator[_Work]:
         """The driver begins and ends the transaction; SQLAlchemy, to which it is autocommit, joins it."""
         async with self._autocommit.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            work = _Work(connection, driver)
+            pooled: Any = await connection.get_raw_connection()
+            driver, lock = pooled.driver_connection, pooled.dbapi_connection._execute_mutex  # noqa: SLF001  # no other
+            work = _Work(connection, driver, lock)
             try:
                 async with driver.transaction():
                     try:
                         yield work
                     finally:
+                        if work.writing is not None:
+                            work.writing.cancel()
+                            await asyncio.wait([work.writing])
                         if work.session is not None:
                             await work.session.close()
             finally:

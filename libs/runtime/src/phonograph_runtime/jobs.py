@@ -4,14 +4,13 @@ import math
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from phonograph_events import Cause, JobFailed, JobProgressed, JobStatus, JobSummary
 from phonograph_runtime.database import Database, Transaction, cause_from_json
 from phonograph_runtime.errors import LeaseLostError
-from phonograph_runtime.tables import OPEN, JobColumns, table_name
+from phonograph_runtime.tables import JobColumns, about_jobs
 
 if TYPE_CHECKING:
     import asyncpg
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 CANCELLED, CANCELLED_MESSAGE = "cancelled", "Somebody cancelled it."
 LEASE_EXPIRED = "lease_expired"
 
-_COLUMNS = """id, media_file_id, kind, task, cause, retry_count, max_retries, lease_token, error_reason,
-    created_at, started_at"""
 _CLAIM = """
     UPDATE {jobs} SET
         status = 'processing', started_at = now(), progress = 0, updated_at = now(),
@@ -33,7 +30,7 @@ _CLAIM = """
         WHERE {open} AND CASE status WHEN 'processing' THEN lease_expires_at < now() ELSE run_at <= now() END
         ORDER BY priority DESC, turn, id
         LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING {columns}
+    RETURNING *
 """
 _RETRY = """
     UPDATE {jobs} SET status = 'retrying', run_at = now(), completed_at = NULL, updated_at = now(),
@@ -43,7 +40,7 @@ _RETRY = """
 _CANCEL = """
     UPDATE {jobs} SET status = 'failed', completed_at = now(), updated_at = now(),
         error_reason = $2, error_message = $3, lease_token = NULL, lease_expires_at = NULL
-    WHERE id = $1 AND {open} RETURNING {columns}
+    WHERE id = $1 AND {open} RETURNING *
 """
 _DUE = """
     SELECT extract(epoch FROM
@@ -66,12 +63,6 @@ _GIVEN_UP = f"status = 'failed', completed_at = now(), error_reason = $3, error_
 _POSTPONED = f"""status = 'retrying', run_at = now() + $5::interval,
     error_reason = $3, error_message = $4, {_FREE}"""
 _RELEASED = f"status = 'pending', progress = 0, {_FREE}"
-
-
-@cache
-def _about(table: str, statement: str, change: str = "") -> str:
-    """A statement about a service's own job table."""
-    return statement.format(jobs=table, open=OPEN, columns=_COLUMNS, change=change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +116,7 @@ class JobQueue:
         self, database: Database, table: type[JobColumns], *, lease: timedelta, retry_delay: timedelta
     ) -> None:
         self._database = database
-        self._table = table_name(table)
+        self._table = table
         self._lease = lease
         self._retry_delay = retry_delay
 
@@ -135,7 +126,7 @@ class JobQueue:
         A lease that ran out counts as an attempt; `Job.exhausted` tells that it was the last one.
         """
         async with self._database.transaction() as transaction:
-            rows = await transaction.fetch(_about(self._table, _CLAIM), uuid4(), self._lease)
+            rows = await transaction.fetch(about_jobs(self._table, _CLAIM), uuid4(), self._lease)
             if not rows:
                 return None
             job = self._to_job(rows[0])
@@ -145,7 +136,7 @@ class JobQueue:
     async def due_s(self) -> float:
         """Seconds until a job that waits for its time, or for its worker, is free; infinite without one."""
         async with self._database.transaction() as transaction:
-            ((wait_s,),) = await transaction.fetch(_about(self._table, _DUE))
+            ((wait_s,),) = await transaction.fetch(about_jobs(self._table, _DUE))
         return math.inf if wait_s is None else float(wait_s)
 
     async def renew(self, job: Job, progress: float, stage: str) -> None:
@@ -182,11 +173,11 @@ class JobQueue:
 
     async def retry(self, transaction: Transaction, job_id: UUID) -> bool:
         """Give a failed job a fresh set of attempts; whether there was one. Attempts go on counting."""
-        return bool(await transaction.fetch(_about(self._table, _RETRY), job_id, transaction.max_retries))
+        return bool(await transaction.fetch(about_jobs(self._table, _RETRY), job_id, transaction.max_retries))
 
     async def cancel(self, transaction: Transaction, job_id: UUID) -> Job | None:
         """Give an unfinished job up for good, with the reason `cancelled`; a worker at it loses its lease."""
-        rows = await transaction.fetch(_about(self._table, _CANCEL), job_id, CANCELLED, CANCELLED_MESSAGE)
+        rows = await transaction.fetch(about_jobs(self._table, _CANCEL), job_id, CANCELLED, CANCELLED_MESSAGE)
         if not rows:
             return None
         job = self._to_job(rows[0])
@@ -196,7 +187,7 @@ class JobQueue:
     async def counts(self) -> tuple[dict[str, int], float]:
         """Jobs by status, completed ones left out, and the age in seconds of the oldest that may run."""
         async with self._database.transaction() as transaction:
-            rows = await transaction.fetch(_about(self._table, _COUNTS))
+            rows = await transaction.fetch(about_jobs(self._table, _COUNTS))
         waits = {JobStatus.PENDING, JobStatus.RETRYING}
         age_s = max((age_s for status, _, age_s in rows if status in waits), default=0.0)
         return {status: count for status, count, _ in rows}, max(age_s, 0.0)
@@ -204,7 +195,7 @@ class JobQueue:
     async def _change(self, transaction: Transaction, job: Job, change: str, *values: Any) -> None:
         """Change a claimed job, unless its lease has passed to another worker."""
         if not await transaction.fetch(
-            _about(self._table, _FENCED, change), job.id, job.lease_token, *values
+            about_jobs(self._table, _FENCED, change), job.id, job.lease_token, *values
         ):
             raise LeaseLostError(str(job.id))
 

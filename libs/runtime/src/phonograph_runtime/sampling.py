@@ -23,6 +23,15 @@ _OLDEST_TRANSACTION = text("""
 _DEAD_TUPLES = text("SELECT relname, n_dead_tup FROM pg_stat_user_tables WHERE schemaname = current_schema()")
 
 
+SHARE = 0.05
+"""Of the time that sampling may take: a table can be so large that reading it is a burden."""
+
+
+def pause_s(took_s: float, interval_s: float) -> float:
+    """How long to wait after a sample before the next one."""
+    return max(interval_s, took_s / SHARE)
+
+
 async def sample(database: Database, queue: JobQueue | None) -> None:
     """Read them all once. Raises as `Database.transaction`."""
     async with database.transaction() as transaction:

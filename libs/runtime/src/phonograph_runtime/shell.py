@@ -33,7 +33,7 @@ from phonograph_runtime.outbox import OutboxRelay
 from phonograph_runtime.probes import serve_probes
 from phonograph_runtime.retention import Retention
 from phonograph_runtime.revisions import check_schema
-from phonograph_runtime.sampling import sample
+from phonograph_runtime.sampling import pause_s, sample
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns
 from phonograph_runtime.tracing import Tracing
@@ -327,12 +327,12 @@ class ServiceShell:
                 self._stalled.set()
 
     async def _watch_database(self) -> None:
-        """Sample the tables, and never use more than a twentieth of the time on it."""
+        """Sample the tables."""
         while True:
             began = time.monotonic()
             with contextlib.suppress(UnavailableError, SQLAlchemyError, OSError):
                 await sample(self.database, self.queue)
-            await asyncio.sleep(max(WATCH_INTERVAL_S, 20 * (time.monotonic() - began)))
+            await asyncio.sleep(pause_s(time.monotonic() - began, WATCH_INTERVAL_S))
 
 
 async def _ended(*tasks: asyncio.Task[Any]) -> None:

@@ -171,3 +171,8 @@ class JobColumns(Timestamps):
             Index(f"ix_{name}_turn", "owner", "priority", "turn", postgresql_where=text(OPEN)),
             Index(f"ix_{name}_status", "status", postgresql_where=text("status <> 'completed'")),
         )
+
+
+def about_jobs(table: type[JobColumns], statement: str, change: str = "") -> str:
+    """A statement about a service's own job table: `{jobs}` its name, `{open}` those that are not over."""
+    return statement.format(jobs=table_name(table), open=OPEN, change=change)
