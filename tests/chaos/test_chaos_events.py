@@ -88,6 +88,20 @@ async def test_03_stop_in_the_middle_of_a_batch(
     assert outcome.duplicates == 0
 
 
+@pytest.mark.chaos
+async def test_03_stop_while_a_commit_of_offsets_hangs(stack: Stack, tmp_path: Path) -> None:
+    async with group(stack, tmp_path, partitions=1) as members:
+        await members.publish(EVENTS)
+        member = members.start(mute=True)
+        await members.until_taken(EVENTS, timeout_s=60)
+        assert await members.stop(member, signal.SIGTERM) == 0
+        members.start()
+        await members.until("SELECT sum(records) FROM deliveries", lambda n: n >= 2 * EVENTS, timeout_s=60)
+        outcome = await members.outcome()
+    print(f"03, hanging commit: {outcome}")
+    assert (outcome.lost, outcome.twice, outcome.delivered) == (0, 0, 2 * EVENTS)
+
+
 async def test_07_everything_twice_and_from_the_first_offset_changes_nothing(
     stack: Stack, tmp_path: Path
 ) -> None:

@@ -99,3 +99,16 @@ async def test_13_group_that_grows_and_shrinks(stack: Stack, tmp_path: Path) -> 
         outcome = await members.outcome()
     print(f"13, seed {SEED}: sizes {sizes}; {outcome}")
     check(outcome, 15_000)
+
+
+@pytest.mark.chaos
+async def test_13_two_copies_by_one_name(stack: Stack, tmp_path: Path) -> None:
+    """An operator's mistake: each drives the other out of the group, again and again."""
+    async with group(stack, tmp_path, partitions=8) as members:
+        for _ in range(2):
+            members.start(instance="twin")
+        await members.publish(4_000, seconds=20)
+        await members.until_taken(4_000, timeout_s=200)
+        outcome = await members.outcome()
+    print(f"13, twins: {outcome}")
+    assert (len(outcome.published), outcome.lost, outcome.twice) == (4_000, 0, 0)

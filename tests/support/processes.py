@@ -90,6 +90,8 @@ class MemberSettings(ScratchSettings):
     """So many batches with effects come first."""
     wedge: bool = False
     """Every heartbeat of the first consumer fails, as it does on an answer that aiokafka does not know."""
+    mute: bool = False
+    """Kafka never answers when an offset is committed."""
     refuse: str = "refused"
     """Events with this word in their address are not for this release."""
     pause_s: float = 0
@@ -199,6 +201,15 @@ def _wedge() -> None:
     GroupCoordinator._do_heartbeat = fail
 
 
+def _mute() -> None:
+    """Let every commit of offsets wait for ever."""
+
+    async def wait(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    AIOKafkaConsumer.commit = wait
+
+
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
 
@@ -228,6 +239,8 @@ async def _serve(settings: MemberSettings) -> None:
     _arm(member.database, settings.kill, settings.kill_after)
     if settings.wedge:
         _wedge()
+    if settings.mute:
+        _mute()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await member.run(stop)
