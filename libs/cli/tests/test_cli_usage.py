@@ -52,6 +52,7 @@ async def test_missing_topic_is_named_with_what_creates_it(stack: Stack) -> None
         "dlq replay --all",
         "topics check",
         "graph check",
+        "graph rebuild",
         "replay media-ready --from beginning",
     ],
 )

@@ -63,6 +63,16 @@ async def test_one_event_twice_in_a_batch_counts_once(stack: Stack) -> None:
         assert await effects(database) == ["/a.mp3"]
 
 
+async def test_record_at_the_place_of_a_parked_one_is_parked_too(stack: Stack) -> None:
+    """A topic that was deleted and made anew begins at offset 0 again."""
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        for record in (JUNK, JUNK, replace(JUNK, value=b"rubbish"), replace(JUNK, headers=[("ce_id", b"1")])):
+            await events.consume([delivered(record, 0)])
+        letters = await rows(database, "SELECT value, headers FROM dead_letters ORDER BY parked_at")
+        assert letters == [(b"junk", []), (b"rubbish", []), (b"junk", [["ce_id", "1"]])]
+
+
 async def test_bad_records_are_parked_and_harm_no_other(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)

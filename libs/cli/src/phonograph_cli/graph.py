@@ -19,7 +19,11 @@ def rebuild() -> None:
     """Empty the graph and build it again from the first event on."""
     from phonograph_events import Service
 
-    addresses()
+    async def reach() -> None:
+        async with console.graph() as driver:
+            await driver.verify_connectivity()
+
+    run(reach)
     here = project()
     command = [here.service_command(Service.GRAPH_SYNC), "rebuild"]
     environment = here.service_environment(Service.GRAPH_SYNC)

@@ -195,6 +195,23 @@ def forget_resolutions(op: Operations) -> None:
     op.execute("ALTER TABLE dead_letters RENAME COLUMN resolved_at TO replayed_at")
 
 
+def tell_letters_by_content(op: Operations) -> None:
+    """A topic that was made anew has other records at the same places, for the third revision."""
+    op.execute(
+        """CREATE UNIQUE INDEX uq_dead_letters_record ON dead_letters
+           (topic, partition, "offset", md5(headers::text), md5(coalesce(value, '')))"""
+    )
+    op.execute("DROP INDEX uq_dead_letters_coordinates")
+
+
+def tell_letters_by_place(op: Operations) -> None:
+    """Back from `tell_letters_by_content`; fails while two letters have one place."""
+    op.execute(
+        """CREATE UNIQUE INDEX uq_dead_letters_coordinates ON dead_letters (topic, partition, "offset")"""
+    )
+    op.execute("DROP INDEX uq_dead_letters_record")
+
+
 def _instant(name: str) -> "sa.Column[Any]":
     return sa.Column(name, sa.TIMESTAMP(timezone=True))
 

@@ -108,7 +108,16 @@ class SqlDeadLetter(DeliveryBase):
 
     __table_args__ = (
         CheckConstraint("resolution IN ('replayed', 'dropped')", name="resolution"),
-        Index("uq_dead_letters_coordinates", "topic", "partition", "offset", unique=True),
+        # A topic that was made anew has other records at the same places.
+        Index(
+            "uq_dead_letters_record",
+            "topic",
+            "partition",
+            "offset",
+            text("md5(headers::text)"),
+            text("md5(coalesce(value, ''))"),
+            unique=True,
+        ),
     )
 
 
