@@ -199,7 +199,7 @@ def tell_letters_by_content(op: Operations) -> None:
     """A topic that was made anew has other records at the same places, for the third revision."""
     op.execute(
         """CREATE UNIQUE INDEX uq_dead_letters_record ON dead_letters
-           (topic, partition, "offset", md5(headers::text), md5(coalesce(value, '')))"""
+           (topic, partition, "offset", md5(headers::text), md5(value)) NULLS NOT DISTINCT"""
     )
     op.execute("DROP INDEX uq_dead_letters_coordinates")
 

@@ -115,8 +115,9 @@ class SqlDeadLetter(DeliveryBase):
             "partition",
             "offset",
             text("md5(headers::text)"),
-            text("md5(coalesce(value, ''))"),
+            text("md5(value)"),
             unique=True,
+            postgresql_nulls_not_distinct=True,
         ),
     )
 
