@@ -76,12 +76,12 @@ async def test_relay_comes_back_when_its_session_is_ended_between_sending_and_ma
     servers = stack.addresses.kafka_bootstrap_servers
     blocked = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with scratch_database(stack) as (database, _), relaying(database, servers):
-        async with database.engine.connect() as holder:
+        async with database.transaction() as holder:
             async with database.transaction() as transaction:
                 await transaction.publish(IngestRequested(uri="/a.mp3"))
                 await transaction.flush()
                 # Waits for this transaction to end, and is then ahead of the relay, whose mark it blocks.
-                lock = asyncio.create_task(holder.execute(text("LOCK TABLE outbox IN EXCLUSIVE MODE")))
+                lock = asyncio.create_task(holder.fetch("LOCK TABLE outbox IN EXCLUSIVE MODE"))
                 await asyncio.sleep(0.5)
             await lock
             async with asyncio.timeout(20):

@@ -156,8 +156,8 @@ async def test_row_that_somebody_holds_is_left_for_later(
     for name in ("held", "free"):
         await insert(database, table, name=name, age=timedelta(days=95))
     column = {"inbox": "event_id", "scratch_jobs": "kind"}[table]
-    async with database.engine.begin() as connection, asyncio.timeout(10):
-        await connection.execute(text(f"SELECT FROM {table} WHERE {column} = 'held' FOR KEY SHARE"))
+    async with database.transaction() as transaction, asyncio.timeout(10):
+        await transaction.fetch(f"SELECT FROM {table} WHERE {column} = 'held' FOR KEY SHARE")
         assert (await Retention(database, settings).sweep())[table] == 1
     assert await names(database, table) == {"held"}
     assert (await Retention(database, settings).sweep())[table] == 1

@@ -221,6 +221,7 @@ class Database:
         self._max_retries = settings.max_retries
         self.engine: AsyncEngine = create_async_engine(
             self._url,
+            isolation_level="AUTOCOMMIT",  # it begins nothing: see `_work`
             pool_size=settings.pool_size,
             max_overflow=settings.pool_overflow,
             pool_timeout=settings.pool_timeout.total_seconds(),
@@ -234,7 +235,6 @@ class Database:
                 "timeout": 10,
             },
         )
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
@@ -257,7 +257,7 @@ class Database:
     @asynccontextmanager
     async def _work(self) -> AsyncIterator[_Work]:
         """The driver begins and ends the transaction; SQLAlchemy, to which it is autocommit, joins it."""
-        async with self._autocommit.connect() as connection:
+        async with self.engine.connect() as connection:
             pooled: Any = await connection.get_raw_connection()
             driver, lock = pooled.driver_connection, pooled.dbapi_connection._execute_mutex  # noqa: SLF001  # no other
             work = _Work(connection, driver, lock)

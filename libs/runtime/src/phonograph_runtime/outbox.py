@@ -67,8 +67,7 @@ class OutboxRelay:
             await asyncio.sleep(1)
 
     async def _lead(self) -> None:
-        autocommit = self._database.engine.execution_options(isolation_level="AUTOCOMMIT")
-        async with autocommit.connect() as connection:
+        async with self._database.engine.connect() as connection:
             lock = {"name": f"{self._database.source}.outbox"}
             locked = await connection.scalar(
                 text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), lock

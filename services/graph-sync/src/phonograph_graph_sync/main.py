@@ -79,8 +79,7 @@ async def rebuild(settings: Settings) -> Rebuilt:
 
 @asynccontextmanager
 async def _only_rebuild(database: Database) -> AsyncIterator[None]:
-    autocommit = database.engine.execution_options(isolation_level="AUTOCOMMIT")
-    async with autocommit.connect() as connection:
+    async with database.engine.connect() as connection:
         lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
         if not await connection.scalar(lock, {"name": REBUILD_LOCK}):
             raise RebuildError("The graph is being rebuilt already: wait for that to end.")
