@@ -1,11 +1,11 @@
 """Files through the running service: new, known, rotten; on real servers."""
 
 import asyncio
+import os
 import shutil
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import asyncpg
@@ -30,10 +30,10 @@ from phonograph_runtime.objects import ObjectStore
 OUTCOMES = (MediaReady, MediaDuplicated, MediaRejected)
 
 
-def write_wav(path: Path, *, seed: int | None, seconds: float = 1.0, rate: int = 16_000) -> Path:
-    """Noise of a seed, or digital silence."""
+def write_wav(path: Path, *, silent: bool = False, seconds: float = 1.0, rate: int = 16_000) -> Path:
+    """Noise that no other file has, or digital silence."""
     count = int(seconds * rate)
-    samples = bytes(2 * count) if seed is None else Random(seed).randbytes(2 * count)
+    samples = bytes(2 * count) if silent else os.urandom(2 * count)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -74,7 +74,7 @@ async def count(stack: Stack, query: str, *arguments: Any) -> int:
 
 
 async def test_new_file_is_measured_and_its_rendition_kept(service: Stack, tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "Ein Lied.wav", seed=1, seconds=2.5)
+    path = write_wav(tmp_path / "Ein Lied.wav", seconds=2.5)
     whole = await take_in_whole(
         service, path, profile=Profile.SPEECH, owner="me", priority=7, options=Options(language="de")
     )
@@ -98,7 +98,7 @@ async def test_new_file_is_measured_and_its_rendition_kept(service: Stack, tmp_p
 
 
 async def test_same_bytes_elsewhere_name_the_first(service: Stack, tmp_path: Path) -> None:
-    first = await take_in(service, write_wav(tmp_path / "first.wav", seed=2))
+    first = await take_in(service, write_wav(tmp_path / "first.wav"))
     copy = Path(shutil.copy(tmp_path / "first.wav", tmp_path / "second.wav"))
     known = await take_in(service, copy)
     assert isinstance(known, MediaDuplicated)
@@ -110,7 +110,7 @@ async def test_same_bytes_elsewhere_name_the_first(service: Stack, tmp_path: Pat
 
 async def test_two_owners_have_a_file_each(service: Stack, tmp_path: Path) -> None:
     """C-13: one row per hash and owner."""
-    path = write_wav(tmp_path / "shared.wav", seed=3)
+    path = write_wav(tmp_path / "shared.wav")
     mine, yours = await take_in(service, path, owner="me"), await take_in(service, path, owner="you")
     assert isinstance(mine, MediaReady)
     assert isinstance(yours, MediaReady)
@@ -118,26 +118,26 @@ async def test_two_owners_have_a_file_each(service: Stack, tmp_path: Path) -> No
 
 
 async def test_silence_does_not_make_two_files_one(service: Stack, tmp_path: Path) -> None:
-    first = await take_in(service, write_wav(tmp_path / "a.wav", seed=None, rate=16_000))
-    second = await take_in(service, write_wav(tmp_path / "b.wav", seed=None, rate=8_000))
+    first = await take_in(service, write_wav(tmp_path / "a.wav", silent=True, rate=16_000))
+    second = await take_in(service, write_wav(tmp_path / "b.wav", silent=True, rate=8_000))
     assert isinstance(first, MediaReady)
     assert isinstance(second, MediaReady)
     assert first.media.content_fp == second.media.content_fp
 
 
 async def test_request_with_the_producers_own_id_is_done_once(service: Stack, tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "once.wav", seed=4)
+    path = write_wav(tmp_path / "once.wav")
     first = await take_in(service, path, request_id="playout-1")
     again = str(uuid7())
     await service.publish(IngestRequested(uri=str(path), request_id="playout-1"), correlation_id=again)
-    await take_in(service, write_wav(tmp_path / "later.wav", seed=5))
+    await take_in(service, write_wav(tmp_path / "later.wav"))
     jobs = "SELECT count(*) FROM ingest_jobs WHERE cause->>'correlation_id' = $1"
     assert isinstance(first, MediaReady)
     assert await count(service, jobs, again) == 0
 
 
 async def test_twenty_requests_for_one_file_at_once_make_one(service: Stack, tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "popular.wav", seed=6)
+    path = write_wav(tmp_path / "popular.wav")
     outcomes = await asyncio.gather(*(take_in(service, path) for _ in range(20)))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["MediaDuplicated"] * 19 + ["MediaReady"]
     assert len({outcome.media_id for outcome in outcomes}) == 1
@@ -162,7 +162,7 @@ async def test_rotten_file_is_rejected_and_the_next_is_taken(
     assert rejected.uri == (tmp_path / name).as_uri()
     again = await take_in(service, tmp_path / name)
     assert again.media_id == rejected.media_id, "one rejection per address"
-    good = await take_in(service, write_wav(tmp_path / "good.wav", seed=hash(name) & 0xFFFF))
+    good = await take_in(service, write_wav(tmp_path / "good.wav"))
     assert isinstance(good, MediaReady)
 
 
@@ -187,5 +187,5 @@ async def test_request_that_cannot_be_met_says_why(
 async def test_rejected_file_is_taken_once_it_is_mended(service: Stack, tmp_path: Path) -> None:
     path = tmp_path / "late.wav"
     assert isinstance(await take_in(service, path), MediaRejected)
-    write_wav(path, seed=7)
+    write_wav(path)
     assert isinstance(await take_in(service, path), MediaReady)
