@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from binascii import a2b_base64, b2a_base64
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -44,7 +44,8 @@ class UnavailableError(Exception):
 class _Work:
     """What a transaction and the copies that `caused_by` makes of it share."""
 
-    connection: AsyncConnection
+    connect: Callable[[], AsyncConnection]
+    """SQLAlchemy's view of the connection, which costs as much as a statement: made for a session only."""
     driver: "asyncpg.Connection[asyncpg.Record]"
     turn: asyncio.Lock
     """Held by whoever uses the driver: the one that SQLAlchemy takes too."""
@@ -69,7 +70,7 @@ class Transaction:
     def session(self) -> AsyncSession:
         """For the tables of a service; made when it is first asked for."""
         if self._work.session is None:
-            self._work.session = AsyncSession(self._work.connection, expire_on_commit=False)
+            self._work.session = AsyncSession(self._work.connect(), expire_on_commit=False)
         return self._work.session
 
     async def fetch(self, statement: str, *values: Any) -> "list[asyncpg.Record]":
@@ -257,23 +258,25 @@ class Database:
     @asynccontextmanager
     async def _work(self) -> AsyncIterator[_Work]:
         """The driver begins and ends the transaction; SQLAlchemy, to which it is autocommit, joins it."""
-        async with self.engine.connect() as connection:
-            pooled: Any = await connection.get_raw_connection()
-            driver, lock = pooled.driver_connection, pooled.dbapi_connection._execute_mutex  # noqa: SLF001  # no other
-            work = _Work(connection, driver, lock)
-            try:
-                async with driver.transaction():
-                    try:
-                        yield work
-                    finally:
-                        if work.writing is not None:
-                            work.writing.cancel()
-                            await asyncio.wait([work.writing])
-                        if work.session is not None:
-                            await work.session.close()
-            finally:
-                if driver.is_closed() or driver.is_in_transaction():
-                    await connection.invalidate()
+        pooled: Any = await self.engine.raw_connection()
+        driver, lock = pooled.driver_connection, pooled.dbapi_connection._execute_mutex  # noqa: SLF001  # no other
+        work = _Work(
+            lambda: AsyncConnection(self.engine, Connection(self.engine.sync_engine, pooled)), driver, lock
+        )
+        try:
+            async with driver.transaction():
+                try:
+                    yield work
+                finally:
+                    if work.writing is not None:
+                        work.writing.cancel()
+                        await asyncio.wait([work.writing])
+                    if work.session is not None:
+                        await work.session.close()
+        finally:
+            if pooled.is_valid and (driver.is_closed() or driver.is_in_transaction()):
+                pooled.invalidate()
+            pooled.close()
 
     async def ping(self) -> None:
         """Ask the server for an answer."""
