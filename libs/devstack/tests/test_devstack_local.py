@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from phonograph_devstack import Addresses, LocalStack, StackError
 from phonograph_devstack.jars import Jar
+from phonograph_devstack.kafka import cluster_id
 
 ROOT = Path(__file__).parents[3]
 SERVERS = ("postgres", "kafka", "neo4j")
@@ -43,6 +44,11 @@ def stack(home: Path) -> Iterator[LocalStack]:
         yield stack
     finally:
         stack.down(wipe=True)
+
+
+def test_id_of_a_cluster_is_never_taken_for_an_option() -> None:
+    """Of random ones every 64th begins with a dash, and Kafka's tool refuses it."""
+    assert not any(cluster_id().startswith("-") for _ in range(1000))
 
 
 def pids(stack: LocalStack) -> dict[str, int | None]:

@@ -1,12 +1,12 @@
 """Apache Kafka: one node that is broker and KRaft controller."""
 
 import base64
+import os
 import shutil
 import signal
 import socket
 import struct
 import subprocess
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -83,8 +83,7 @@ class Kafka:
         options = [_HEAP, f"-Dlog4j2.configurationFile={logging}"]
         if not (log / "meta.properties").exists():  # the last file that formatting writes
             shutil.rmtree(log, ignore_errors=True)
-            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            main = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+            main = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(properties)]
             command = java_command(jars, main, options=options, arguments_file=arguments_file)
             done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
             if done.returncode != 0:
@@ -110,6 +109,11 @@ class Kafka:
     def after_stop(self) -> None:
         """Keep the start-up cache."""
         self._startup.keep()
+
+
+def cluster_id() -> str:
+    """Sixteen bytes in base64; the first is 0, because Kafka's tool takes a dash in front for an option."""
+    return base64.urlsafe_b64encode(b"\0" + os.urandom(15)).decode().rstrip("=")
 
 
 def broker_count(host: str, port: int) -> int:
