@@ -46,11 +46,6 @@ def stack(home: Path) -> Iterator[LocalStack]:
         stack.down(wipe=True)
 
 
-def test_id_of_a_cluster_is_never_taken_for_an_option() -> None:
-    """Of random ones every 64th begins with a dash, and Kafka's tool refuses it."""
-    assert not any(cluster_id().startswith("-") for _ in range(1000))
-
-
 def pids(stack: LocalStack) -> dict[str, int | None]:
     return {status.name: status.pid for status in stack.status() if status.name in SERVERS}
 
@@ -228,3 +223,8 @@ def test_wipe_removes_the_data(stack: LocalStack, home: Path) -> None:
     stack.down(wipe=True)
     assert processes_of(home) == []
     assert list(home.iterdir()) == []
+
+
+def test_id_of_a_cluster_is_never_taken_for_an_option() -> None:
+    """Of random ones every 64th begins with a dash, and Kafka's tool refuses it."""
+    assert not any(cluster_id().startswith("-") for _ in range(1000))
