@@ -33,6 +33,18 @@ async def relaying(database: Database, servers: str, copies: int = 1) -> AsyncIt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@asynccontextmanager
+async def unheard_errors() -> AsyncIterator[list[object]]:
+    """What tasks raise that nobody awaits. The loop is shared by all tests: its handler is put back."""
+    loop, unheard = asyncio.get_running_loop(), list[object]()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: unheard.append(context))
+    try:
+        yield unheard
+    finally:
+        loop.set_exception_handler(before)
+
+
 async def until_published(database: Database, timeout_s: float = 20) -> None:
     async with asyncio.timeout(timeout_s):
         while await rows(database, "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
@@ -115,9 +127,7 @@ async def test_rows_written_soon_keep_their_order_beside_a_session(stack: Stack)
 
 
 async def test_row_refused_while_more_are_added_takes_everything_back(stack: Stack) -> None:
-    unheard: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
-    async with scratch_database(stack) as (database, _):
+    async with unheard_errors() as unheard, scratch_database(stack) as (database, _):
         for expected in (RuntimeError, asyncpg.DataError):  # the handler fails by itself, or hears of the row
             with pytest.raises(expected):
                 async with database.transaction() as transaction:
@@ -132,8 +142,8 @@ async def test_row_refused_while_more_are_added_takes_everything_back(stack: Sta
             await rows(database, "SELECT id::text FROM scratch_jobs UNION SELECT seq::text FROM outbox") == []
         )
         assert database.engine.pool.checkedout() == 0
-    gc.collect()
-    assert not unheard
+        gc.collect()
+        assert not unheard
 
 
 async def test_transaction_left_while_rows_are_written_leaves_its_connection_usable(stack: Stack) -> None:
