@@ -29,8 +29,8 @@ from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.sink import GraphSink
 from phonograph_graph_sync.main import create_app, rebuild
 from phonograph_runtime import metrics
-from phonograph_runtime.consumer import Received
-from phonograph_runtime.database import UnavailableError
+from phonograph_runtime.consumer import ConsumedRecord
+from phonograph_runtime.errors import UnavailableError
 
 SEED = 7
 FILES = [pytest.param(15, id="15 files"), pytest.param(250, id="250 files", marks=pytest.mark.chaos)]
@@ -78,7 +78,7 @@ async def start_again(context: ProcessContext, driver: AsyncDriver) -> None:
     await context.forget_positions()
 
 
-async def deliver(sink: GraphSink, batches: Sequence[Sequence[Received]]) -> int:
+async def deliver(sink: GraphSink, batches: Sequence[Sequence[ConsumedRecord]]) -> int:
     """Hand batches over as the consumer does: again while the graph is away. Gives how often that was."""
     again = 0
     for batch in batches:

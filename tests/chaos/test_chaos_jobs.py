@@ -46,9 +46,9 @@ from phonograph_highlights.main import create_app as highlights_app
 from phonograph_ingest.config import Settings as IngestSettings
 from phonograph_ingest.main import create_app as ingest_app
 from phonograph_media import make_rendition, read_rendition_pcm
+from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Database
 from phonograph_runtime.objects import ObjectStore
-from phonograph_runtime.shell import ServiceShell
 from phonograph_runtime.worker import FOLDER_PREFIX, remove_leftovers
 from phonograph_transcription.config import Settings as TranscriptionSettings
 from phonograph_transcription.main import create_app as transcription_app
@@ -122,7 +122,7 @@ def folders(where: Path) -> set[Path]:
     return set(where.glob(f"{FOLDER_PREFIX}*"))
 
 
-def ingest(told: dict[str, Any]) -> ServiceShell:
+def ingest(told: dict[str, Any]) -> ServiceApp:
     return ingest_app(IngestSettings(**told))
 
 

@@ -12,7 +12,7 @@ from tests.support.stack import Stack
 
 from phonograph_events import TOPICS, Event, Service, envelope, uuid7
 from phonograph_events.examples import EXAMPLES
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 
 SERVICES = ("analysis", "diarization", "highlights", "tracklist", "transcription")
 OF_ONE_FILE = ("media-ready", "music-analyzed", "transcription-completed", "diarization-completed")
@@ -45,7 +45,7 @@ def story(service: Service) -> list[Event]:
     return events
 
 
-async def tables(app: ServiceShell, media_id: str) -> list[str]:
+async def tables(app: ServiceApp, media_id: str) -> list[str]:
     """Every row of the service that names the file, without ids and times."""
     names = await rows(app.database, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
     kept = []
@@ -62,7 +62,7 @@ async def tables(app: ServiceShell, media_id: str) -> list[str]:
 async def test_07_any_order_leaves_the_same_rows(stack: Stack, tmp_path: Path, name: str, order: str) -> None:
     service = Service(name)
     settings = import_module(f"phonograph_{name}.config").Settings(**stack.settings(service, tmp_path))
-    app: ServiceShell = import_module(f"phonograph_{name}.main").create_app(settings)
+    app: ServiceApp = import_module(f"phonograph_{name}.main").create_app(settings)
     kept = []
     for arrange in (list, ORDERS[order]):
         envelopes = [envelope(event, source="test") for event in story(service)]

@@ -138,7 +138,7 @@ def test_dashboards_are_what_their_code_writes() -> None:
 
 
 def test_page_of_metrics_is_what_the_code_defines() -> None:
-    assert METRICS_PAGE.PAGE.read_text(encoding="utf-8") == METRICS_PAGE.page(), "run `make schemas`"
+    assert METRICS_PAGE.PAGE.read_text(encoding="utf-8") == METRICS_PAGE.render_page(), "run `make schemas`"
 
 
 def test_every_metric_is_recorded_somewhere() -> None:

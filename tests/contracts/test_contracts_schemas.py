@@ -9,8 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from phonograph_events import EVENTS, TOPICS, Event, parse
+from phonograph_events.docs_page import render_page
 from phonograph_events.examples import EXAMPLES, example_envelope
-from phonograph_events.page import page
 from phonograph_events.schemas import BY_HAND, generate
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def test_schemas_folder_is_what_the_models_say() -> None:
 
 def test_page_of_all_events_is_what_the_models_say() -> None:
     committed = (ROOT / "docs/events.md").read_text(encoding="utf-8")
-    assert committed == page(), "docs/events.md has drifted from the models: run `make schemas`"
+    assert committed == render_page(), "docs/events.md has drifted from the models: run `make schemas`"
 
 
 def test_page_and_guide_link_to_files_that_exist() -> None:
@@ -64,7 +64,7 @@ def test_committed_example_parses_and_keeps_its_schema(path: Path) -> None:
 def test_topic_file_is_yaml_with_all_its_facts(name: str) -> None:
     topic = yaml.safe_load((SCHEMAS / f"topics/{name}.yaml").read_text(encoding="utf-8"))
     assert topic["topic"] == name
-    own, letters = TOPICS[name].layouts
+    own, letters = TOPICS[name].configs
     assert (topic["partitions"], topic["cleanup"], topic["max_message_bytes"]) == (
         own.partitions,
         own.cleanup,

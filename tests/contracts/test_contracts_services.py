@@ -12,7 +12,7 @@ import pytest
 from tests.support.stack import ROOT
 
 from phonograph_events import EVENTS, TOPICS, Service
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 
 SERVICES = sorted(Service)
 SHAPE = {"__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
@@ -29,7 +29,7 @@ def package(service: Service) -> Path:
     return ROOT / "services" / service.value / "src" / f"phonograph_{service.role}"
 
 
-def app(service: Service, tmp_path: Path) -> ServiceShell:
+def app(service: Service, tmp_path: Path) -> ServiceApp:
     """The service, wired but not started; no server is asked."""
     main = importlib.import_module(f"phonograph_{service.role}.main")
     config = importlib.import_module(f"phonograph_{service.role}.config")
@@ -38,7 +38,7 @@ def app(service: Service, tmp_path: Path) -> ServiceShell:
         object_store_url=tmp_path.as_uri(),
         migrations=ROOT / "migrations",
     )
-    shell: ServiceShell = main.create_app(settings)
+    shell: ServiceApp = main.create_app(settings)
     return shell
 
 

@@ -16,7 +16,7 @@ from tests.support.stack import Stack
 from phonograph_events import Envelope, Service
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.constants import CONSUMER
-from phonograph_runtime.consumer import Received
+from phonograph_runtime.consumer import ConsumedRecord
 
 WIPE = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 1000 ROWS"
 
@@ -48,12 +48,12 @@ async def wipe(driver: AsyncDriver) -> None:
         await (await session.run(WIPE)).consume()
 
 
-def received(envelope: Envelope, offset: int, partition: int = 0) -> Received:
+def received(envelope: Envelope, offset: int, partition: int = 0) -> ConsumedRecord:
     """An event as it comes from Kafka."""
-    return Received(delivered(envelope.to_record(), offset, partition=partition), envelope)
+    return ConsumedRecord(delivered(envelope.to_record(), offset, partition=partition), envelope)
 
 
-def batches(events: Iterable[Envelope], *, size: int, first: int = 0) -> list[list[Received]]:
+def batches(events: Iterable[Envelope], *, size: int, first: int = 0) -> list[list[ConsumedRecord]]:
     """Events in the order in which they are given, at offsets that count up from `first`."""
     every = [received(event, first + number) for number, event in enumerate(events)]
     return [every[at : at + size] for at in range(0, len(every), size)]

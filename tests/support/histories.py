@@ -37,8 +37,8 @@ from phonograph_events import (
     TracklistCompleted,
     TranscriptionCompleted,
 )
-from phonograph_events.bodies import MediaDeleted, MediaMoved
 from phonograph_events.documents import Clip, ContentSegment
+from phonograph_events.payloads import MediaDeleted, MediaMoved
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STORE = "file:///var/lib/phonograph/objects"

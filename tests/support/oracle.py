@@ -41,7 +41,7 @@ from phonograph_events import (
     Service,
     parse,
 )
-from phonograph_events.catalogue import WORKERS
+from phonograph_events.topics import WORKERS
 from phonograph_ingest.domain.media import canonical_uri
 from phonograph_runtime.database import decode_headers
 

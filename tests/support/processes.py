@@ -43,7 +43,6 @@ from phonograph_events import (
     dead_letter_topic,
     envelope,
 )
-from phonograph_runtime import shell
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
@@ -98,7 +97,7 @@ class MemberSettings(ScratchSettings):
     """Time that each event takes."""
 
 
-class Member(shell.ServiceShell):
+class Member(app.ServiceApp):
     """The service: a row and a result for each `IngestRequested`; addresses with a word in them misbehave."""
 
     settings: MemberSettings
@@ -234,7 +233,7 @@ def _run(log: Path, settings: MemberSettings) -> None:
 
 
 async def _serve(settings: MemberSettings) -> None:
-    shell.check_schema = _made_from_tables
+    app.check_schema = _made_from_tables
     member = Member(settings)
     _arm(member.database, settings.kill, settings.kill_after)
     if settings.wedge:

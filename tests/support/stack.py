@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from phonograph_cli.project import Project
 from phonograph_devstack import Addresses, LocalStack
 from phonograph_events import TOPICS, Envelope, Event, EventError, Record, Service, envelope, parse
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +102,7 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(app: ServiceShell, *, backlog: bool = False) -> AsyncIterator[ServiceShell]:
+async def running(app: ServiceApp, *, backlog: bool = False) -> AsyncIterator[ServiceApp]:
     """Run a service inside the test; stops it gracefully at the end and raises what it raised.
 
     It begins with events published from now on, unless it is to take what was left on the topics.
@@ -113,7 +113,7 @@ async def running(app: ServiceShell, *, backlog: bool = False) -> AsyncIterator[
     task = asyncio.create_task(app.run(stop))
     try:
         async with asyncio.timeout(60):
-            while await app.why_not_ready():
+            while await app.readiness_failure():
                 if task.done():
                     await task
                 await asyncio.sleep(0.05)
@@ -123,7 +123,7 @@ async def running(app: ServiceShell, *, backlog: bool = False) -> AsyncIterator[
         await task
 
 
-async def skip_backlog(app: ServiceShell) -> None:
+async def skip_backlog(app: ServiceApp) -> None:
     """Let a service begin with events published from now on."""
     consumer = AIOKafkaConsumer(
         *app.topics,

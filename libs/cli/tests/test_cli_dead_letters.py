@@ -19,9 +19,9 @@ from tests.support.system import Answer, asked
 from phonograph_cli import dead_letters, kafka
 from phonograph_cli.dead_letters import DeadLetter, decoded, fold, settle, whole
 from phonograph_events import IngestRequested, Record, Service, envelope, parse
+from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Transaction
 from phonograph_runtime.errors import PermanentError
-from phonograph_runtime.shell import ServiceShell
 
 HEADERS = [
     ("ce_id", b"e1"),
@@ -116,9 +116,9 @@ def test_every_reason_of_the_parser_is_explained() -> None:
 @asynccontextmanager
 async def ingest(
     stack: Stack, folder: Path, take: Callable[[IngestRequested], None] = lambda _event: None
-) -> AsyncIterator[ServiceShell]:
+) -> AsyncIterator[ServiceApp]:
     """The runtime of the ingest service, with a handler of the test's own."""
-    shell = ServiceShell(Service.INGEST, ScratchSettings(**stack.settings(Service.INGEST, folder)))
+    shell = ServiceApp(Service.INGEST, ScratchSettings(**stack.settings(Service.INGEST, folder)))
 
     async def handle(event: IngestRequested, _transaction: Transaction) -> None:
         take(event)

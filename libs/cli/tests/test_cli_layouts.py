@@ -12,7 +12,7 @@ from tests.support.system import asked
 from phonograph_cli.layouts import Difference, differences, on_kafka
 from phonograph_events import TOPICS
 
-LAYOUTS = [layout for topic in TOPICS.values() for layout in topic.layouts]
+LAYOUTS = [layout for topic in TOPICS.values() for layout in topic.configs]
 WELL = {layout.name: {"partitions": str(layout.partitions), **layout.config} for layout in LAYOUTS}
 
 

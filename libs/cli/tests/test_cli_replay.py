@@ -14,14 +14,14 @@ from tests.support.stack import Stack, running
 from tests.support.system import asked
 
 from phonograph_events import IngestRequested, Service, envelope
+from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Transaction
-from phonograph_runtime.shell import ServiceShell
 
 TOPIC = IngestRequested.TOPIC
 
 
-def service(stack: Stack, folder: Path, taken: list[str]) -> ServiceShell:
-    shell = ServiceShell(Service.INGEST, ScratchSettings(**stack.settings(Service.INGEST, folder)))
+def service(stack: Stack, folder: Path, taken: list[str]) -> ServiceApp:
+    shell = ServiceApp(Service.INGEST, ScratchSettings(**stack.settings(Service.INGEST, folder)))
 
     async def handle(event: IngestRequested, _transaction: Transaction) -> None:
         taken.append(event.uri)
@@ -31,7 +31,7 @@ def service(stack: Stack, folder: Path, taken: list[str]) -> ServiceShell:
 
 
 @asynccontextmanager
-async def continuing(shell: ServiceShell) -> AsyncIterator[None]:
+async def continuing(shell: ServiceApp) -> AsyncIterator[None]:
     """The service from where its group was, unlike `running`."""
     stop = asyncio.Event()
     task = asyncio.create_task(shell.run(stop))

@@ -11,9 +11,14 @@ from tests.support.scratch import delivered, rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import IngestRequested, Record, envelope, parse
-from phonograph_runtime.consumer import EventConsumer, Fuse, FusedError, GivenBackError, HandlerSink
-from phonograph_runtime.database import Database, Transaction, UnavailableError, decode_headers
-from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.consumer import EventConsumer, Fuse, HandlerSink
+from phonograph_runtime.database import Database, Transaction, decode_headers
+from phonograph_runtime.errors import (
+    BatchInterruptedError,
+    CircuitOpenError,
+    PermanentError,
+    UnavailableError,
+)
 
 JUNK = Record("ingest-requested", b"", b"junk", [])
 
@@ -157,9 +162,9 @@ async def test_fuse_stops_consumption_when_everything_is_parked(
         events = await consumer(database, fuse=3)
         batch = [delivered(JUNK, offset) for offset in range(5)]
         for _ in range(2):
-            with pytest.raises(FusedError, match="the last 3 events were parked"):
+            with pytest.raises(CircuitOpenError, match="the last 3 events were parked"):
                 await events.consume(batch)
-        with pytest.raises(FusedError):
+        with pytest.raises(CircuitOpenError):
             await events.consume([delivered(request("/a.mp3"), 5)])
         assert await effects(database) == []
         assert await rows(database, "SELECT count(*) FROM dead_letters") == [(3,)]
@@ -173,7 +178,7 @@ def test_fuse_blows_when_too_large_a_share_is_parked() -> None:
     for _ in range(100):
         fuse.parked()
         fuse.passed(8)
-    with pytest.raises(FusedError, match="of the last 1000"):
+    with pytest.raises(CircuitOpenError, match="of the last 1000"):
         for _ in range(20):
             fuse.parked()
             fuse.passed(8)
@@ -246,7 +251,7 @@ async def test_stopping_consumer_gives_its_batch_back(stack: Stack) -> None:
         await asyncio.sleep(0.5)
         events.stop()
         async with asyncio.timeout(5):
-            with pytest.raises(GivenBackError):
+            with pytest.raises(BatchInterruptedError):
                 await taking
         assert await rows(database, "SELECT 1 FROM dead_letters") == []
 

@@ -118,7 +118,7 @@ async def test_rows_written_soon_keep_their_order_beside_a_session(stack: Stack)
             for number, uri in enumerate(sent):
                 await transaction.publish(IngestRequested(uri=uri))
                 if number % 7 == 0:
-                    await transaction.flush_soon()
+                    await transaction.start_flush()
                     assert await transaction.session.scalar(text("SELECT 1")) == 1
         stored = await rows(
             database, "SELECT convert_from(value, 'UTF8')::json ->> 'uri' FROM outbox ORDER BY seq"
@@ -133,11 +133,11 @@ async def test_row_refused_while_more_are_added_takes_everything_back(stack: Sta
                 async with database.transaction() as transaction:
                     await transaction.publish(IngestRequested(uri="/a.mp3"))
                     await transaction.enqueue("k" * 51, Sum(numbers=[1]), media_id=uuid4())
-                    await transaction.flush_soon()
+                    await transaction.start_flush()
                     await asyncio.sleep(0.2)
                     if expected is RuntimeError:
                         raise RuntimeError
-                    await transaction.flush_soon()
+                    await transaction.start_flush()
         assert (
             await rows(database, "SELECT id::text FROM scratch_jobs UNION SELECT seq::text FROM outbox") == []
         )
@@ -153,7 +153,7 @@ async def test_transaction_left_while_rows_are_written_leaves_its_connection_usa
                 async with database.transaction() as transaction:
                     for number in range(500):
                         await transaction.publish(IngestRequested(uri=f"/{number}.mp3"))
-                    await transaction.flush_soon()
+                    await transaction.start_flush()
                     raise RuntimeError
         assert await rows(database, "SELECT 1 FROM outbox") == []
 

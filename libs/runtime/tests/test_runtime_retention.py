@@ -15,9 +15,9 @@ from tests.support.scratch import ScratchSettings, rows, scratch_database
 from tests.support.stack import Stack, running
 
 from phonograph_events import Service, uuid7
+from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Database
 from phonograph_runtime.retention import Retention
-from phonograph_runtime.shell import ServiceShell
 
 DAYS = {"inbox": 90, "outbox": 7, "jobs": 90, "dead_letters": 30}
 INSERT = {
@@ -215,7 +215,7 @@ async def test_hundred_thousand_rows_go_by_two_copies_while_the_service_works(
 
 async def test_service_sweeps_by_its_settings(stack: Stack, tmp_path: Path) -> None:
     settings = ScratchSettings(**stack.settings(Service.INGEST, tmp_path), keep_inbox="PT1H")
-    shell = ServiceShell(Service.INGEST, settings)
+    shell = ServiceApp(Service.INGEST, settings)
     source = str(uuid4())
     old = "INSERT INTO inbox VALUES (:source, 'old', now() - interval '2 h'), (:source, 'young', now())"
     await run(shell.database, old, source=source)

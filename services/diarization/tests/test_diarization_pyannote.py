@@ -11,10 +11,10 @@ from pyannote.core import Annotation, Segment
 
 from phonograph_diarization.config import EngineChoice, Settings
 from phonograph_diarization.domain.diarization import SpeakerBounds, Turn
-from phonograph_diarization.exceptions import EngineUnavailableError
 from phonograph_diarization.factory import choose_diarizer
 from phonograph_diarization.inference import pyannote
 from phonograph_diarization.inference.pyannote import PyannoteDiarizer
+from phonograph_runtime.errors import EngineUnavailableError
 
 ANY_NUMBER = SpeakerBounds()
 SECOND = np.zeros(16_000, np.float32)

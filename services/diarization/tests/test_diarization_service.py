@@ -30,8 +30,8 @@ from phonograph_events import (
     Stream,
     uuid7,
 )
+from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.objects import ObjectStore
-from phonograph_runtime.shell import ServiceShell
 
 JOB = JobSummary(job_id=uuid4(), service="test")
 
@@ -71,12 +71,12 @@ def of_type(found: list[Envelope], kind: type[Event], file: MediaRef) -> list[An
     ]
 
 
-async def select(app: ServiceShell, query: str, **values: Any) -> list[tuple[Any, ...]]:
+async def select(app: ServiceApp, query: str, **values: Any) -> list[tuple[Any, ...]]:
     async with app.database.transaction() as transaction:
         return [tuple(row) for row in await transaction.session.execute(text(query), values)]
 
 
-async def execute(app: ServiceShell, statement: str, **values: Any) -> None:
+async def execute(app: ServiceApp, statement: str, **values: Any) -> None:
     async with app.database.transaction() as transaction:
         await transaction.session.execute(text(statement), values)
 

@@ -33,8 +33,8 @@ from phonograph_events import (
     TracklistCompleted,
     TranscriptionCompleted,
 )
-from phonograph_events.bodies import MediaDeleted, MediaMoved
 from phonograph_events.documents import Clip, ContentSegment
+from phonograph_events.payloads import MediaDeleted, MediaMoved
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.sink import GraphSink

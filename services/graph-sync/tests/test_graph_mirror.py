@@ -15,7 +15,7 @@ from phonograph_events import Envelope
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.handlers.sink import GraphSink
-from phonograph_runtime.database import UnavailableError
+from phonograph_runtime.errors import UnavailableError
 
 Dump = Callable[[], Awaitable[list[str]]]
 Apply = Callable[..., Awaitable[None]]

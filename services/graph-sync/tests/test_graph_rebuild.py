@@ -19,7 +19,7 @@ from phonograph_graph_sync.domain.position import Partition
 from phonograph_graph_sync.exceptions import RebuildError
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_graph_sync.main import _only_rebuild, create_app, rebuild
-from phonograph_runtime.database import UnavailableError
+from phonograph_runtime.errors import UnavailableError
 
 Dump = Callable[[], Awaitable[list[str]]]
 Apply = Callable[..., Awaitable[None]]

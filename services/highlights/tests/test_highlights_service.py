@@ -33,7 +33,7 @@ from phonograph_highlights.domain.highlights import job_id
 from phonograph_highlights.domain.status import RecordingStatus, canonical, recording_status
 from phonograph_highlights.factory import inventory
 from phonograph_highlights.main import create_app
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 
 RATE_HZ = 16_000
 JOB = JobSummary(job_id=uuid4(), service="test")
@@ -72,7 +72,7 @@ def record(path: Path, said: Sequence[TranscriptSegment]) -> Path:
     return path
 
 
-def media_of(app: ServiceShell, path: Path, duration_s: float, **changes: Any) -> MediaRef:
+def media_of(app: ServiceApp, path: Path, duration_s: float, **changes: Any) -> MediaRef:
     """A WAV of ours is its own rendition."""
     values = {
         "media_id": uuid7(),
@@ -97,7 +97,7 @@ def ready(media: MediaRef) -> MediaReady:
 
 
 def transcribed(
-    app: ServiceShell,
+    app: ServiceApp,
     media: MediaRef,
     said: Sequence[TranscriptSegment],
     *,
@@ -130,12 +130,12 @@ def stages(found: list[Envelope], media: MediaRef, stage: str) -> list[Envelope]
     ]
 
 
-async def select(app: ServiceShell, query: str, **values: Any) -> list[tuple[Any, ...]]:
+async def select(app: ServiceApp, query: str, **values: Any) -> list[tuple[Any, ...]]:
     async with app.database.transaction() as transaction:
         return [tuple(row) for row in await transaction.session.execute(text(query), values)]
 
 
-def service(stack: Stack, folder: Path) -> ServiceShell:
+def service(stack: Stack, folder: Path) -> ServiceApp:
     return create_app(Settings(**stack.settings(Service.HIGHLIGHTS, folder)))
 
 

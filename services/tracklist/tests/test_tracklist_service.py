@@ -22,7 +22,7 @@ from phonograph_events import (
     TracklistCompleted,
     uuid7,
 )
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 from phonograph_tracklist.config import Settings
 from phonograph_tracklist.main import create_app
 
@@ -79,7 +79,7 @@ def of_type(found: list[Envelope], kind: type[Event], file: MediaRef) -> list[An
     ]
 
 
-async def select(app: ServiceShell, query: str, **values: Any) -> list[tuple[Any, ...]]:
+async def select(app: ServiceApp, query: str, **values: Any) -> list[tuple[Any, ...]]:
     async with app.database.transaction() as transaction:
         return [tuple(row) for row in await transaction.session.execute(text(query), values)]
 

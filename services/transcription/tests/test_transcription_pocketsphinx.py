@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from phonograph_media import SAMPLE_RATE_HZ, make_rendition, read_rendition
-from phonograph_transcription.exceptions import EngineUnavailableError
+from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_transcription.inference.pocketsphinx import PocketsphinxTranscriber
 
 ROOT = Path(__file__).parents[3]

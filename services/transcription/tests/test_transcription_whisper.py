@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from phonograph_media import SAMPLE_RATE_HZ, make_rendition, read_rendition
+from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_transcription.domain.engines import Engine, WhisperOptions
 from phonograph_transcription.domain.transcript import WarningCode
-from phonograph_transcription.exceptions import EngineUnavailableError, ModelMissingError
+from phonograph_transcription.exceptions import ModelMissingError
 from phonograph_transcription.inference.models import ModelFolder
 from phonograph_transcription.inference.selection import choose
 from phonograph_transcription.inference.whisper import WhisperTranscriber

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from phonograph_cli import kafka, positions
 from phonograph_events import TOPICS, InventoryReported, InventoryRequested, Service, uuid7
-from phonograph_events.catalogue import WORKERS
+from phonograph_events.topics import WORKERS
 from phonograph_runtime.objects import ObjectStore
 
 PATIENCE_S = 30.0

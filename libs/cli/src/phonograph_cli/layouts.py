@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
-from phonograph_events.catalogue import Layout
+from phonograph_events.topics import TopicConfig
 
 PARTITIONS: Final = "partitions"
 EXISTENCE: Final = "topic"
@@ -59,7 +59,7 @@ async def on_kafka(servers: str) -> Found:
     return found
 
 
-def differences(found: Found, wanted: Iterable[Layout], *, shared: bool = False) -> list[Difference]:
+def differences(found: Found, wanted: Iterable[TopicConfig], *, shared: bool = False) -> list[Difference]:
     """What is missing, laid out otherwise, or not known; topics of others may lie on a shared cluster."""
     differing: list[Difference] = []
     known = set()

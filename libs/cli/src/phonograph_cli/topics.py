@@ -31,7 +31,7 @@ def check(
 
     servers = addresses().kafka_bootstrap_servers
     found = run(lambda: layouts.on_kafka(servers))
-    wanted = [layout for topic in TOPICS.values() for layout in topic.layouts]
+    wanted = [layout for topic in TOPICS.values() for layout in topic.configs]
     differences = layouts.differences(found, wanted, shared=shared)
     if as_json:
         print_json({"topics": len(wanted), "differences": [each.to_json() for each in differences]})

@@ -1,5 +1,9 @@
-"""The one error of the stack: what is wrong, and what to do."""
+"""The one error of the local stack."""
+
+from phonograph_events.errors import PhonographError
 
 
-class StackError(Exception):
-    """The stack cannot do what was asked; the message is for the user as it stands."""
+class StackError(PhonographError):
+    """The stack cannot do what was asked; the message is shown to the user unchanged."""
+
+    reason = "stack"

@@ -1,6 +1,39 @@
 """The public contract: every event as a pydantic model, topic names and the CloudEvents envelope."""
 
-from phonograph_events.bodies import (
+from phonograph_events.enums import (
+    RESULT_SERVICES,
+    DuplicateKind,
+    HighlightsStage,
+    JobStatus,
+    MediaKind,
+    PipelineVersion,
+    Profile,
+    Service,
+)
+from phonograph_events.envelope import (
+    ACTION_HEADER,
+    BODY_HEADER,
+    DEAD_LETTER_HEADER,
+    DROP_ACTION,
+    ERROR_HEADER,
+    ORIGIN_HEADER,
+    OWN_PREFIX,
+    REASON_HEADER,
+    RESOLUTION_HEADER,
+    SERVICE_HEADER,
+    TARGET_HEADER,
+    Cause,
+    Envelope,
+    EventError,
+    Record,
+    envelope,
+    parse,
+    record,
+    uuid7,
+)
+from phonograph_events.errors import PermanentError, PhonographError, TransientError
+from phonograph_events.file_uri import file_uri_to_path, require_path
+from phonograph_events.payloads import (
     Chapter,
     DiarizationCompleted,
     Event,
@@ -29,46 +62,33 @@ from phonograph_events.bodies import (
     TracklistCompleted,
     TranscriptionCompleted,
 )
-from phonograph_events.catalogue import (
+from phonograph_events.topics import (
     DEAD_LETTER_SUFFIX,
     EVENTS,
     MAX_DEAD_LETTER_BYTES,
     MAX_MESSAGE_BYTES,
     TOPICS,
-    Layout,
     Topic,
+    TopicConfig,
     dead_letter_topic,
-)
-from phonograph_events.envelope import (
-    DEAD_LETTER_HEADER,
-    TARGET_HEADER,
-    Cause,
-    Envelope,
-    EventError,
-    Record,
-    envelope,
-    parse,
-    record,
-    uuid7,
-)
-from phonograph_events.words import (
-    RESULT_SERVICES,
-    DuplicateKind,
-    HighlightsStage,
-    JobStatus,
-    MediaKind,
-    PipelineVersion,
-    Profile,
-    Service,
 )
 
 __all__ = [
+    "ACTION_HEADER",
+    "BODY_HEADER",
     "DEAD_LETTER_HEADER",
     "DEAD_LETTER_SUFFIX",
+    "DROP_ACTION",
+    "ERROR_HEADER",
     "EVENTS",
     "MAX_DEAD_LETTER_BYTES",
     "MAX_MESSAGE_BYTES",
+    "ORIGIN_HEADER",
+    "OWN_PREFIX",
+    "REASON_HEADER",
+    "RESOLUTION_HEADER",
     "RESULT_SERVICES",
+    "SERVICE_HEADER",
     "TARGET_HEADER",
     "TOPICS",
     "Cause",
@@ -89,7 +109,6 @@ __all__ = [
     "JobRetryRequested",
     "JobStatus",
     "JobSummary",
-    "Layout",
     "MediaDeleted",
     "MediaDuplicated",
     "MediaKind",
@@ -100,6 +119,8 @@ __all__ = [
     "MetadataEntry",
     "MusicAnalyzed",
     "Options",
+    "PermanentError",
+    "PhonographError",
     "PipelineVersion",
     "Profile",
     "Record",
@@ -109,11 +130,15 @@ __all__ = [
     "SpeakerSummary",
     "Stream",
     "Topic",
+    "TopicConfig",
     "TracklistCompleted",
     "TranscriptionCompleted",
+    "TransientError",
     "dead_letter_topic",
     "envelope",
+    "file_uri_to_path",
     "parse",
     "record",
+    "require_path",
     "uuid7",
 ]

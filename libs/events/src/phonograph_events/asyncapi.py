@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from phonograph_events.catalogue import DEAD_LETTER_SUFFIX, TOPICS, Layout, Topic
+from phonograph_events.enums import Service
 from phonograph_events.envelope import CONTENT_TYPE
-from phonograph_events.words import Service
+from phonograph_events.topics import DEAD_LETTER_SUFFIX, TOPICS, Topic, TopicConfig
 
 BINDING = "0.5.0"
 
@@ -16,7 +16,7 @@ def asyncapi(service: Service | None = None) -> dict[str, Any]:
     messages: dict[str, Any] = {"dead-letter": _dead_letter()}
     operations: dict[str, Any] = {}
     for topic in topics:
-        own, letters = topic.layouts
+        own, letters = topic.configs
         channels[own.name] = _channel(own, topic.event.event_type(), _sentence(topic))
         messages[topic.event.event_type()] = _message(topic)
         readers = [name for name in topic.consumers if service in {None, name} and name in set(Service)]
@@ -62,7 +62,7 @@ def _sentence(topic: Topic) -> str:
     return (topic.event.__doc__ or "").splitlines()[0]
 
 
-def _channel(layout: Layout, message: str, description: str) -> dict[str, Any]:
+def _channel(layout: TopicConfig, message: str, description: str) -> dict[str, Any]:
     return {
         "address": layout.name,
         "description": description,
@@ -131,7 +131,7 @@ def _correlation() -> dict[str, Any]:
     }
 
 
-def _operation(who: str, action: str, layout: Layout) -> dict[str, Any]:
+def _operation(who: str, action: str, layout: TopicConfig) -> dict[str, Any]:
     verb = "receives" if action == "receive" else "sends"
     operation: dict[str, Any] = {
         "action": action,

@@ -14,14 +14,25 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from phonograph_events.bodies import Event
-from phonograph_events.catalogue import EVENTS
+from phonograph_events.errors import PermanentError
+from phonograph_events.payloads import Event
+from phonograph_events.topics import EVENTS
 
 CONTENT_TYPE = "application/json"
+OWN_PREFIX = "phonograph-"
+"""Prefix of every header that Phonograph defines beside the CloudEvents attributes."""
 TARGET_HEADER = "phonograph-target"
-"""Names the one service that a replayed record is for; the others pass it over."""
+ACTION_HEADER = "phonograph-action"
 DEAD_LETTER_HEADER = "phonograph-dead-letter"
-"""The id under which a service parked a record."""
+SERVICE_HEADER = "phonograph-service"
+ORIGIN_HEADER = "phonograph-origin"
+REASON_HEADER = "phonograph-reason"
+ERROR_HEADER = "phonograph-error"
+BODY_HEADER = "phonograph-body"
+RESOLUTION_HEADER = "phonograph-resolution"
+
+DROP_ACTION = "drop"
+"""Value of `ACTION_HEADER` that resolves a dead letter without processing its record."""
 
 HEADERS: Final[dict[str, str]] = {
     "content-type": "Of the body: `application/json`.",
@@ -41,28 +52,25 @@ HEADERS: Final[dict[str, str]] = {
     "ce_traceparent": "W3C trace context, where the producer traces.",
     "traceparent": "The same, where OpenTelemetry looks for it.",
     TARGET_HEADER: "On a replayed record: the one service that it is for; all others pass it over.",
-    "phonograph-action": "On a replayed record: `drop` gives its dead letter up instead of taking it.",
+    ACTION_HEADER: "On a replayed record: `drop` gives its dead letter up instead of taking it.",
 }
 """What each header of an event says. A producer gives the first five; our services give what they know."""
 DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
     DEAD_LETTER_HEADER: "Id of the dead letter, the same when it is resolved.",
-    "phonograph-service": "Which service could not take the record.",
-    "phonograph-origin": "`topic/partition/offset` of the record.",
-    "phonograph-reason": "Why, in a word.",
-    "phonograph-error": "Why, in a sentence.",
-    "phonograph-body": "Only where the body was too large for this topic: the service's table has it.",
-    "phonograph-resolution": "Only on the record without a body that settles a letter: how it was.",
+    SERVICE_HEADER: "Which service could not take the record.",
+    ORIGIN_HEADER: "`topic/partition/offset` of the record.",
+    REASON_HEADER: "Why, in a word.",
+    ERROR_HEADER: "Why, in a sentence.",
+    BODY_HEADER: "Only where the body was too large for this topic: the service's table has it.",
+    RESOLUTION_HEADER: "Only on the record without a body that settles a letter: how it was.",
 }
 """What the headers of a dead letter say; beside them it keeps the headers and the bytes of the record."""
 
 
-class EventError(ValueError):
-    """A record that is no event of ours; `reason` is one of the words below."""
+class EventError(PermanentError, ValueError):
+    """A Kafka record that is not a valid event; `parse` lists the reason codes."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+    reason = "invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +209,12 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
     }
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:
-        raise EventError("not_cloudevents", f"The header ce_{missing[0]} is missing.")
+        raise EventError(f"The header ce_{missing[0]} is missing.", reason="not_cloudevents")
     model = EVENTS.get(attributes["type"])
     if model is None:
-        raise EventError("unknown_type", f"No event has the type {attributes['type']!r}.")
+        raise EventError(f"No event has the type {attributes['type']!r}.", reason="unknown_type")
     if not value:
-        raise EventError("empty_body", "The record has no body.")
+        raise EventError("The record has no body.", reason="empty_body")
     try:
         data = model.model_validate_json(value)
         attributes.setdefault("correlationid", attributes["id"])
@@ -219,9 +227,9 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
-            raise EventError("not_json", f"The body is not JSON: {first['msg']}.") from error
+            raise EventError(f"The body is not JSON: {first['msg']}.", reason="not_json") from error
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise EventError("invalid", f"{attributes['type']}: {where}: {first['msg']}.") from error
+        raise EventError(f"{attributes['type']}: {where}: {first['msg']}.", reason="invalid") from error
 
 
 @lru_cache(maxsize=1000)

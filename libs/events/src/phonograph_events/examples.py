@@ -4,11 +4,9 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from phonograph_events import bodies
-from phonograph_events.bodies import Event, JobSummary, MediaRef, Options
+from phonograph_events import payloads
 from phonograph_events.documents import Clip, ContentSegment, Track
-from phonograph_events.envelope import Envelope
-from phonograph_events.words import (
+from phonograph_events.enums import (
     DuplicateKind,
     HighlightsStage,
     JobStatus,
@@ -17,6 +15,8 @@ from phonograph_events.words import (
     Profile,
     Service,
 )
+from phonograph_events.envelope import Envelope
+from phonograph_events.payloads import Event, JobSummary, MediaRef, Options
 
 _MEDIA_ID = UUID("01936d4f-7c00-7a10-8000-000000000001")
 _JOB_ID = UUID("01936d4f-7c00-7a10-8000-000000000002")
@@ -56,7 +56,7 @@ def _document(service: Service) -> str:
 
 
 EXAMPLES: Final[tuple[Event, ...]] = (
-    bodies.IngestRequested(
+    payloads.IngestRequested(
         uri=_URI,
         profile=Profile.MUSIC,
         owner="radio-one",
@@ -64,15 +64,15 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         options=Options(language="en"),
         request_id="playout-2026-11-21-0042",
     ),
-    bodies.MediaReady(
+    payloads.MediaReady(
         media_id=_MEDIA_ID,
         media=_media(),
         container="mp3",
-        audio=bodies.Stream(codec="mp3", sample_rate_hz=44_100, channels=2, bit_rate=192_000),
+        audio=payloads.Stream(codec="mp3", sample_rate_hz=44_100, channels=2, bit_rate=192_000),
         tags={"artist": ["Nova Lights"], "title": ["Night Drive"]},
         job=_job(Service.INGEST, "pyav"),
     ),
-    bodies.MediaRejected(
+    payloads.MediaRejected(
         media_id=_MEDIA_ID,
         uri="file:///music/empty.mp3",
         file_name="empty.mp3",
@@ -80,7 +80,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         message="empty.mp3 holds no bytes.",
         job=_job(Service.INGEST, reason="empty"),
     ),
-    bodies.MediaDuplicated(
+    payloads.MediaDuplicated(
         media_id=_MEDIA_ID,
         media=_media(),
         duplicate=DuplicateKind.SAME_SOUND,
@@ -89,9 +89,9 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         file_hash="2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
         job=_job(Service.INGEST, reason="same_sound"),
     ),
-    bodies.MediaMoved(media_id=_MEDIA_ID, from_uri=_URI, to_uri="file:///archive/Night%20Drive.mp3"),
-    bodies.MediaDeleted(media_id=_MEDIA_ID, uri=_URI, deleted_at=datetime(2026, 11, 21, 12, tzinfo=UTC)),
-    bodies.MusicAnalyzed(
+    payloads.MediaMoved(media_id=_MEDIA_ID, from_uri=_URI, to_uri="file:///archive/Night%20Drive.mp3"),
+    payloads.MediaDeleted(media_id=_MEDIA_ID, uri=_URI, deleted_at=datetime(2026, 11, 21, 12, tzinfo=UTC)),
+    payloads.MusicAnalyzed(
         media_id=_MEDIA_ID,
         media=_media(),
         job=_job(Service.ANALYSIS, "essentia"),
@@ -107,7 +107,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         loudness_lufs=-9.4,
         danceability=1.2,
     ),
-    bodies.TranscriptionCompleted(
+    payloads.TranscriptionCompleted(
         media_id=_MEDIA_ID,
         media=_media(),
         job=_job(Service.TRANSCRIPTION, "faster-whisper"),
@@ -121,7 +121,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         segment_count=3,
         preview="And so my fellow Americans, ask not what your country can do for you,",
     ),
-    bodies.DiarizationCompleted(
+    payloads.DiarizationCompleted(
         media_id=_MEDIA_ID,
         media=_media(),
         job=_job(Service.DIARIZATION, "pyannote"),
@@ -129,10 +129,10 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         meeting_id=_RESULT_ID,
         speaker_count=1,
         turn_count=7,
-        speakers=[bodies.SpeakerSummary(speaker_id=_OTHER_ID, label="S1", seconds=9.8)],
+        speakers=[payloads.SpeakerSummary(speaker_id=_OTHER_ID, label="S1", seconds=9.8)],
         rttm_uri=f"{_STORE}/results/{_MEDIA_ID}/diarization/{_RESULT_ID}.rttm",
     ),
-    bodies.TracklistCompleted(
+    payloads.TracklistCompleted(
         media_id=_MEDIA_ID,
         media=_media(),
         job=_job(Service.TRACKLIST),
@@ -142,9 +142,9 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         source_type="cue_file",
         track_count=1,
         tracks=[Track(position=1, start_time=0.0, end_time=305.4, artist="Nova Lights", title="Night Drive")],
-        metadata=[bodies.MetadataEntry(key="artist", value="Nova Lights")],
+        metadata=[payloads.MetadataEntry(key="artist", value="Nova Lights")],
     ),
-    bodies.RenameProposed(
+    payloads.RenameProposed(
         media_id=_MEDIA_ID,
         media=_media(),
         proposal_id=_RESULT_ID,
@@ -154,7 +154,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         reason="The tags name the artist, the file does not.",
         confidence=0.9,
     ),
-    bodies.HighlightsCompleted(
+    payloads.HighlightsCompleted(
         media_id=_MEDIA_ID,
         media=_media(),
         job=_job(Service.HIGHLIGHTS, "tfidf"),
@@ -176,7 +176,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
             )
         ],
     ),
-    bodies.JobProgressed(
+    payloads.JobProgressed(
         media_id=_MEDIA_ID,
         job_id=_JOB_ID,
         service=Service.TRANSCRIPTION,
@@ -184,7 +184,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         progress=0.4,
         stage="recognising",
     ),
-    bodies.JobFailed(
+    payloads.JobFailed(
         media_id=_MEDIA_ID,
         job_id=_JOB_ID,
         service=Service.TRANSCRIPTION,
@@ -194,10 +194,10 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         attempt=1,
         final=False,
     ),
-    bodies.JobRetryRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
-    bodies.JobCancelRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
-    bodies.InventoryRequested(media_id=UUID(int=0), check_id=_OTHER_ID),
-    bodies.InventoryReported(
+    payloads.JobRetryRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
+    payloads.JobCancelRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
+    payloads.InventoryRequested(media_id=UUID(int=0), check_id=_OTHER_ID),
+    payloads.InventoryReported(
         media_id=UUID(int=0),
         check_id=_OTHER_ID,
         service=Service.ANALYSIS,

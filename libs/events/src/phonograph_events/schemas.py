@@ -11,13 +11,13 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from phonograph_events.asyncapi import asyncapi
-from phonograph_events.bodies import Event, Result
-from phonograph_events.catalogue import DEAD_LETTER_RETENTION, EVENTS, TOPICS, Topic
+from phonograph_events.docs_page import render_page
 from phonograph_events.documents import Document
+from phonograph_events.enums import Service
 from phonograph_events.envelope import DEAD_LETTER_HEADERS, HEADERS, TARGET_HEADER
 from phonograph_events.examples import EXAMPLES, example_envelope
-from phonograph_events.page import page
-from phonograph_events.words import Service
+from phonograph_events.payloads import Event, Result
+from phonograph_events.topics import DEAD_LETTER_RETENTION, EVENTS, TOPICS, Topic
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 BY_HAND: Final = frozenset({"README.md"})
@@ -139,7 +139,7 @@ def _dead_letter_headers() -> dict[str, Any]:
 
 
 def _topic(topic: Topic) -> str:
-    own, letters = topic.layouts
+    own, letters = topic.configs
     retention = "forever" if own.retention is None else f"{own.retention.days} days"
     lines = [
         f"topic: {own.name}",
@@ -220,4 +220,4 @@ def minor(path: Path) -> int:
 if __name__ == "__main__":
     for name in write(Path(sys.argv[1])):
         sys.stdout.write(f"new shape: {name}\n")
-    Path(sys.argv[2]).write_text(page(), encoding="utf-8")
+    Path(sys.argv[2]).write_text(render_page(), encoding="utf-8")

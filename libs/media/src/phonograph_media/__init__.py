@@ -6,7 +6,6 @@ Every time is counted in seconds from the first sample of sound; without sound, 
 from phonograph_media.cut import cut
 from phonograph_media.decode import decode_blocks, decode_mono, decode_stereo
 from phonograph_media.errors import MediaError, Reason
-from phonograph_media.picture import thumbnail
 from phonograph_media.probe import AudioStream, Chapter, Probe, VideoStream, probe
 from phonograph_media.rendition import (
     SAMPLE_RATE_HZ,
@@ -16,6 +15,7 @@ from phonograph_media.rendition import (
     read_rendition_pcm,
 )
 from phonograph_media.silence import Region, audio_silences, blank_frames
+from phonograph_media.video_frames import thumbnail
 
 __all__ = [
     "SAMPLE_RATE_HZ",

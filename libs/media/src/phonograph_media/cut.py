@@ -13,11 +13,11 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from phonograph_media.atomic_write import atomic_write
 from phonograph_media.decode import pulled
 from phonograph_media.errors import MediaError, shown
-from phonograph_media.picture import fitted, fitted_size, frames_in
 from phonograph_media.source import audio_of, opened, packets_of, seek_before, streams_of, time_zero_s
-from phonograph_media.written import written
+from phonograph_media.video_frames import fitted, fitted_size, frames_in
 
 _BOX = (1280, 720)
 _VIDEO_CLOCK = Fraction(1, 90_000)
@@ -40,7 +40,7 @@ def cut(source: Path, target: Path, start_s: float, end_s: float) -> None:
     if not 0 <= start_s < end_s:
         raise ValueError(f"A clip needs 0 <= start < end; got {start_s} to {end_s} s.")
     size = fitted_size(source, _BOX)
-    with opened(source) as container, written(target) as part, part.open("wb") as file:
+    with opened(source) as container, atomic_write(target) as part, part.open("wb") as file:
         found = streams_of(container)
         zero_s = time_zero_s(container)
         from_s, to_s = zero_s + start_s, zero_s + end_s
@@ -54,7 +54,8 @@ def cut(source: Path, target: Path, start_s: float, end_s: float) -> None:
             _copy(container, tracks)
             if not any(track.packets for track in tracks):
                 raise MediaError(
-                    "truncated", f"{shown(source)} ends before {start_s:.1f} s: there is nothing to cut."
+                    f"{shown(source)} ends before {start_s:.1f} s: there is nothing to cut.",
+                    reason="truncated",
                 )
 
 

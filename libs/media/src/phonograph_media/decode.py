@@ -272,18 +272,20 @@ def _checked(
     reached_s = max(tally.reached_s, tally.decoded_s)
     if promised_s is not None and reached_s < _ENOUGH * promised_s:
         raise MediaError(
-            "truncated",
             f"{shown(path)} ends early: {reached_s:.1f} s of {promised_s:.1f} s are there. "
             "Copy or download it again.",
+            reason="truncated",
         )
     if tally.damaged * 2 > tally.packets or (tally.packets and not tally.decoded_s):
         raise MediaError(
-            "not_media",
             f"{shown(path)} has no sound that can be decoded: {tally.damaged} of {tally.packets} packets are "
             "damaged. Copy or download it again.",
+            reason="not_media",
         )
     if not tally.decoded_s:
-        raise MediaError("no_audio", f"{shown(path)} has room for sound but no sound in it. Record it again.")
+        raise MediaError(
+            f"{shown(path)} has room for sound but no sound in it. Record it again.", reason="no_audio"
+        )
 
 
 def _promised_s(container: InputContainer, stream: AudioStream, path: Path) -> float | None:

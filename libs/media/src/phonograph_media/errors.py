@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from phonograph_events.errors import PermanentError
+
 Reason = Literal[
     "missing",
     "empty",
@@ -17,21 +19,19 @@ Reason = Literal[
 ]
 
 
-class MediaError(Exception):
-    """A file that cannot be probed, decoded or cut.
+class MediaError(PermanentError):
+    """A file that cannot be probed, decoded or cut: the same file fails again."""
 
-    The same file gives the same error again: retrying is of no use.
-    """
+    reason: Reason = "unsupported"
 
-    reason: Reason
-    """Word that programs act on."""
-    message: str
-    """Sentence that names the file and says what to do."""
+    def __init__(self, message: str, *, reason: Reason) -> None:
+        """Create the error.
 
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+        Args:
+            message: Names the file, says what is wrong with it and what to do.
+            reason: Reason code.
+        """
+        super().__init__(message, reason=reason)
 
 
 def shown(path: Path) -> str:

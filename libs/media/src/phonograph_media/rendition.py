@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from phonograph_media.atomic_write import atomic_write
 from phonograph_media.decode import sound_of
 from phonograph_media.errors import MediaError, shown
 from phonograph_media.source import opened
-from phonograph_media.written import written
 
 SAMPLE_RATE_HZ = 16_000
 _BYTES_PER_SAMPLE = 2
@@ -47,7 +47,7 @@ def make_rendition(source: Path, target: Path) -> Rendition:
     """
     digest = hashlib.sha256()
     sample_count, silent = 0, True
-    with opened(source) as container, written(target) as part, part.open("wb") as file:
+    with opened(source) as container, atomic_write(target) as part, part.open("wb") as file:
         sound = sound_of(container, source, sample_rate_hz=SAMPLE_RATE_HZ, layout="mono", sample_format="s16")
         with wave.open(file, "wb") as wav:
             wav.setnchannels(1)
@@ -95,18 +95,21 @@ def read_rendition_pcm(path: Path) -> bytes:
             samples = wav.readframes(promised)
     except FileNotFoundError as error:
         raise MediaError(
-            "missing", f"The rendition {shown(path)} does not exist. Ingest the file again."
+            f"The rendition {shown(path)} does not exist. Ingest the file again.", reason="missing"
         ) from error
     except (wave.Error, EOFError) as error:
         raise _no_rendition(path) from error
     if form != (1, _BYTES_PER_SAMPLE, SAMPLE_RATE_HZ):
         raise _no_rendition(path)
     if len(samples) < promised * _BYTES_PER_SAMPLE:
-        raise MediaError("truncated", f"The rendition {shown(path)} ends early. Ingest the file again.")
+        raise MediaError(
+            f"The rendition {shown(path)} ends early. Ingest the file again.", reason="truncated"
+        )
     return samples
 
 
 def _no_rendition(path: Path) -> MediaError:
     return MediaError(
-        "unsupported", f"{shown(path)} is no 16 kHz mono rendition. Make one with make_rendition first."
+        f"{shown(path)} is no 16 kHz mono rendition. Make one with make_rendition first.",
+        reason="unsupported",
     )

@@ -12,9 +12,9 @@ from av.filter import Graph
 from av.video.frame import VideoFrame
 
 from phonograph_media.decode import pulled, sound_of
-from phonograph_media.picture import fitted, frames_of, pulled_pictures
 from phonograph_media.rendition import SAMPLE_RATE_HZ
 from phonograph_media.source import opened, streams_of, time_zero_s
+from phonograph_media.video_frames import fitted, frames_of, pulled_pictures
 
 _LOOK_AT = (320, 320)
 

@@ -66,14 +66,14 @@ def opened(path: Path) -> Iterator[InputContainer]:
             if found.audio is None and found.video is None:
                 raise _no_streams(path, container)
             if found.audio is None and container.format.name == _MP4 and not _mp4_is_whole(path):
-                raise MediaError("truncated", f"{shown(path)} ends early. Copy or download it again.")
+                raise MediaError(f"{shown(path)} ends early. Copy or download it again.", reason="truncated")
             yield container
     except av.FFmpegError as error:
         if isinstance(error, OSError):
             raise _unreadable(path, error) from error
         early_end = _early_end(path)
         if early_end is not None:
-            raise MediaError("truncated", early_end) from error
+            raise MediaError(early_end, reason="truncated") from error
         raise _not_media(path) from error
 
 
@@ -106,12 +106,12 @@ def audio_of(container: InputContainer, path: Path) -> AudioStream:
     """
     audio = streams_of(container).audio
     if audio is None:
-        raise MediaError("no_audio", f"{shown(path)} has no sound in it: only a picture.")
+        raise MediaError(f"{shown(path)} has no sound in it: only a picture.", reason="no_audio")
     if _has_no_decoder(audio):
         raise MediaError(
-            "unsupported",
             f"The sound of {shown(path)} is in a format that cannot be decoded here (it may be protected); "
             "convert it first.",
+            reason="unsupported",
         )
     return audio
 
@@ -163,17 +163,19 @@ def _check_readable(path: Path) -> None:
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MediaError("missing", f"{shown(path)} does not exist. Check the path.") from error
+        raise MediaError(f"{shown(path)} does not exist. Check the path.", reason="missing") from error
     except (UnicodeEncodeError, ValueError) as error:
-        raise MediaError("bad_name", "The file's name cannot be used on this machine. Rename it.") from error
+        raise MediaError(
+            "The file's name cannot be used on this machine. Rename it.", reason="bad_name"
+        ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
-        raise MediaError("directory", f"{shown(path)} is a folder. Name a file in it.")
+        raise MediaError(f"{shown(path)} is a folder. Name a file in it.", reason="directory")
     if not stat.S_ISREG(status.st_mode):
-        raise MediaError("unreadable", f"{shown(path)} is not a regular file. Name a recording.")
+        raise MediaError(f"{shown(path)} is not a regular file. Name a recording.", reason="unreadable")
     if status.st_size == 0:
-        raise MediaError("empty", f"{shown(path)} is empty (0 bytes). Copy or record it again.")
+        raise MediaError(f"{shown(path)} is empty (0 bytes). Copy or record it again.", reason="empty")
     try:
         with path.open("rb") as file:
             file.read(1)
@@ -183,21 +185,23 @@ def _check_readable(path: Path) -> None:
 
 def _unreadable(path: Path, error: OSError) -> MediaError:
     return MediaError(
-        "unreadable", f"{shown(path)} cannot be read ({error.strerror}). Check its permissions and its disk."
+        f"{shown(path)} cannot be read ({error.strerror}). Check its permissions and its disk.",
+        reason="unreadable",
     )
 
 
 def _not_media(path: Path) -> MediaError:
     return MediaError(
-        "not_media", f"{shown(path)} is no audio or video recording, whatever its name says. Leave it out."
+        f"{shown(path)} is no audio or video recording, whatever its name says. Leave it out.",
+        reason="not_media",
     )
 
 
 def _no_streams(path: Path, container: InputContainer) -> MediaError:
     if streams_of(container).has_cover:
-        return MediaError("no_audio", f"{shown(path)} holds a picture and neither sound nor video.")
+        return MediaError(f"{shown(path)} holds a picture and neither sound nor video.", reason="no_audio")
     early_end = _early_end(path)
-    return MediaError("truncated", early_end) if early_end is not None else _not_media(path)
+    return MediaError(early_end, reason="truncated") if early_end is not None else _not_media(path)
 
 
 def _early_end(path: Path) -> str | None:

@@ -21,7 +21,7 @@ from faststream.message import AckStatus, StreamMessage
 from prometheus_client import Counter
 from typing_extensions import override
 
-from phonograph_events import MAX_MESSAGE_BYTES, TOPICS, Layout
+from phonograph_events import MAX_MESSAGE_BYTES, TOPICS, TopicConfig
 from phonograph_runtime import metrics
 
 SESSION_TIMEOUT_MS = 6_000
@@ -227,7 +227,7 @@ async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
     await admin.start()
     try:
         present = set(await admin.list_topics())
-        wanted = [layout for topic in TOPICS.values() for layout in topic.layouts]
+        wanted = [layout for topic in TOPICS.values() for layout in topic.configs]
         missing = [_new_topic(layout) for layout in wanted if layout.name not in present]
         if missing:
             try:
@@ -239,7 +239,7 @@ async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
         await admin.close()
 
 
-def _new_topic(layout: Layout) -> NewTopic:
+def _new_topic(layout: TopicConfig) -> NewTopic:
     return NewTopic(
         name=layout.name,
         num_partitions=layout.partitions,

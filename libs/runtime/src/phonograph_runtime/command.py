@@ -9,14 +9,14 @@ from collections.abc import Callable
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
+from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
-from phonograph_runtime.shell import ServiceShell
 
 USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
 
 
-def main(create_app: Callable[[], ServiceShell]) -> None:
+def main(create_app: Callable[[], ServiceApp]) -> None:
     """Run a service, or its migrations; exit with 1 and one line when it cannot."""
     action, *rest = sys.argv[1:] or ["run"]
     try:
@@ -35,7 +35,7 @@ def main(create_app: Callable[[], ServiceShell]) -> None:
         sys.exit(f"A server does not answer: {error}")
 
 
-def _migrate(app: ServiceShell, action: str, rest: list[str]) -> None:
+def _migrate(app: ServiceApp, action: str, rest: list[str]) -> None:
     from phonograph_runtime import migrations  # Alembic, which a running service does not need
 
     folder = app.settings.migrations / app.service.value
@@ -51,7 +51,7 @@ def _migrate(app: ServiceShell, action: str, rest: list[str]) -> None:
             sys.exit(f"usage: phonograph-{app.service} {USAGE}")
 
 
-async def _run(app: ServiceShell) -> None:
+async def _run(app: ServiceApp) -> None:
     configure_logging(app.service.value, app.settings.log_level)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

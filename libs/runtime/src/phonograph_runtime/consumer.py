@@ -32,17 +32,22 @@ from phonograph_events import (
     uuid7,
 )
 from phonograph_runtime import metrics
-from phonograph_runtime.database import Database, Transaction, UnavailableError, encode_headers, is_refused
-from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.database import Database, Transaction, encode_headers, is_refused
+from phonograph_runtime.errors import (
+    BatchInterruptedError,
+    CircuitOpenError,
+    PermanentError,
+    UnavailableError,
+)
 from phonograph_runtime.tables import SqlDeadLetter
 from phonograph_runtime.tracing import OFF, Tracing
 
 MAX_PAUSE_S = 5.0
 FUSED_PAUSE_S = 30.0
-TURN_S = 100.0
+MAX_BATCH_S = 100.0
 """A batch that takes longer is given back: Kafka drops a consumer that does not poll for 300 s."""
 FUSE_WINDOW = 1000
-SOON = 100
+FLUSH_EVERY = 100
 """Events after which PostgreSQL is given their rows, to be written while the next ones are handled."""
 ACTION_HEADER = "phonograph-action"
 """`drop` on a replayed record: mark the letter, do not take the event."""
@@ -66,16 +71,8 @@ Handler = Callable[[E, Transaction], Awaitable[None]]
 _log = structlog.get_logger()
 
 
-class FusedError(Exception):
-    """Parking became the rule: somebody has to look before consumption goes on."""
-
-
-class GivenBackError(Exception):
-    """The batch was not finished: the service stops, or the rest has to wait for its next turn."""
-
-
 @dataclass(frozen=True, slots=True)
-class Received:
+class ConsumedRecord:
     """A record with the event in it, or with what is wrong with it."""
 
     record: "ConsumerRecord[bytes | None, bytes | None]"
@@ -125,7 +122,7 @@ class Fuse:
         """A record that was not.
 
         Raises:
-            FusedError: it was one too many.
+            CircuitOpenError: it was one too many.
         """
         self._in_a_row += 1
         self._last.append(True)
@@ -137,13 +134,13 @@ class Fuse:
         if self.blown:
             metrics.CONSUMER_FUSED.set(1)
             _log.critical(self.blown)
-            raise FusedError(self.blown)
+            raise CircuitOpenError(self.blown)
 
 
 class Sink(Protocol):
     """Where a batch of events takes effect: all of them, or none."""
 
-    async def apply(self, batch: Sequence[Received]) -> None:
+    async def apply(self, batch: Sequence[ConsumedRecord]) -> None:
         """Take every event of the batch; all contents are envelopes.
 
         Raises:
@@ -160,11 +157,11 @@ class HandlerSink:
     database: Database
     handlers: dict[type[Event], Handler[Any]] = field(default_factory=dict)
 
-    async def apply(self, batch: Sequence[Received]) -> None:
+    async def apply(self, batch: Sequence[ConsumedRecord]) -> None:
         """See `Sink.apply`."""
         async with self.database.transaction() as transaction:
             new = await self._enter(transaction, batch)
-            fresh: list[Received] = []
+            fresh: list[ConsumedRecord] = []
             for received in batch:
                 envelope = received.content
                 if isinstance(envelope, Envelope) and (envelope.source, envelope.id) in new:
@@ -172,12 +169,12 @@ class HandlerSink:
                     fresh.append(received)
                     handler = self.handlers.get(type(envelope.data))
                     if handler is not None:
-                        await handler(envelope.data, transaction.caused_by(envelope.as_cause()))
-                    if len(fresh) % SOON == 0:
-                        await transaction.flush_soon()
-        took_effect(batch, fresh)
+                        await handler(envelope.data, transaction.with_cause(envelope.as_cause()))
+                    if len(fresh) % FLUSH_EVERY == 0:
+                        await transaction.start_flush()
+        count_applied(batch, fresh)
 
-    async def _enter(self, transaction: Transaction, batch: Sequence[Received]) -> set[tuple[str, str]]:
+    async def _enter(self, transaction: Transaction, batch: Sequence[ConsumedRecord]) -> set[tuple[str, str]]:
         """Write inbox rows, sorted so that two processes cannot deadlock; give the keys that are new."""
         keys = sorted({(r.content.source, r.content.id) for r in batch if isinstance(r.content, Envelope)})
         rows = await transaction.fetch(_ENTER, *map(list, zip(*keys, strict=True)))
@@ -192,7 +189,7 @@ _ENTER = """
 """
 
 
-def took_effect(batch: Sequence[Received], fresh: Sequence[Received]) -> None:
+def count_applied(batch: Sequence[ConsumedRecord], fresh: Sequence[ConsumedRecord]) -> None:
     """Count what a committed batch held: how many took effect now, how many had before."""
     taken = Counter(received.record.topic for received in batch)
     new = Counter(received.record.topic for received in fresh)
@@ -240,7 +237,7 @@ class EventConsumer:
     @property
     def busy(self) -> bool:
         """Whether a batch is in hand and not for longer than any batch may take."""
-        return self._busy_since is not None and time.monotonic() - self._busy_since < 2 * TURN_S
+        return self._busy_since is not None and time.monotonic() - self._busy_since < 2 * MAX_BATCH_S
 
     def stop(self) -> None:
         """Wait for nothing any more: what is not done is given back."""
@@ -250,7 +247,7 @@ class EventConsumer:
         """Take one batch. When it returns the offsets may be committed; when it raises they must not be."""
         if self.fused:
             await self._pause(FUSED_PAUSE_S)
-            raise FusedError(self.fused)
+            raise CircuitOpenError(self.fused)
         started = self._busy_since = time.monotonic()
         try:
             await self._take([received for received in map(_receive, records) if self._is_for_us(received)])
@@ -267,36 +264,36 @@ class EventConsumer:
         metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
         metrics.EVENT_PROCESSING_SECONDS.observe(time.monotonic() - started)
 
-    def _is_for_us(self, received: Received) -> bool:
+    def _is_for_us(self, received: ConsumedRecord) -> bool:
         target = received.headers.get(TARGET_HEADER)
         if target is None or target == self._database.source:
             return True
         metrics.EVENTS_CONSUMED.labels(received.record.topic, "foreign").inc()
         return False
 
-    async def _take(self, batch: Sequence[Received]) -> None:
-        good: list[Received] = []
-        bad: list[Received] = []
-        dropped: list[Received] = []
+    async def _take(self, batch: Sequence[ConsumedRecord]) -> None:
+        good: list[ConsumedRecord] = []
+        bad: list[ConsumedRecord] = []
+        dropped: list[ConsumedRecord] = []
         for received in batch:
             if received.headers.get(ACTION_HEADER) == "drop":
                 dropped.append(received)
             else:
                 (good if isinstance(received.content, Envelope) else bad).append(received)
-        turn_ends = time.monotonic() + TURN_S
+        turn_ends = time.monotonic() + MAX_BATCH_S
         if good and await self._take_together(good):
             await self._succeeded(good)
         else:
             for received in good:
                 if time.monotonic() > turn_ends:
-                    raise GivenBackError("The batch takes long; the rest waits for its next turn.")
+                    raise BatchInterruptedError("The batch takes long; the rest waits for its next turn.")
                 await self._take_alone(received)
         for received in bad:
             if isinstance(received.content, EventError):
                 await self._park(received, received.content.reason, received.content.message, attempts=1)
         await self._resolved(dropped, DROPPED)
 
-    async def _apply(self, batch: Sequence[Received]) -> None:
+    async def _apply(self, batch: Sequence[ConsumedRecord]) -> None:
         if not self._tracing.on:
             await self._sink.apply(batch)
             return
@@ -304,7 +301,7 @@ class EventConsumer:
             await self._sink.apply([spans.enter_context(self._traced(received)) for received in batch])
 
     @contextmanager
-    def _traced(self, received: Received) -> Iterator[Received]:
+    def _traced(self, received: ConsumedRecord) -> Iterator[ConsumedRecord]:
         """A record under a span; what follows from its event belongs to the span."""
         record, envelope = received.record, received.content
         if not isinstance(envelope, Envelope):
@@ -322,7 +319,7 @@ class EventConsumer:
         with self._tracing.step(name, "consumer", envelope.traceparent, about) as step:
             yield replace(received, content=envelope.model_copy(update={"traceparent": step.traceparent}))
 
-    async def _take_together(self, batch: Sequence[Received]) -> bool:
+    async def _take_together(self, batch: Sequence[ConsumedRecord]) -> bool:
         """Whether the whole batch took effect."""
         try:
             await self._apply(batch)
@@ -333,7 +330,7 @@ class EventConsumer:
             return False
         return True
 
-    async def _take_alone(self, received: Received) -> None:
+    async def _take_alone(self, received: ConsumedRecord) -> None:
         deadline = time.monotonic() + self._retry_budget_s
         delay_s, attempt = 0.2, 1
         while True:
@@ -364,9 +361,9 @@ class EventConsumer:
                 await self._stopping.wait()
         except TimeoutError:
             return
-        raise GivenBackError("The service stops.")
+        raise BatchInterruptedError("The service stops.")
 
-    async def _park(self, received: Received, reason: str, error: str, *, attempts: int) -> None:
+    async def _park(self, received: ConsumedRecord, reason: str, error: str, *, attempts: int) -> None:
         """Keep the record as it came and tell the dead-letter topic, in one transaction."""
         record = received.record
         letter_id = uuid7()
@@ -404,11 +401,11 @@ class EventConsumer:
         _log.error("event parked", reason=reason, error=error, **received.to_logging_context())
         self._fuse.parked()
 
-    async def _succeeded(self, batch: Sequence[Received]) -> None:
+    async def _succeeded(self, batch: Sequence[ConsumedRecord]) -> None:
         self._fuse.passed(len(batch))
         await self._resolved(batch, REPLAYED)
 
-    async def _resolved(self, batch: Sequence[Received], resolution: str) -> None:
+    async def _resolved(self, batch: Sequence[ConsumedRecord], resolution: str) -> None:
         letters = _letters(batch)
         if letters:
             async with self._database.transaction() as transaction:
@@ -445,17 +442,17 @@ async def resolve(transaction: Transaction, letters: Sequence[UUID], resolution:
     metrics.DLQ_RESOLVED.labels(resolution).inc(len(resolved))
 
 
-def _letters(batch: Sequence[Received]) -> list[UUID]:
+def _letters(batch: Sequence[ConsumedRecord]) -> list[UUID]:
     return [letter_id for received in batch if (letter_id := received.letter_id)]
 
 
-def _receive(record: "ConsumerRecord[bytes | None, bytes | None]") -> Received:
+def _receive(record: "ConsumerRecord[bytes | None, bytes | None]") -> ConsumedRecord:
     ours = {
         name: bytes(value or b"").decode(errors="replace")
         for name, value in record.headers
         if name.startswith("phonograph-")
     }
     try:
-        return Received(record, parse(record.value, record.headers), ours)
+        return ConsumedRecord(record, parse(record.value, record.headers), ours)
     except EventError as error:
-        return Received(record, error, ours)
+        return ConsumedRecord(record, error, ours)

@@ -22,9 +22,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from phonograph_events import Cause, Event, Record, record, uuid7
-from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.errors import PermanentError, UnavailableError
 from phonograph_runtime.settings import ServiceSettings
-from phonograph_runtime.tables import JobColumns, about_jobs
+from phonograph_runtime.tables import JobColumns, job_sql
 
 MAX_EVENT_BYTES = 1_000_000
 OUTBOX_CHANNEL = "outbox"
@@ -36,13 +36,9 @@ _BROKEN = asyncpg.InternalClientError, AsyncAdapt_asyncpg_dbapi.InternalClientEr
 _log = structlog.get_logger()
 
 
-class UnavailableError(Exception):
-    """PostgreSQL cannot be reached: wait, park nothing."""
-
-
 @dataclass
-class _Work:
-    """What a transaction and the copies that `caused_by` makes of it share."""
+class _UnitOfWork:
+    """What a transaction and the copies that `with_cause` makes of it share."""
 
     connect: Callable[[], AsyncConnection]
     """SQLAlchemy's view of the connection, which costs as much as a statement: made for a session only."""
@@ -64,7 +60,7 @@ class Transaction:
     cause: Cause | None
     job_table: type[JobColumns] | None
     max_retries: int
-    _work: _Work
+    _work: _UnitOfWork
 
     @property
     def session(self) -> AsyncSession:
@@ -84,7 +80,7 @@ class Transaction:
             rows: list[asyncpg.Record] = await self._work.driver.fetch(statement, *values)
         return rows
 
-    def caused_by(self, cause: Cause | None) -> "Transaction":
+    def with_cause(self, cause: Cause | None) -> "Transaction":
         """The same transaction on behalf of another event."""
         return Transaction(self.source, cause, self.job_table, self.max_retries, self._work)
 
@@ -130,7 +126,7 @@ class Transaction:
             (uuid7(), media_id, kind, dedupe_key, priority, owner or "", task.model_dump_json(), cause)
         )
 
-    async def flush_soon(self) -> None:
+    async def start_flush(self) -> None:
         """Begin to write what was added so far, and let more be added meanwhile; `flush` waits for it.
 
         Raises:
@@ -158,7 +154,7 @@ class Transaction:
         requested, self._work.requested = self._work.requested, []
         if requested and self.job_table is not None:
             columns = map(list, zip(*requested, strict=True))
-            statement = about_jobs(self.job_table, _ADD_JOBS)
+            statement = job_sql(self.job_table, _ADD_JOBS)
             await self.fetch(statement, *columns, self.max_retries, f"{self.source}.{JOBS_CHANNEL}")
         outgoing, self._work.outgoing = self._work.outgoing, []
         if outgoing:
@@ -252,15 +248,15 @@ class Database:
                 await transaction.flush()
         except Exception as error:
             if is_unavailable(error):
-                raise UnavailableError(str(error)) from error
+                raise UnavailableError(str(error), server="PostgreSQL") from error
             raise
 
     @asynccontextmanager
-    async def _work(self) -> AsyncIterator[_Work]:
+    async def _work(self) -> AsyncIterator[_UnitOfWork]:
         """The driver begins and ends the transaction; SQLAlchemy, to which it is autocommit, joins it."""
         pooled: Any = await self.engine.raw_connection()
         driver, lock = pooled.driver_connection, pooled.dbapi_connection._execute_mutex  # noqa: SLF001  # no other
-        work = _Work(
+        work = _UnitOfWork(
             lambda: AsyncConnection(self.engine, Connection(self.engine.sync_engine, pooled)), driver, lock
         )
         try:

@@ -1,52 +1,122 @@
-"""The two kinds of failure, split by what the caller should do."""
+"""The errors of all members, in one tree split by what the caller should do.
+
+```
+PhonographError                 phonograph_events.errors
+├── PermanentError              phonograph_events.errors: park the event, fail the job
+│   ├── EventError              phonograph_events.envelope: a record that is not a valid event
+│   ├── MediaError              phonograph_media.errors: a file that cannot be decoded
+│   ├── EngineUnavailableError  an engine or its model cannot be used on this machine
+│   ├── StaleSchemaError        the database is not at the revision that the code needs
+│   └── (the permanent errors of each service, in its `exceptions.py`)
+├── TransientError              phonograph_events.errors: try again later
+│   ├── EngineDiedError         the engine's process ended during a task
+│   ├── StorageError            the object store does not work
+│   └── StorageFullError        no space is left
+├── UnavailableError            a server on which the effect depends cannot be reached: wait, park nothing
+├── InterruptedWorkError        work was stopped on purpose: drop its effects
+│   ├── BatchInterruptedError   the rest of a batch is redelivered
+│   ├── CircuitOpenError        consumption is stopped until an operator acts
+│   └── LeaseLostError          another worker has the job
+├── StackError                  phonograph_devstack.errors: the local stack cannot do what was asked
+└── (the errors of the command line, in `phonograph_cli`)
+```
+
+Adapters convert the exceptions of drivers into these with `raise … from`.
+"""
 
 from typing import Any
 
+from typing_extensions import override
 
-class _ServiceError(Exception):
-    """A failure with a reason word for machines and a sentence for people."""
+from phonograph_events.errors import PermanentError, PhonographError, TransientError
 
-    reason: str
-
-    def __init__(self, message: str, *, reason: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason or self.reason
-
-    def to_logging_context(self) -> dict[str, Any]:
-        """Fields for the log."""
-        return {"reason": self.reason, "error": self.message}
-
-
-class PermanentError(_ServiceError):
-    """Trying again will not help: park the event, fail the job."""
-
-    reason = "permanent"
-
-
-class TransientError(_ServiceError):
-    """It may work the next time."""
-
-    reason = "transient"
-
-
-class StorageFullError(TransientError):
-    """No room is left where something had to be written."""
-
-    reason = "storage_full"
-
-
-class StorageError(TransientError):
-    """The object store does not do what it should."""
-
-    reason = "storage_unavailable"
-
-
-class LeaseLostError(Exception):
-    """Another worker has the job now; whatever this one did is dropped."""
+__all__ = [
+    "BatchInterruptedError",
+    "CircuitOpenError",
+    "EngineDiedError",
+    "EngineUnavailableError",
+    "InterruptedWorkError",
+    "LeaseLostError",
+    "PermanentError",
+    "PhonographError",
+    "StaleSchemaError",
+    "StorageError",
+    "StorageFullError",
+    "TransientError",
+    "UnavailableError",
+]
 
 
 class StaleSchemaError(PermanentError):
     """The database is not at the revision that this code needs."""
 
     reason = "stale_schema"
+
+
+class EngineUnavailableError(PermanentError):
+    """An engine or its model cannot be used on this machine; the message says what is missing."""
+
+    reason = "engine_unavailable"
+
+
+class EngineDiedError(TransientError):
+    """The engine's process ended during a task."""
+
+    reason = "engine_died"
+
+
+class StorageError(TransientError):
+    """The object store cannot be read or written."""
+
+    reason = "storage_unavailable"
+
+
+class StorageFullError(TransientError):
+    """No space is left where something had to be written."""
+
+    reason = "storage_full"
+
+
+class UnavailableError(PhonographError):
+    """A server on which the effect depends cannot be reached: wait for it and park nothing."""
+
+    reason = "server_unavailable"
+
+    def __init__(self, message: str, *, server: str, reason: str | None = None) -> None:
+        """Create the error.
+
+        Args:
+            message: What the server's driver reports.
+            server: Name of the server, for example `PostgreSQL`.
+            reason: Reason code; `server_unavailable` if None.
+        """
+        super().__init__(message, reason=reason)
+        self.server = server
+
+    @override
+    def to_logging_context(self) -> dict[str, Any]:
+        return super().to_logging_context() | {"server": self.server}
+
+
+class InterruptedWorkError(PhonographError):
+    """Work was stopped on purpose; its effects are dropped, and it is done again elsewhere or later."""
+
+    reason = "interrupted"
+
+
+class BatchInterruptedError(InterruptedWorkError):
+    """A batch was not finished, because the service stops or the batch takes too long; it is redelivered."""
+
+    reason = "batch_interrupted"
+
+
+class CircuitOpenError(InterruptedWorkError):
+    """Too many events were parked: consumption is stopped until an operator acts."""
+
+    reason = "circuit_open"
+
+
+class LeaseLostError(InterruptedWorkError):
+    """Another worker has the job now; the effects of this one are dropped."""
+
+    reason = "lease_lost"

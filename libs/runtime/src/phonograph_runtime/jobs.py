@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from phonograph_events import Cause, JobFailed, JobProgressed, JobStatus, JobSummary
 from phonograph_runtime.database import Database, Transaction, cause_from_json
 from phonograph_runtime.errors import LeaseLostError
-from phonograph_runtime.tables import JobColumns, about_jobs
+from phonograph_runtime.tables import JobColumns, job_sql
 
 if TYPE_CHECKING:
     import asyncpg
@@ -126,17 +126,17 @@ class JobQueue:
         A lease that ran out counts as an attempt; `Job.exhausted` tells that it was the last one.
         """
         async with self._database.transaction() as transaction:
-            rows = await transaction.fetch(about_jobs(self._table, _CLAIM), uuid4(), self._lease)
+            rows = await transaction.fetch(job_sql(self._table, _CLAIM), uuid4(), self._lease)
             if not rows:
                 return None
             job = self._to_job(rows[0])
-            await transaction.caused_by(job.cause).publish(self._progressed(job, 0.0, "started"))
+            await transaction.with_cause(job.cause).publish(self._progressed(job, 0.0, "started"))
             return job
 
     async def due_s(self) -> float:
         """Seconds until a job that waits for its time, or for its worker, is free; infinite without one."""
         async with self._database.transaction() as transaction:
-            ((wait_s,),) = await transaction.fetch(about_jobs(self._table, _DUE))
+            ((wait_s,),) = await transaction.fetch(job_sql(self._table, _DUE))
         return math.inf if wait_s is None else float(wait_s)
 
     async def renew(self, job: Job, progress: float, stage: str) -> None:
@@ -173,11 +173,11 @@ class JobQueue:
 
     async def retry(self, transaction: Transaction, job_id: UUID) -> bool:
         """Give a failed job a fresh set of attempts; whether there was one. Attempts go on counting."""
-        return bool(await transaction.fetch(about_jobs(self._table, _RETRY), job_id, transaction.max_retries))
+        return bool(await transaction.fetch(job_sql(self._table, _RETRY), job_id, transaction.max_retries))
 
     async def cancel(self, transaction: Transaction, job_id: UUID) -> Job | None:
         """Give an unfinished job up for good, with the reason `cancelled`; a worker at it loses its lease."""
-        rows = await transaction.fetch(about_jobs(self._table, _CANCEL), job_id, CANCELLED, CANCELLED_MESSAGE)
+        rows = await transaction.fetch(job_sql(self._table, _CANCEL), job_id, CANCELLED, CANCELLED_MESSAGE)
         if not rows:
             return None
         job = self._to_job(rows[0])
@@ -187,7 +187,7 @@ class JobQueue:
     async def counts(self) -> tuple[dict[str, int], float]:
         """Jobs by status, completed ones left out, and the age in seconds of the oldest that may run."""
         async with self._database.transaction() as transaction:
-            rows = await transaction.fetch(about_jobs(self._table, _COUNTS))
+            rows = await transaction.fetch(job_sql(self._table, _COUNTS))
         waits = {JobStatus.PENDING, JobStatus.RETRYING}
         age_s = max((age_s for status, _, age_s in rows if status in waits), default=0.0)
         return {status: count for status, count, _ in rows}, max(age_s, 0.0)
@@ -195,7 +195,7 @@ class JobQueue:
     async def _change(self, transaction: Transaction, job: Job, change: str, *values: Any) -> None:
         """Change a claimed job, unless its lease has passed to another worker."""
         if not await transaction.fetch(
-            about_jobs(self._table, _FENCED, change), job.id, job.lease_token, *values
+            job_sql(self._table, _FENCED, change), job.id, job.lease_token, *values
         ):
             raise LeaseLostError(str(job.id))
 

@@ -19,8 +19,8 @@ async def serve_probes(
     host: str,
     port: int,
     *,
-    why_not_live: Callable[[], str | None],
-    why_not_ready: Callable[[], Awaitable[str | None]],
+    liveness_failure: Callable[[], str | None],
+    readiness_failure: Callable[[], Awaitable[str | None]],
 ) -> None:
     """Answer probes until cancelled; what is wrong is the body of a 503."""
 
@@ -28,10 +28,10 @@ async def serve_probes(
         status, body, kind = 200, b"ok\n", PLAIN
         match scope["path"]:
             case "/health/live":
-                if trouble := why_not_live():
+                if trouble := liveness_failure():
                     status, body = 503, f"{trouble}\n".encode()
             case "/health/ready":
-                if trouble := await why_not_ready():
+                if trouble := await readiness_failure():
                     status, body = 503, f"{trouble}\n".encode()
             case "/metrics":
                 body, kind = generate_latest(), CONTENT_TYPE_LATEST

@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from phonograph_runtime import metrics
 from phonograph_runtime.consumer import DROPPED, resolve
-from phonograph_runtime.database import Database, UnavailableError
+from phonograph_runtime.database import Database
+from phonograph_runtime.errors import UnavailableError
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import SqlDeadLetter, SqlInbox, SqlOutbox
 

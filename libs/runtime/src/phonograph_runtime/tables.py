@@ -183,6 +183,6 @@ class JobColumns(Timestamps):
         )
 
 
-def about_jobs(table: type[JobColumns], statement: str, change: str = "") -> str:
+def job_sql(table: type[JobColumns], statement: str, change: str = "") -> str:
     """A statement about a service's own job table: `{jobs}` its name, `{open}` those that are not over."""
     return statement.format(jobs=table_name(table), open=OPEN, change=change)

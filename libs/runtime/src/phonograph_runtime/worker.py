@@ -22,8 +22,8 @@ from pydantic import BaseModel
 from phonograph_events import MediaRef
 from phonograph_runtime import metrics
 from phonograph_runtime.child import LENGTH, LOADING, OUT_OF_MEMORY, Broken, Done, Progressed, frame
-from phonograph_runtime.database import JOBS_CHANNEL, Database, Listener, Transaction, UnavailableError
-from phonograph_runtime.errors import LeaseLostError, PermanentError
+from phonograph_runtime.database import JOBS_CHANNEL, Database, Listener, Transaction
+from phonograph_runtime.errors import EngineDiedError, LeaseLostError, PermanentError, UnavailableError
 from phonograph_runtime.jobs import LEASE_EXPIRED, Job, JobQueue
 from phonograph_runtime.tracing import OFF, Step, Tracing
 
@@ -317,10 +317,6 @@ def _begin_at_zero(kinds: dict[str, JobKind]) -> None:
         if "media" in kind.task.model_fields:
             metrics.MODEL_REALTIME_FACTOR.labels(name)
             metrics.MODEL_RECORDING_SECONDS.labels(name)
-
-
-class EngineDiedError(Exception):
-    """The engine's process ended in the middle of a task."""
 
 
 class EngineProcess:

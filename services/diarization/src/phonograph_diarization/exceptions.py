@@ -3,12 +3,6 @@
 from phonograph_runtime.errors import PermanentError
 
 
-class EngineUnavailableError(PermanentError):
-    """The engine asked for by name cannot be loaded."""
-
-    reason = "engine_unavailable"
-
-
 class BadOptionsError(PermanentError):
     """The wanted numbers of speakers contradict each other."""
 

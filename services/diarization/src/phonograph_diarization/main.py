@@ -7,12 +7,12 @@ from phonograph_diarization.handlers import media
 from phonograph_diarization.storage.tables import SqlDiarizationJob
 from phonograph_events import MediaReady, Service
 from phonograph_runtime import command
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 
 
-def create_app(settings: Settings | None = None) -> ServiceShell:
+def create_app(settings: Settings | None = None) -> ServiceApp:
     """The service, ready to run."""
-    shell = ServiceShell(
+    shell = ServiceApp(
         Service.DIARIZATION,
         settings or Settings(),
         job_table=SqlDiarizationJob,

@@ -20,20 +20,20 @@ from phonograph_graph_sync.handlers.replay import KafkaLog
 from phonograph_graph_sync.handlers.sink import GraphSink
 from phonograph_graph_sync.services.rebuild import RebuildService, Rebuilt
 from phonograph_runtime import command
+from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.consumer import EventConsumer
-from phonograph_runtime.database import Database, Transaction, UnavailableError
-from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.database import Database, Transaction
+from phonograph_runtime.errors import PermanentError, UnavailableError
 from phonograph_runtime.logs import configure_logging
 from phonograph_runtime.revisions import check_schema
-from phonograph_runtime.shell import ServiceShell
 
 
-def create_app(settings: Settings | None = None) -> ServiceShell:
+def create_app(settings: Settings | None = None) -> ServiceApp:
     """The service, ready to run."""
     settings = settings or Settings()
     context = ProcessContext.create(settings)
     sink = GraphSink(context)
-    shell = ServiceShell(Service.GRAPH_SYNC, settings, sink=sink)
+    shell = ServiceApp(Service.GRAPH_SYNC, settings, sink=sink)
     metrics.LAG_SECONDS.set_function(sink.lag_s)
 
     async def sample(_: Transaction) -> None:

@@ -7,12 +7,12 @@ from phonograph_highlights.constants import SEGMENTS, SILENCE
 from phonograph_highlights.handlers import results
 from phonograph_highlights.storage.tables import SqlHighlightsJob
 from phonograph_runtime import command
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 
 
-def create_app(settings: Settings | None = None) -> ServiceShell:
+def create_app(settings: Settings | None = None) -> ServiceApp:
     """The service, ready to run."""
-    shell = ServiceShell(
+    shell = ServiceApp(
         Service.HIGHLIGHTS,
         settings or Settings(),
         job_table=SqlHighlightsJob,

@@ -1,10 +1,9 @@
-"""Why a file cannot be taken in."""
+"""Errors of the ingest service."""
+
+from phonograph_events import PermanentError
 
 
-class RejectedError(Exception):
-    """The file is at fault; `reason` is a lower-case word, `message` a sentence for the producer."""
+class RejectedError(PermanentError):
+    """A file that the service does not accept."""
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
+    reason = "rejected"

@@ -7,12 +7,12 @@ from phonograph_ingest.constants import INGEST
 from phonograph_ingest.handlers import requests
 from phonograph_ingest.storage.tables import SqlIngestJob
 from phonograph_runtime import command
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 
 
-def create_app(settings: Settings | None = None) -> ServiceShell:
+def create_app(settings: Settings | None = None) -> ServiceApp:
     """The service, ready to run."""
-    shell = ServiceShell(
+    shell = ServiceApp(
         Service.INGEST,
         settings or Settings(),
         job_table=SqlIngestJob,

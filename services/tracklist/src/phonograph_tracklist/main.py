@@ -2,7 +2,7 @@
 
 from phonograph_events import MediaReady, MusicAnalyzed, Service
 from phonograph_runtime import command
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 from phonograph_tracklist import factory
 from phonograph_tracklist.config import Settings
 from phonograph_tracklist.constants import TRACKLIST
@@ -10,10 +10,10 @@ from phonograph_tracklist.handlers import media, music
 from phonograph_tracklist.storage.tables import SqlTracklistJob
 
 
-def create_app(settings: Settings | None = None) -> ServiceShell:
+def create_app(settings: Settings | None = None) -> ServiceApp:
     """The service, ready to run."""
     settings = settings or Settings()
-    shell = ServiceShell(
+    shell = ServiceApp(
         Service.TRACKLIST,
         settings,
         job_table=SqlTracklistJob,

@@ -1,12 +1,6 @@
 """Why speech cannot be turned into text."""
 
-from phonograph_runtime.errors import PermanentError
-
-
-class EngineUnavailableError(PermanentError):
-    """The engine that was asked for cannot be used on this machine."""
-
-    reason = "engine_unavailable"
+from phonograph_runtime.errors import EngineUnavailableError, PermanentError
 
 
 class ModelMissingError(EngineUnavailableError):

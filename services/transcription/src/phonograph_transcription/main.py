@@ -4,7 +4,7 @@ import sys
 
 from phonograph_events import DiarizationCompleted, MediaReady, Service
 from phonograph_runtime import command
-from phonograph_runtime.shell import ServiceShell
+from phonograph_runtime.app import ServiceApp
 from phonograph_transcription import factory
 from phonograph_transcription.config import ModelSettings, Settings
 from phonograph_transcription.constants import MERGE, TRANSCRIBE
@@ -12,9 +12,9 @@ from phonograph_transcription.handlers import diarization, media
 from phonograph_transcription.storage.tables import SqlTranscriptionJob
 
 
-def create_app(settings: Settings | None = None) -> ServiceShell:
+def create_app(settings: Settings | None = None) -> ServiceApp:
     """The service, ready to run."""
-    shell = ServiceShell(
+    shell = ServiceApp(
         Service.TRANSCRIPTION,
         settings or Settings(),
         job_table=SqlTranscriptionJob,

@@ -19,7 +19,7 @@ from phonograph_diarization.domain.diarization import (
     diarization,
 )
 from phonograph_diarization.domain.ports import Diarizer
-from phonograph_diarization.exceptions import EngineUnavailableError
+from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 
 _STAGES = {

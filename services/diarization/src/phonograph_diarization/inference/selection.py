@@ -3,7 +3,7 @@
 import structlog
 
 from phonograph_diarization.domain.ports import Diarizer
-from phonograph_diarization.exceptions import EngineUnavailableError
+from phonograph_runtime.errors import EngineUnavailableError
 
 _log = structlog.get_logger()
 

@@ -31,7 +31,7 @@ from phonograph_graph_sync.domain.position import Partition, Projected, Written
 from phonograph_graph_sync.exceptions import RefusedByGraphError, TooLargeForGraphError
 from phonograph_graph_sync.graph import statements
 from phonograph_graph_sync.graph.schema import ensure_schema
-from phonograph_runtime.database import UnavailableError
+from phonograph_runtime.errors import UnavailableError
 
 RETRY_S: Final = 5.0
 CONNECT_S: Final = 5.0
@@ -159,7 +159,8 @@ class _Attempts:
         if not self._rebuilds and any(row["rebuilding"] for row in found):
             raise UnavailableError(
                 "The graph is being rebuilt. If no rebuild is running, one was interrupted: "
-                "run `phonograph graph rebuild` again."
+                "run `phonograph graph rebuild` again.",
+                server="Neo4j",
             )
         held = {_partition(row): row["offset"] for row in found}
         fresh = tuple(event.offset > held[event.partition] for event in self._batch)
@@ -356,9 +357,9 @@ async def _converted() -> AsyncIterator[None]:
             ) from error
         if _is_refusal(error):
             raise RefusedByGraphError(f"Neo4j refused it ({error.code}): {error.message}") from error
-        raise UnavailableError(f"Neo4j: {error.code}: {error.message}") from error
+        raise UnavailableError(f"{error.code}: {error.message}", server="Neo4j") from error
     except (DriverError, OSError) as error:
-        raise UnavailableError(f"Neo4j cannot be reached: {' '.join(str(error).split())}") from error
+        raise UnavailableError(" ".join(str(error).split()), server="Neo4j") from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise RefusedByGraphError(f"Neo4j has no such value: {error}") from error
 

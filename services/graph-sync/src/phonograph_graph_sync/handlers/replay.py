@@ -11,7 +11,7 @@ from phonograph_events import MAX_MESSAGE_BYTES
 from phonograph_graph_sync.domain.position import Partition
 from phonograph_graph_sync.exceptions import RebuildError
 from phonograph_runtime.broker import REQUEST_TIMEOUT_MS
-from phonograph_runtime.database import UnavailableError
+from phonograph_runtime.errors import UnavailableError
 
 SILENCE_S = 60
 PATIENCE_S = 300

@@ -11,8 +11,8 @@ from phonograph_graph_sync.domain.position import Partition, Projected
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.exceptions import LostGraphError
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_runtime.consumer import Received, took_effect
-from phonograph_runtime.database import UnavailableError
+from phonograph_runtime.consumer import ConsumedRecord, count_applied
+from phonograph_runtime.errors import UnavailableError
 
 AGAIN_S = 60.0
 """A batch that failed comes again much sooner, unless another process has been given its partitions."""
@@ -28,13 +28,13 @@ class GraphSink:
         self._oldest_s: float | None = None
         self._given_up_at = math.inf
 
-    async def apply(self, batch: Sequence[Received]) -> None:
+    async def apply(self, batch: Sequence[ConsumedRecord]) -> None:
         """See `Sink.apply`."""
         with self._waiting(batch):
             await self._apply(batch)
 
     @contextmanager
-    def _waiting(self, batch: Sequence[Received]) -> Iterator[None]:
+    def _waiting(self, batch: Sequence[ConsumedRecord]) -> Iterator[None]:
         """Events count as waiting until they are in the graph; a batch that failed will come again."""
         self._oldest_s = min((received.record.timestamp / 1000 for received in batch), default=None)
         self._given_up_at = math.inf
@@ -51,20 +51,20 @@ class GraphSink:
             return 0.0
         return max(time.time() - self._oldest_s, 0.0)
 
-    async def _apply(self, batch: Sequence[Received]) -> None:
+    async def _apply(self, batch: Sequence[ConsumedRecord]) -> None:
         async with self._context.database.transaction() as transaction:
             mirror = self._context.mirror_service(transaction)
             if not self._prepared:
                 try:
                     await mirror.prepare()
                 except LostGraphError as error:
-                    raise UnavailableError(str(error)) from error
+                    raise UnavailableError(str(error), server="Neo4j") from error
                 self._prepared = True
             written = await mirror.mirror([_projected(received) for received in batch])
-        took_effect(batch, [received for received, new in zip(batch, written.fresh, strict=True) if new])
+        count_applied(batch, [received for received, new in zip(batch, written.fresh, strict=True) if new])
 
 
-def _projected(received: Received) -> Projected:
+def _projected(received: ConsumedRecord) -> Projected:
     record = received.record
     if not isinstance(received.content, Envelope):
         raise received.content
@@ -73,7 +73,7 @@ def _projected(received: Received) -> Projected:
     )
 
 
-def _timed(received: Received, envelope: Envelope) -> Envelope:
+def _timed(received: ConsumedRecord, envelope: Envelope) -> Envelope:
     """An event without a time of its own has the record's, which is the same at every replay."""
     if any(name.lower() == "ce_time" for name, _ in received.record.headers):
         return envelope

@@ -67,22 +67,24 @@ def local_path(uri: str) -> Path:
     scheme, separator, _ = uri.partition("://")
     if separator and scheme.lower() != "file":
         raise RejectedError(
-            "unsupported_scheme",
             f"Addresses with {scheme}:// are not supported; give a local path or a file:// address.",
+            reason="unsupported_scheme",
         )
     if separator:
         parts = urlsplit(uri)
         if parts.netloc not in {"", "localhost"}:
-            raise RejectedError("unsupported_scheme", f"{uri} lies on another machine; give a local file.")
+            raise RejectedError(
+                f"{uri} lies on another machine; give a local file.", reason="unsupported_scheme"
+            )
         name = os.fsdecode(unquote_to_bytes(uri.partition("://")[2].removeprefix(parts.netloc)))
     else:
         name = uri
     if "\x00" in name or not _is_utf8(name):
         raise RejectedError(
-            "bad_name", f"The name of {display_name(name)!r} is not valid UTF-8; rename the file."
+            f"The name of {display_name(name)!r} is not valid UTF-8; rename the file.", reason="bad_name"
         )
     if not name.startswith("/"):
-        raise RejectedError("relative_path", f"{name!r} is not an absolute path; give the whole path.")
+        raise RejectedError(f"{name!r} is not an absolute path; give the whole path.", reason="relative_path")
     return Path(os.path.normpath(name))
 
 

@@ -33,7 +33,7 @@ class LocalFileReader:
             if task.profile not in set(Profile):
                 words = ", ".join(Profile)
                 raise RejectedError(
-                    "unknown_profile", f"There is no profile {task.profile!r}; use one of {words}."
+                    f"There is no profile {task.profile!r}; use one of {words}.", reason="unknown_profile"
                 )
             return self._read(local_path(task.uri), progress)
         except (RejectedError, MediaError) as error:
@@ -43,7 +43,9 @@ class LocalFileReader:
         started = time.perf_counter()
         found = probe(path)
         if found.audio is None:
-            raise RejectedError("no_audio", f"{path.name} has no sound; Phonograph works on recordings.")
+            raise RejectedError(
+                f"{path.name} has no sound; Phonograph works on recordings.", reason="no_audio"
+            )
         progress(0.1, "hashing")
         size, sha256, xxh3 = _hashes(path)
         progress(0.3, "decoding")
@@ -121,7 +123,7 @@ def _printable(tags: dict[str, list[str]]) -> dict[str, list[str]]:
 def _audio(found: Probe) -> Stream:
     audio = found.audio
     if audio is None:
-        raise RejectedError("no_audio", "The file has no sound.")
+        raise RejectedError("The file has no sound.", reason="no_audio")
     return Stream(
         codec=audio.codec,
         sample_rate_hz=audio.sample_rate_hz,

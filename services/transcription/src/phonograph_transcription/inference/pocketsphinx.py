@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from phonograph_media import SAMPLE_RATE_HZ
+from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.ports import Transcriber
 from phonograph_transcription.domain.transcript import (
@@ -20,7 +21,6 @@ from phonograph_transcription.domain.transcript import (
     bounded,
     mean_confidence,
 )
-from phonograph_transcription.exceptions import EngineUnavailableError
 from phonograph_transcription.inference.speech import Speech, find_speech
 
 NAME = "pocketsphinx"

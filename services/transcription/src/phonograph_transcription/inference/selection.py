@@ -2,10 +2,10 @@
 
 import structlog
 
+from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_transcription.domain.engines import Engine, WhisperOptions
 from phonograph_transcription.domain.ports import Transcriber
 from phonograph_transcription.domain.transcript import Warned, WarningCode
-from phonograph_transcription.exceptions import EngineUnavailableError
 from phonograph_transcription.inference.models import ModelFolder
 from phonograph_transcription.inference.pocketsphinx import PocketsphinxTranscriber
 from phonograph_transcription.inference.whisper import WhisperTranscriber

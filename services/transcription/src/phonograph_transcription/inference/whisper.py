@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from phonograph_media import SAMPLE_RATE_HZ
+from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.ports import Transcriber
 from phonograph_transcription.domain.repetition import without_loops
@@ -22,7 +23,6 @@ from phonograph_transcription.domain.transcript import (
     Word,
     bounded,
 )
-from phonograph_transcription.exceptions import EngineUnavailableError
 from phonograph_transcription.inference.speech import (
     MIN_SILENCE_S,
     MIN_SPEECH_S,

@@ -21,7 +21,7 @@ from phonograph_events.documents import (
     TracklistDocument,
     TranscriptDocument,
 )
-from phonograph_events.words import (
+from phonograph_events.enums import (
     RESULT_SERVICES,
     DuplicateKind,
     HighlightsStage,
@@ -35,13 +35,13 @@ from phonograph_events.words import (
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class Part(BaseModel):
+class EventModel(BaseModel):
     """A piece of a body: immutable, open to fields of later versions."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class Event(Part):
+class Event(EventModel):
     """A body with its place on Kafka. Subclasses name their topic; the type follows from it."""
 
     TOPIC: ClassVar[str]
@@ -65,7 +65,7 @@ class Event(Part):
         return str(getattr(self, self.KEY))
 
 
-class Options(Part):
+class Options(EventModel):
     """What the producer knows about the file; null leaves it to the services."""
 
     language: str | None = None
@@ -76,7 +76,7 @@ class Options(Part):
     max_speakers: int | None = Field(default=None, ge=1)
 
 
-class MediaRef(Part):
+class MediaRef(EventModel):
     """The file that an event is about: enough to work on it without asking anybody else."""
 
     media_id: UUID
@@ -107,7 +107,7 @@ class MediaRef(Part):
         return service in RESULT_SERVICES[Profile(self.profile) if known else Profile.AUTO]
 
 
-class JobSummary(Part):
+class JobSummary(EventModel):
     """The job behind a result."""
 
     job_id: UUID
@@ -141,7 +141,7 @@ class IngestRequested(Event):
     """The producer's own id: a second request with the same owner and id does nothing."""
 
 
-class Chapter(Part):
+class Chapter(EventModel):
     """A chapter mark of the container."""
 
     start: float
@@ -149,7 +149,7 @@ class Chapter(Part):
     title: str
 
 
-class Stream(Part):
+class Stream(EventModel):
     """What the probe read of the sound or the picture."""
 
     codec: str
@@ -272,7 +272,7 @@ class TranscriptionCompleted(Result):
     """Warning codes of the document."""
 
 
-class SpeakerSummary(Part):
+class SpeakerSummary(EventModel):
     """One voice of a recording."""
 
     speaker_id: UUID
@@ -295,7 +295,7 @@ class DiarizationCompleted(Result):
     rttm_uri: str | None = None
 
 
-class MetadataEntry(Part):
+class MetadataEntry(EventModel):
     """One fact about a recording, as text with its type."""
 
     key: str

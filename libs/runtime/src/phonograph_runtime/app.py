@@ -26,7 +26,8 @@ from phonograph_events import (
 from phonograph_runtime import metrics
 from phonograph_runtime.broker import Subscription, count_errors
 from phonograph_runtime.consumer import DROPPED, REPLAYED, E, EventConsumer, Handler, HandlerSink, Sink
-from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction, UnavailableError
+from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction
+from phonograph_runtime.errors import UnavailableError
 from phonograph_runtime.jobs import CANCELLED, CANCELLED_MESSAGE, JobQueue
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay
@@ -40,7 +41,7 @@ from phonograph_runtime.tracing import Tracing
 from phonograph_runtime.worker import JobKind, Worker
 
 WATCH_INTERVAL_S = 10.0
-RESTARTS_IN_VAIN = 3
+MAX_FRUITLESS_RESTARTS = 3
 
 Inventory = Callable[[Transaction], Awaitable[dict[str, dict[str, int]]]]
 """Gives what a service holds: for each kind of thing, its ids with their versions."""
@@ -48,7 +49,7 @@ Inventory = Callable[[Transaction], Awaitable[dict[str, dict[str, int]]]]
 _log = structlog.get_logger()
 
 
-class ServiceShell:
+class ServiceApp:
     """One service: its consumer, relay, workers and probes. Built by the service's `create_app()`."""
 
     def __init__(
@@ -102,7 +103,7 @@ class ServiceShell:
             self.on(JobCancelRequested, self._cancel_job)
         self._stalled = asyncio.Event()
         self._moved_at = time.monotonic()
-        self._restarts_in_vain = 0
+        self._fruitless_restarts = 0
         self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
@@ -170,14 +171,14 @@ class ServiceShell:
                 "probes": serve_probes(
                     self.settings.http_host,
                     self.settings.http_port,
-                    why_not_live=self.why_not_live,
-                    why_not_ready=self.why_not_ready,
+                    liveness_failure=self.liveness_failure,
+                    readiness_failure=self.readiness_failure,
                 ),
                 **{f"recurring {n}": self._repeat(*each) for n, each in enumerate(self._recurring)},
                 **{f"worker {number}": worker.run() for number, worker in enumerate(self._workers())},
             }.items()
         ]
-        self._begin_metrics()
+        self._initialize_metrics()
         stopping = asyncio.create_task(stop.wait(), name="stop")
         consuming = asyncio.create_task(self._consume(), name="consumer")
         try:
@@ -193,7 +194,7 @@ class ServiceShell:
             await self.tracing.aclose()
             _log.info("service stopped")
 
-    def _begin_metrics(self) -> None:
+    def _initialize_metrics(self) -> None:
         """Let every counter begin at 0: the first event of a series that is born with 1 is no increase."""
         count_errors()
         for topic in self.topics:
@@ -233,7 +234,7 @@ class ServiceShell:
                 await asyncio.sleep(1)
             else:
                 metrics.CONSUMER_RESTARTS.inc()
-                self._restarts_in_vain += 1
+                self._fruitless_restarts += 1
 
     def _workers(self) -> list[Worker]:
         if self.queue is None or self._engines is None:
@@ -277,15 +278,15 @@ class ServiceShell:
         metrics.JOBS_FINISHED.labels(job.kind, CANCELLED).inc()
         kind = self._kinds.get(job.kind)
         if kind is not None and kind.fail is not None:
-            await kind.fail(transaction.caused_by(job.cause), job, CANCELLED, CANCELLED_MESSAGE)
+            await kind.fail(transaction.with_cause(job.cause), job, CANCELLED, CANCELLED_MESSAGE)
 
-    def why_not_live(self) -> str | None:
+    def liveness_failure(self) -> str | None:
         """What only a restart of the process would mend: a consumer that stands still although begun anew."""
-        if self._restarts_in_vain < RESTARTS_IN_VAIN:
+        if self._fruitless_restarts < MAX_FRUITLESS_RESTARTS:
             return None
-        return f"stalled: events wait, and none was taken after {self._restarts_in_vain} new beginnings"
+        return f"stalled: events wait, and none was taken after {self._fruitless_restarts} new beginnings"
 
-    async def why_not_ready(self) -> str | None:
+    async def readiness_failure(self) -> str | None:
         """Why the service takes no events; null when it does."""
         if self.consumer.fused:
             return self.consumer.fused
@@ -321,7 +322,7 @@ class ServiceShell:
                 metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
             if settled or moves or self.consumer.busy or self.consumer.fused:
                 self._moved_at = time.monotonic()
-                self._restarts_in_vain = 0
+                self._fruitless_restarts = 0
             elif time.monotonic() - self._moved_at > self.settings.stall_after.total_seconds():
                 _log.error("consumer stands still and is begun anew")
                 self._stalled.set()

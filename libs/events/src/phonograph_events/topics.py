@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from phonograph_events import bodies
-from phonograph_events.bodies import Event
-from phonograph_events.words import Service
+from phonograph_events import payloads
+from phonograph_events.enums import Service
+from phonograph_events.payloads import Event
 
 DEAD_LETTER_SUFFIX = "-dlq"
 DEAD_LETTER_RETENTION: Final = timedelta(days=30)
@@ -17,7 +17,7 @@ MAX_DEAD_LETTER_BYTES: Final = 5 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TopicConfig:
     """How a topic must lie on Kafka."""
 
     name: str
@@ -61,11 +61,13 @@ class Topic:
         return self.producers[0]
 
     @property
-    def layouts(self) -> tuple[Layout, Layout]:
+    def configs(self) -> tuple[TopicConfig, TopicConfig]:
         """Of the topic and of its dead letters."""
         return (
-            Layout(self.name, self.partitions, self.cleanup, self.retention, self.max_message_bytes),
-            Layout(dead_letter_topic(self.name), 1, "delete", DEAD_LETTER_RETENTION, MAX_DEAD_LETTER_BYTES),
+            TopicConfig(self.name, self.partitions, self.cleanup, self.retention, self.max_message_bytes),
+            TopicConfig(
+                dead_letter_topic(self.name), 1, "delete", DEAD_LETTER_RETENTION, MAX_DEAD_LETTER_BYTES
+            ),
         )
 
 
@@ -84,28 +86,28 @@ CLI = "cli"
 TOPICS: Final[dict[str, Topic]] = {
     topic.name: topic
     for topic in (
-        Topic(bodies.IngestRequested, ("producers", CLI), (INGEST,)),
+        Topic(payloads.IngestRequested, ("producers", CLI), (INGEST,)),
         Topic(
-            bodies.MediaReady,
+            payloads.MediaReady,
             (INGEST,),
             (ANALYSIS, TRANSCRIPTION, DIARIZATION, TRACKLIST, HIGHLIGHTS, GRAPH_SYNC),
         ),
-        Topic(bodies.MediaRejected, (INGEST,), (GRAPH_SYNC,)),
-        Topic(bodies.MediaDuplicated, (INGEST,), (GRAPH_SYNC,)),
-        Topic(bodies.MediaMoved, (INGEST,), (GRAPH_SYNC,)),
-        Topic(bodies.MediaDeleted, (INGEST,), (GRAPH_SYNC,)),
-        Topic(bodies.MusicAnalyzed, (ANALYSIS,), (TRACKLIST, GRAPH_SYNC)),
-        Topic(bodies.TranscriptionCompleted, (TRANSCRIPTION,), (HIGHLIGHTS, GRAPH_SYNC)),
-        Topic(bodies.DiarizationCompleted, (DIARIZATION,), (TRANSCRIPTION, GRAPH_SYNC)),
-        Topic(bodies.TracklistCompleted, (TRACKLIST,), (GRAPH_SYNC,)),
-        Topic(bodies.RenameProposed, (TRACKLIST,), (GRAPH_SYNC,)),
-        Topic(bodies.HighlightsCompleted, (HIGHLIGHTS,), (GRAPH_SYNC,)),
-        Topic(bodies.JobProgressed, WORKERS, (GRAPH_SYNC, CLI)),
-        Topic(bodies.JobFailed, WORKERS, (GRAPH_SYNC, CLI)),
-        Topic(bodies.JobRetryRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
-        Topic(bodies.JobCancelRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
-        Topic(bodies.InventoryRequested, (CLI,), WORKERS, partitions=1, retention=timedelta(days=7)),
-        Topic(bodies.InventoryReported, WORKERS, (CLI,), partitions=1, retention=timedelta(days=7)),
+        Topic(payloads.MediaRejected, (INGEST,), (GRAPH_SYNC,)),
+        Topic(payloads.MediaDuplicated, (INGEST,), (GRAPH_SYNC,)),
+        Topic(payloads.MediaMoved, (INGEST,), (GRAPH_SYNC,)),
+        Topic(payloads.MediaDeleted, (INGEST,), (GRAPH_SYNC,)),
+        Topic(payloads.MusicAnalyzed, (ANALYSIS,), (TRACKLIST, GRAPH_SYNC)),
+        Topic(payloads.TranscriptionCompleted, (TRANSCRIPTION,), (HIGHLIGHTS, GRAPH_SYNC)),
+        Topic(payloads.DiarizationCompleted, (DIARIZATION,), (TRANSCRIPTION, GRAPH_SYNC)),
+        Topic(payloads.TracklistCompleted, (TRACKLIST,), (GRAPH_SYNC,)),
+        Topic(payloads.RenameProposed, (TRACKLIST,), (GRAPH_SYNC,)),
+        Topic(payloads.HighlightsCompleted, (HIGHLIGHTS,), (GRAPH_SYNC,)),
+        Topic(payloads.JobProgressed, WORKERS, (GRAPH_SYNC, CLI)),
+        Topic(payloads.JobFailed, WORKERS, (GRAPH_SYNC, CLI)),
+        Topic(payloads.JobRetryRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
+        Topic(payloads.JobCancelRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
+        Topic(payloads.InventoryRequested, (CLI,), WORKERS, partitions=1, retention=timedelta(days=7)),
+        Topic(payloads.InventoryReported, WORKERS, (CLI,), partitions=1, retention=timedelta(days=7)),
     )
 }
 EVENTS: Final[dict[str, type[Event]]] = {topic.event.event_type(): topic.event for topic in TOPICS.values()}

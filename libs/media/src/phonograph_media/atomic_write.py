@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 @contextmanager
-def written(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """Give a path beside `target`, of the same suffix; it becomes `target` when the block ends well."""
     part = target.with_stem(f"{target.stem}.part")
     try:

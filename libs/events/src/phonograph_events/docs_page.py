@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from phonograph_events.bodies import Result
-from phonograph_events.catalogue import DEAD_LETTER_RETENTION, TOPICS, Topic, dead_letter_topic
 from phonograph_events.envelope import DEAD_LETTER_HEADERS, HEADERS
+from phonograph_events.payloads import Result
+from phonograph_events.topics import DEAD_LETTER_RETENTION, TOPICS, Topic, dead_letter_topic
 
 _INTRODUCTION = """\
 # Events
@@ -37,7 +37,7 @@ lies in [schemas/history](../schemas/history); `tests/contracts` compares them a
 """
 
 
-def page() -> str:
+def render_page() -> str:
     """The page as Markdown."""
     parts: dict[str, Any] = {}
     sections = [section for topic in TOPICS.values() for section in _topic(topic, parts)]

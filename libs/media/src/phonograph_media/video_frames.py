@@ -12,9 +12,9 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from phonograph_media.atomic_write import atomic_write
 from phonograph_media.errors import MediaError, shown
 from phonograph_media.source import opened, packets_of, seek_before, streams_of, time_zero_s
-from phonograph_media.written import written
 
 _THUMBNAIL_BOX = (640, 640)
 
@@ -31,7 +31,7 @@ def thumbnail(source: Path, target: Path, at_s: float) -> None:
         video = streams_of(container).video
         if video is None:
             raise MediaError(
-                "not_video", f"{shown(source)} has no video, so no picture can be taken from it."
+                f"{shown(source)} has no video, so no picture can be taken from it.", reason="not_video"
             )
         until_s = time_zero_s(container) + at_s
         seek_before(container, until_s)
@@ -41,8 +41,8 @@ def thumbnail(source: Path, target: Path, at_s: float) -> None:
                 break
             showing = frame
     if showing is None:
-        raise MediaError("not_media", f"No picture of {shown(source)} can be decoded. Copy it again.")
-    with written(target) as part:
+        raise MediaError(f"No picture of {shown(source)} can be decoded. Copy it again.", reason="not_media")
+    with atomic_write(target) as part:
         try:
             fitted(showing, _THUMBNAIL_BOX).save(part)
         except av.FFmpegError as error:
