@@ -32,7 +32,7 @@ from phonograph_media import make_rendition
 from phonograph_runtime.database import Database
 from phonograph_runtime.objects import ObjectStore
 from phonograph_transcription.config import Settings
-from phonograph_transcription.domain.results import Diarization, Result, Written
+from phonograph_transcription.domain.results import Diarization, Result, StoredTranscript
 from phonograph_transcription.domain.tasks import TranscribeTask
 from phonograph_transcription.domain.transcript import Segment, Transcript, Word
 from phonograph_transcription.main import create_app
@@ -317,7 +317,7 @@ async def make_result(database: Database, media: MediaRef, job_kind: str = "test
         job_id = await transaction.session.scalar(finish, {"id": media.media_id})
     words = (Word("hi", 0, 1, 0.9),)
     transcript = Transcript("e", "m", "en", 0.8, (Segment(0, 1, "hi", words, 0.9),))
-    written = Written(transcript, "file:///transcript.json", {"model": "m"})
+    written = StoredTranscript(transcript, "file:///transcript.json", {"model": "m"})
     return Result(uuid7(), media.media_id, job_id, PipelineVersion.V1, None, written, 1.0)
 
 
@@ -326,9 +326,9 @@ async def test_halves_that_come_at_the_same_time_find_each_other(desk, database)
     result = await make_result(database, media)
     diarization = Diarization(media, uuid7(), "test", "file:///turns.json")
 
-    async def note():
+    async def save_diarization():
         async with database.transaction() as transaction:
-            return await SqlTranscriptStore(transaction.session).note(diarization)
+            return await SqlTranscriptStore(transaction.session).save_diarization(diarization)
 
     async with database.transaction() as transaction:
         first = await SqlTranscriptStore(transaction.session).add(result)
@@ -337,8 +337,8 @@ async def test_halves_that_come_at_the_same_time_find_each_other(desk, database)
         assert not second.done()
     assert first.diarization is None
     halves = await second
-    assert halves.recognised.result_id == result.id
-    assert halves.recognised.language_probability == 0.8
+    assert halves.transcript.result_id == result.id
+    assert halves.transcript.language_probability == 0.8
     assert halves.diarization == diarization
 
 
