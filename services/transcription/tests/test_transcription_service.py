@@ -169,7 +169,10 @@ def wav(path: Path, samples: np.ndarray) -> Path:
 
 
 async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(desk, talk):
-    """T1-10, T1-11, T1-12, T1-14, T0-09, T0-20, T0-44, C-02, C-04, C-05."""
+    """Speech is stored as v1 and, with speakers, as its child v4; the old view shows both.
+
+    Shows T0-09, T0-20, T0-44, T1-10, T1-11, T1-12, T1-14, C-02, C-04 and C-05.
+    """
     ready = desk.ready(talk)
     quiet = desk.ready(wav(desk.folder / "quiet.wav", np.zeros(16_000)))
     diarized = desk.diarized(ready.media, (0.4, 5.0, "SPEAKER_00"), (5.2, 8.9, "SPEAKER_01"))
@@ -367,7 +370,7 @@ async def test_results_of_one_file_count_up_even_at_the_same_time(desk, database
     ],
 )
 async def test_the_database_refuses_what_cannot_be(desk, database, change):
-    """T0-41, T0-45, T0-46, C-03, C-04, T0-11, T0-18."""
+    """Constraints refuse invalid values (T0-11, T0-18, T0-41, T0-45, T0-46, C-03, C-04)."""
     result = await make_result(database, desk.ready(None).media)
     async with database.transaction() as transaction:
         await SqlTranscriptStore(transaction.session).add(result)
