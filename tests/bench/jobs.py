@@ -14,7 +14,7 @@ from sqlalchemy import event
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, Goal
 from tests.bench.side import Clock
-from tests.support.scratch import SqlScratchJob, Sum, rows, scratch_database
+from tests.support.scratch import ScratchMedia, SqlScratchJob, Sum, rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import MusicAnalyzed
@@ -61,7 +61,7 @@ def _queue(database: Database) -> JobQueue:
 async def _enqueue(database: Database, jobs: int) -> None:
     async with database.transaction() as transaction:
         for _ in range(jobs):
-            await transaction.enqueue("add", Sum(numbers=[1]), media_id=uuid4())
+            await transaction.enqueue("add", Sum(numbers=[1]), media=ScratchMedia())
 
 
 async def _work(database: Database, queue: JobQueue) -> bool:
