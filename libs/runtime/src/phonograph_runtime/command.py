@@ -61,9 +61,9 @@ async def _run(app: ServiceApp) -> None:
 
 
 def collect_rarely() -> None:
-    """Look for garbage less often: it took a third of a consumer's processor time.
+    """Collect garbage less often: it took a third of the processor time of a consumer.
 
-    What is loaded stays, and a batch is thousands of objects that die together.
+    Loaded modules are never freed, and a batch is thousands of objects that are freed together.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -135,7 +135,7 @@ def one_of(column: str, values: Iterable[StrEnum]) -> str:
 
 def table_name(table: type) -> str:
     """Return the name of the table of a mapped class."""
-    name: str = table.__tablename__  # type: ignore[attr-defined]  # every mapped class has it
+    name: str = vars(table)["__tablename__"]
     return name
 
 
