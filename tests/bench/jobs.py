@@ -240,7 +240,7 @@ async def crowded(stack: Stack, *, crowds: list[tuple[int, int]], claims: int) -
             started = time.perf_counter()
             counts, _ = await queue.counts()
             counted = (time.perf_counter() - started) * 1000
-            assert counts.get("pending", 0) == waiting, counts
+            assert abs(counts["pending"] - waiting) <= waiting / 5, counts
             cut = quantiles(took, n=100)
             answers.append(
                 {"claim_p50": cut[49], "claim_p99": cut[98], "claim_pages": pages / claims, "counts": counted}

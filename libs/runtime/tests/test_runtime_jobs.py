@@ -13,7 +13,7 @@ from tests.support.worker import add_completed, working
 
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import LeaseLostError
-from phonograph_runtime.jobs import JobKind, JobQueue
+from phonograph_runtime.jobs import COUNTED_JOBS, JobKind, JobQueue
 from phonograph_runtime.ports import Job, JobFailure
 from phonograph_runtime.sampling import pause_s
 from phonograph_runtime.worker import POLL_S
@@ -233,6 +233,57 @@ async def test_worker_that_claims_wakes_the_next_one(stack: Stack) -> None:
 
 def test_sampling_takes_a_twentieth_of_the_time_at_most() -> None:
     assert [pause_s(took_s, 5) for took_s in (0.01, 0.25, 2.0)] == [5, 5, 40]
+
+
+async def execute(database: Database, statement: str) -> None:
+    async with database.engine.connect() as connection:
+        await connection.execute(text(statement))
+
+
+async def fill(database: Database, status: str, jobs: int, *, due_s: float = 0) -> None:
+    """Add jobs of one status that have been due for a time."""
+    await execute(
+        database,
+        "INSERT INTO scratch_jobs (id, media_file_id, kind, status, task, run_at)"
+        f" SELECT uuidv7(), uuidv7(), 'add', '{status}', '{{}}', now() - interval '{due_s} s'"
+        f" FROM generate_series(1, {jobs})",
+    )
+
+
+async def test_counts_are_exact_and_the_age_is_that_of_the_oldest_job_that_may_run(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        queue = queue_of(database)
+        assert await queue.counts() == ({"failed": 0, "pending": 0, "processing": 0, "retrying": 0}, 0.0)
+        await fill(database, "retrying", 1, due_s=-60)
+        assert (await queue.counts())[1] == 0.0
+        await fill(database, "completed", 500, due_s=900)
+        await fill(database, "failed", 4, due_s=800)
+        await fill(database, "processing", 3, due_s=700)
+        await fill(database, "pending", COUNTED_JOBS, due_s=60)
+        await fill(database, "retrying", 2, due_s=200)
+        counts, age_s = await queue.counts()
+        assert counts == {"failed": 4, "pending": COUNTED_JOBS, "processing": 3, "retrying": 3}
+        assert age_s == pytest.approx(200, abs=30)
+
+
+async def test_count_of_a_long_queue_is_an_estimate_and_never_less_than_what_was_counted(
+    stack: Stack,
+) -> None:
+    async with scratch_database(stack) as (database, _):
+        queue = queue_of(database)
+        waiting = 3 * COUNTED_JOBS
+        await fill(database, "completed", 1000)
+        await execute(database, "ANALYZE scratch_jobs")
+        await fill(database, "pending", waiting, due_s=60)
+        await fill(database, "failed", 5)
+        counts, _ = await queue.counts()
+        assert counts["pending"] > COUNTED_JOBS
+        assert counts["failed"] == 5
+        await execute(database, "ANALYZE scratch_jobs")
+        counts, age_s = await queue.counts()
+        assert counts["pending"] == pytest.approx(waiting, rel=0.2)
+        assert (counts["failed"], counts["retrying"]) == (5, 0)
+        assert age_s == pytest.approx(60, abs=30)
 
 
 async def test_failure_that_cannot_be_told_is_told_all_the_same(stack: Stack) -> None:

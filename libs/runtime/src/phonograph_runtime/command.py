@@ -1,4 +1,4 @@
-"""The command of every service, `phonograph-NAME`: run it, or its migrations."""
+"""The command of every service, `phonograph-NAME`: runs it, or its migrations."""
 
 import asyncio
 import gc
@@ -17,7 +17,7 @@ USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
 
 
 def main(create_app: Callable[[], ServiceApp]) -> None:
-    """Run a service, or its migrations; exit with 1 and one line when it cannot."""
+    """Run a service, or its migrations; exit with status 1 and one line if that fails."""
     action, *rest = sys.argv[1:] or ["run"]
     try:
         app = create_app()

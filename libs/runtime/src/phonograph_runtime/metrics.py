@@ -50,7 +50,7 @@ OUTBOX_DELIVERY_SECONDS = Histogram(
 )
 OUTBOX_LEADER = Gauge("outbox_relay_leader", "1 in the process that publishes")
 
-JOBS = Gauge("jobs", "Jobs that wait, run or have failed", ["status"])
+JOBS = Gauge("jobs", "Jobs that wait, run or have failed; an estimate above 50,000 of one status", ["status"])
 JOB_OLDEST_QUEUED_AGE_SECONDS = Gauge("job_oldest_queued_age_seconds", "Age of the oldest job that may run")
 JOB_WAIT_SECONDS = Histogram("job_wait_seconds", "From request to start", ["kind"], buckets=WORK_BUCKETS_S)
 JOB_RUN_SECONDS = Histogram("job_run_seconds", "Time in the engine", ["kind"], buckets=WORK_BUCKETS_S)

@@ -30,8 +30,8 @@ async def check_schema(url: str, folder: Path) -> None:
         folder: Its folder of migrations.
 
     Raises:
-        StaleSchemaError: If it is not; the message names the missing migrations, or the unknown revision of the
-            database, and says what to do.
+        StaleSchemaError: If it is not; the message names the missing migrations, or the unknown
+            revision of the database, and says what to do.
     """
     current = await _current(url)
     refuse_too_new(current, folder)

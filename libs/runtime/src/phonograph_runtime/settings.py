@@ -136,7 +136,7 @@ class ServiceSettings(BaseSettings):
     def _check_time_limits(self) -> Self:
         if self.retry_budget >= timedelta(seconds=100):
             msg = (
-                "retry_budget must be less than 100 s: Kafka removes a consumer that does not poll for 300 s."
+                "retry_budget must be below 100 s: Kafka removes a consumer that does not poll for 300 s."
             )
             raise ValueError(msg)
         if self.job_timeout <= self.lease:

@@ -1,10 +1,8 @@
-"""Delivery tables, jobs, meetings with their speakers, and voices."""
+"""Create the delivery tables, the job table, meetings, speakers and voice profiles."""
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-
-from phonograph_runtime.migrations import create_delivery_tables, create_job_table, drop_delivery_tables
 
 revision = "0001"
 down_revision = None
@@ -14,8 +12,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    create_delivery_tables(op)
-    create_job_table(op, "diarization_jobs")
+    _create_delivery_tables()
+    _create_job_table()
     op.create_table(
         "files",
         sa.Column("id", sa.Uuid, nullable=False),
@@ -173,9 +171,99 @@ def downgrade() -> None:
         "meetings",
         "files",
         "diarization_jobs",
+        "dead_letters",
+        "outbox",
+        "inbox",
     ):
         op.drop_table(table)
-    drop_delivery_tables(op)
+
+
+def _create_delivery_tables() -> None:
+    op.create_table(
+        "inbox",
+        sa.Column("source", sa.String(200), nullable=False),
+        sa.Column("event_id", sa.String(200), nullable=False),
+        _now("received_at"),
+        sa.PrimaryKeyConstraint("source", "event_id", name="pk_inbox"),
+    )
+    op.create_index("ix_inbox_received_at", "inbox", ["received_at"])
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        sa.Column("topic", sa.String(249), nullable=False),
+        sa.Column("key", sa.LargeBinary),
+        sa.Column("value", sa.LargeBinary),
+        sa.Column("headers", postgresql.JSONB, nullable=False),
+        _now("created_at"),
+        sa.Column("published_at", sa.TIMESTAMP(timezone=True)),
+        sa.PrimaryKeyConstraint("seq", name="pk_outbox"),
+    )
+    op.create_index("ix_outbox_waiting", "outbox", ["seq"], postgresql_where=sa.text("published_at IS NULL"))
+    op.create_table(
+        "dead_letters",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("topic", sa.String(249), nullable=False),
+        sa.Column("partition", sa.Integer, nullable=False),
+        sa.Column("offset", sa.BigInteger, nullable=False),
+        sa.Column("key", sa.LargeBinary),
+        sa.Column("value", sa.LargeBinary),
+        sa.Column("headers", postgresql.JSONB, nullable=False),
+        sa.Column("reason", sa.String(100), nullable=False),
+        sa.Column("error", sa.Text, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        _now("parked_at"),
+        sa.Column("replayed_at", sa.TIMESTAMP(timezone=True)),
+        sa.PrimaryKeyConstraint("id", name="pk_dead_letters"),
+    )
+    op.create_index("ix_dead_letters_topic", "dead_letters", ["topic"])
+    op.create_index("ix_dead_letters_parked_at", "dead_letters", ["parked_at"])
+    op.create_index(
+        "uq_dead_letters_coordinates", "dead_letters", ["topic", "partition", "offset"], unique=True
+    )
+
+
+def _create_job_table() -> None:
+    op.create_table(
+        "diarization_jobs",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("media_file_id", sa.Uuid, nullable=False),
+        sa.Column("kind", sa.String(50), nullable=False),
+        sa.Column("dedupe_key", sa.String(300)),
+        sa.Column("status", sa.String(20), server_default="pending", nullable=False),
+        sa.Column("priority", sa.Integer, server_default="0", nullable=False),
+        sa.Column("task", postgresql.JSONB, nullable=False),
+        sa.Column("cause", postgresql.JSONB),
+        sa.Column("model_config", postgresql.JSONB, server_default="{}", nullable=False),
+        sa.Column("processing_options", postgresql.JSONB, server_default="{}", nullable=False),
+        sa.Column("progress", sa.Float, server_default="0", nullable=False),
+        _now("run_at"),
+        sa.Column("started_at", sa.TIMESTAMP(timezone=True)),
+        sa.Column("completed_at", sa.TIMESTAMP(timezone=True)),
+        sa.Column("processing_time", sa.Float),
+        sa.Column("error_reason", sa.String(100)),
+        sa.Column("error_message", sa.Text),
+        sa.Column("retry_count", sa.Integer, server_default="0", nullable=False),
+        sa.Column("max_retries", sa.Integer, server_default="3", nullable=False),
+        sa.Column("lease_token", sa.Uuid),
+        sa.Column("lease_expires_at", sa.TIMESTAMP(timezone=True)),
+        _now("created_at"),
+        _now("updated_at"),
+        sa.PrimaryKeyConstraint("id", name="pk_diarization_jobs"),
+        sa.UniqueConstraint("dedupe_key", name="uq_diarization_jobs_dedupe_key"),
+        sa.CheckConstraint(
+            "status IN ('pending', 'processing', 'retrying', 'completed', 'failed')",
+            name="ck_diarization_jobs_status",
+        ),
+        sa.CheckConstraint("progress BETWEEN 0 AND 1", name="ck_diarization_jobs_progress"),
+    )
+    op.create_index("ix_diarization_jobs_media_file_id", "diarization_jobs", ["media_file_id"])
+    op.create_index("ix_diarization_jobs_status", "diarization_jobs", ["status"])
+    op.create_index(
+        "ix_diarization_jobs_claim",
+        "diarization_jobs",
+        [sa.text("priority DESC"), "run_at", "id"],
+        postgresql_where=sa.text("status IN ('pending', 'retrying', 'processing')"),
+    )
 
 
 def _now(name: str) -> sa.Column:

@@ -1,10 +1,8 @@
-"""Delivery tables, jobs, transcripts in versions, exports."""
+"""Create the delivery tables, the job table, versioned transcripts and exports."""
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
-
-from phonograph_runtime.migrations import create_delivery_tables, create_job_table, drop_delivery_tables
 
 revision = "0001"
 down_revision = None
@@ -14,8 +12,8 @@ depends_on = None
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
-    create_delivery_tables(op)
-    create_job_table(op, "transcription_jobs")
+    _create_delivery_tables()
+    _create_job_table()
     _create_results()
     _create_halves()
     _create_v2_jobs()
@@ -32,9 +30,99 @@ def downgrade() -> None:
         "transcript_halves",
         "transcription_results",
         "transcription_jobs",
+        "dead_letters",
+        "outbox",
+        "inbox",
     ):
         op.drop_table(table)
-    drop_delivery_tables(op)
+
+
+def _create_delivery_tables() -> None:
+    op.create_table(
+        "inbox",
+        sa.Column("source", sa.String(200), nullable=False),
+        sa.Column("event_id", sa.String(200), nullable=False),
+        _now("received_at"),
+        sa.PrimaryKeyConstraint("source", "event_id", name="pk_inbox"),
+    )
+    op.create_index("ix_inbox_received_at", "inbox", ["received_at"])
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        sa.Column("topic", sa.String(249), nullable=False),
+        sa.Column("key", sa.LargeBinary),
+        sa.Column("value", sa.LargeBinary),
+        sa.Column("headers", postgresql.JSONB, nullable=False),
+        _now("created_at"),
+        sa.Column("published_at", sa.TIMESTAMP(timezone=True)),
+        sa.PrimaryKeyConstraint("seq", name="pk_outbox"),
+    )
+    op.create_index("ix_outbox_waiting", "outbox", ["seq"], postgresql_where=sa.text("published_at IS NULL"))
+    op.create_table(
+        "dead_letters",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("topic", sa.String(249), nullable=False),
+        sa.Column("partition", sa.Integer, nullable=False),
+        sa.Column("offset", sa.BigInteger, nullable=False),
+        sa.Column("key", sa.LargeBinary),
+        sa.Column("value", sa.LargeBinary),
+        sa.Column("headers", postgresql.JSONB, nullable=False),
+        sa.Column("reason", sa.String(100), nullable=False),
+        sa.Column("error", sa.Text, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        _now("parked_at"),
+        sa.Column("replayed_at", sa.TIMESTAMP(timezone=True)),
+        sa.PrimaryKeyConstraint("id", name="pk_dead_letters"),
+    )
+    op.create_index("ix_dead_letters_topic", "dead_letters", ["topic"])
+    op.create_index("ix_dead_letters_parked_at", "dead_letters", ["parked_at"])
+    op.create_index(
+        "uq_dead_letters_coordinates", "dead_letters", ["topic", "partition", "offset"], unique=True
+    )
+
+
+def _create_job_table() -> None:
+    op.create_table(
+        "transcription_jobs",
+        sa.Column("id", sa.Uuid, nullable=False),
+        sa.Column("media_file_id", sa.Uuid, nullable=False),
+        sa.Column("kind", sa.String(50), nullable=False),
+        sa.Column("dedupe_key", sa.String(300)),
+        sa.Column("status", sa.String(20), server_default="pending", nullable=False),
+        sa.Column("priority", sa.Integer, server_default="0", nullable=False),
+        sa.Column("task", postgresql.JSONB, nullable=False),
+        sa.Column("cause", postgresql.JSONB),
+        sa.Column("model_config", postgresql.JSONB, server_default="{}", nullable=False),
+        sa.Column("processing_options", postgresql.JSONB, server_default="{}", nullable=False),
+        sa.Column("progress", sa.Float, server_default="0", nullable=False),
+        _now("run_at"),
+        sa.Column("started_at", sa.TIMESTAMP(timezone=True)),
+        sa.Column("completed_at", sa.TIMESTAMP(timezone=True)),
+        sa.Column("processing_time", sa.Float),
+        sa.Column("error_reason", sa.String(100)),
+        sa.Column("error_message", sa.Text),
+        sa.Column("retry_count", sa.Integer, server_default="0", nullable=False),
+        sa.Column("max_retries", sa.Integer, server_default="3", nullable=False),
+        sa.Column("lease_token", sa.Uuid),
+        sa.Column("lease_expires_at", sa.TIMESTAMP(timezone=True)),
+        _now("created_at"),
+        _now("updated_at"),
+        sa.PrimaryKeyConstraint("id", name="pk_transcription_jobs"),
+        sa.UniqueConstraint("dedupe_key", name="uq_transcription_jobs_dedupe_key"),
+        sa.CheckConstraint(
+            "status IN ('pending', 'processing', 'retrying', 'completed', 'failed')",
+            name="ck_transcription_jobs_status",
+        ),
+        sa.CheckConstraint("progress BETWEEN 0 AND 1", name="ck_transcription_jobs_progress"),
+    )
+    op.create_index("ix_transcription_jobs_media_file_id", "transcription_jobs", ["media_file_id"])
+    op.create_index("ix_transcription_jobs_status", "transcription_jobs", ["status"])
+    op.create_index(
+        "ix_transcription_jobs_claim",
+        "transcription_jobs",
+        [sa.text("priority DESC"), "run_at", "id"],
+        postgresql_where=sa.text("status IN ('pending', 'retrying', 'processing')"),
+    )
 
 
 def _create_results() -> None:
@@ -66,8 +154,8 @@ def _create_results() -> None:
         sa.Column("speaker_count", sa.Integer),
         sa.Column("quality_warnings_v2", postgresql.JSONB),
         sa.Column("processing_metadata", postgresql.JSONB),
-        _instant("created_at"),
-        _instant("updated_at"),
+        _now("created_at"),
+        _now("updated_at"),
         sa.PrimaryKeyConstraint("id", name="pk_transcription_results"),
         sa.ForeignKeyConstraint(
             ["job_id"],
@@ -117,8 +205,8 @@ def _create_halves() -> None:
         sa.Column("diarization_engine", sa.String(50)),
         sa.Column("turns_uri", sa.Text),
         sa.Column("media", postgresql.JSONB),
-        _instant("created_at"),
-        _instant("updated_at"),
+        _now("created_at"),
+        _now("updated_at"),
         sa.PrimaryKeyConstraint("media_file_id", name="pk_transcript_halves"),
         sa.ForeignKeyConstraint(
             ["result_id"],
@@ -143,8 +231,8 @@ def _create_v2_jobs() -> None:
         sa.Column("error_message", sa.Text),
         sa.Column("result_data", postgresql.JSONB),
         sa.Column("completed_at", sa.TIMESTAMP(timezone=True)),
-        _instant("created_at"),
-        _instant("updated_at"),
+        _now("created_at"),
+        _now("updated_at"),
         sa.PrimaryKeyConstraint("id", name="pk_v2_processing_jobs"),
         sa.ForeignKeyConstraint(
             ["transcript_id"],
@@ -170,7 +258,7 @@ def _create_exports() -> None:
         sa.Column("format", sa.String(10), nullable=False),
         sa.Column("file_path", sa.Text, nullable=False),
         sa.Column("file_size", sa.BigInteger),
-        _instant("created_at"),
+        _now("created_at"),
         sa.PrimaryKeyConstraint("id", name="pk_exports"),
         sa.ForeignKeyConstraint(
             ["transcript_id"],
@@ -186,7 +274,7 @@ def _create_exports() -> None:
 
 
 def _create_view() -> None:
-    """The table that readers of 0.1.0 to 0.2.0 know (C-02, C-03, C-04)."""
+    """Create the view that readers of releases 0.1.0 to 0.2.0 know as a table (C-02, C-03, C-04)."""
     op.execute("""
         CREATE VIEW transcripts AS
         SELECT id,
@@ -207,5 +295,5 @@ def _create_view() -> None:
     """)
 
 
-def _instant(name: str) -> sa.Column:
+def _now(name: str) -> sa.Column:
     return sa.Column(name, sa.TIMESTAMP(timezone=True), server_default=sa.func.now(), nullable=False)
