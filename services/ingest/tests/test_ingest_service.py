@@ -135,6 +135,8 @@ async def test_request_id_makes_a_repeated_request_do_nothing(service: Stack, tm
     jobs = "SELECT count(*) FROM ingest_jobs WHERE cause->>'correlation_id' = $1"
     assert isinstance(first, MediaReady)
     assert await fetch_count(service, jobs, again) == 0
+    keyed = "SELECT count(*) FROM ingest_jobs WHERE dedupe_key = $1"
+    assert await fetch_count(service, keyed, "|playout-1") == 1
 
 
 async def test_twenty_concurrent_requests_for_one_file_register_it_once(

@@ -1,49 +1,42 @@
-"""Runs an analysis in the child process and keeps its full document in the object store."""
-
-from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+"""The engine of the service: measures recordings and stores the documents, in the child process."""
 
 from phonograph_analysis.domain.ports import MusicAnalyzer
-from phonograph_analysis.domain.request import AnalysisTask
-from phonograph_analysis.domain.result import Measured, MusicAnalysis
-from phonograph_analysis.exceptions import UnreadableMediaError
-from phonograph_events import Service, uuid7
+from phonograph_analysis.domain.results import MusicAnalysis, StoredAnalysis
+from phonograph_analysis.domain.tasks import AnalyzeTask
+from phonograph_events import Service, require_path
 from phonograph_events.documents import MusicDocument
-from phonograph_runtime.objects import ObjectStore
+from phonograph_runtime.objects import ObjectStore, result_key
 from phonograph_runtime.ports import Progress
 
 
-class DocumentedAnalysis:
-    """An analyzer whose results can be read by anybody."""
+class AnalysisEngine:
+    """Executes the jobs of the service; keeps the analyzer loaded between them."""
 
-    def __init__(self, analyzer: MusicAnalyzer, objects: ObjectStore) -> None:
-        self._analyzer = analyzer
+    def __init__(self, objects: ObjectStore, analyzer: MusicAnalyzer) -> None:
         self._objects = objects
+        self._analyzer = analyzer
 
-    def run(self, task: AnalysisTask, progress: Progress) -> Measured:
-        """Measure the original file and store the document.
+    def analyze(self, task: AnalyzeTask, progress: Progress) -> StoredAnalysis:
+        """Measure the original file of a recording, and store the document.
+
+        Args:
+            task: The recording.
+            progress: Called with the fraction done and the stage.
 
         Raises:
-            UnreadableMediaError: the file is gone, lies elsewhere or cannot be decoded.
-            EngineFailedError: the engine failed on its sound.
+            PermanentError: With reason `unsupported_scheme` if the file is not on this machine.
+            MediaError: If the file does not exist or cannot be decoded.
+            EngineUnavailableError: If the analyzer cannot be loaded.
+            EngineFailedError: If the analyzer failed on the audio.
+            StorageError: If the document cannot be stored.
         """
-        analysis = self._analyzer.predict(_local_path(task.media.uri), progress)
-        key = f"results/{task.media.media_id}/{Service.ANALYSIS}/{uuid7()}.json"
-        return Measured(analysis, self._objects.put(key, _document(analysis).model_dump_json().encode()))
+        analysis = self._analyzer.predict(require_path(task.media.uri), progress)
+        key = f"{result_key(task.media.media_id, Service.ANALYSIS)}.json"
+        uri = self._objects.put(key, _to_document(analysis).model_dump_json().encode())
+        return StoredAnalysis(analysis, uri)
 
 
-def _local_path(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.scheme != "file":
-        raise UnreadableMediaError(
-            f"{uri} is not a file:// address; music is analysed from local files.",
-            reason="unsupported_scheme",
-        )
-    return Path(url2pathname(parts.path))
-
-
-def _document(analysis: MusicAnalysis) -> MusicDocument:
+def _to_document(analysis: MusicAnalysis) -> MusicDocument:
     tempo, key, timbre = analysis.tempo, analysis.key, analysis.timbre
     return MusicDocument(
         engine=analysis.engine,
