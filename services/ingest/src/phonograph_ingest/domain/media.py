@@ -38,7 +38,7 @@ class MediaFile:
     duration_s: float
     content_fp: str
     """Fingerprint of the decoded audio."""
-    silent: bool
+    is_silent: bool
     """Whether the audio is digital silence, whose fingerprint does not identify a recording."""
     container: str
     bit_rate: int | None

@@ -51,7 +51,7 @@ class SqlMediaRegistry:
                 file_hash=file.file_hash,
                 secondary_hash=file.secondary_hash,
                 content_fp=file.content_fp,
-                silent=file.silent,
+                silent=file.is_silent,
                 file_metadata=_file_metadata(file).model_dump(mode="json"),
                 profile=task.profile,
                 priority=task.priority,
@@ -69,9 +69,9 @@ class SqlMediaRegistry:
             )
             return RegisteredMedia(_to_domain(row), None)
         original = await self._find_original(file, task.owner)
-        same_bytes = original.file_hash == file.file_hash
+        has_same_bytes = original.file_hash == file.file_hash
         await self._save_location(original.id, file.uri, task.owner)
-        kind = DuplicateKind.SAME_BYTES if same_bytes else DuplicateKind.SAME_SOUND
+        kind = DuplicateKind.SAME_BYTES if has_same_bytes else DuplicateKind.SAME_SOUND
         return RegisteredMedia(_to_domain(original), kind)
 
     async def reject(self, media_id: UUID, rejected: RejectedFile, task: IngestTask) -> None:
