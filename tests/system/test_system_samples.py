@@ -44,20 +44,20 @@ def words(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_every_service_ends_well(found: dict[str, Any], name: str) -> None:
-    assert found[name]["status"] == "ready"
-    states = {service: mark["status"] for service, mark in found[name]["services"].items()}
+def test_every_service_ends_well(ingested_samples: dict[str, Any], name: str) -> None:
+    assert ingested_samples[name]["status"] == "ready"
+    states = {service: mark["status"] for service, mark in ingested_samples[name]["services"].items()}
     assert set(states) == {"ingest", "analysis", "transcription", "diarization", "tracklist", "highlights"}
     assert set(states.values()) == {"done"}
 
 
 @pytest.mark.parametrize("name", sorted(REASONS))
 def test_rotten_file_is_rejected_with_a_reason_and_a_sentence(
-    found: dict[str, Any], system: System, name: str
+    ingested_samples: dict[str, Any], system: System, name: str
 ) -> None:
-    assert found[name]["status"] == "rejected"
-    assert found[name]["reason"] == REASONS[name]
-    assert found[name]["message"].endswith(".")
+    assert ingested_samples[name]["status"] == "rejected"
+    assert ingested_samples[name]["reason"] == REASONS[name]
+    assert ingested_samples[name]["message"].endswith(".")
     shown = system.show(SAMPLES / "rotten" / name)
     assert shown["media"]["status"] == "rejected"
     assert shown["jobs"][0]["reason"] == REASONS[name]
@@ -65,20 +65,20 @@ def test_rotten_file_is_rejected_with_a_reason_and_a_sentence(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_show_has_the_promised_shape(found: dict[str, Any], system: System, name: str) -> None:
+def test_show_has_the_promised_shape(ingested_samples: dict[str, Any], system: System, name: str) -> None:
     shown = system.show(SAMPLES / name)
     assert list(shown) == [*SHAPE, "jobs"]
     for part, keys in SHAPE.items():
         if shown[part] is not None:
             assert list(shown[part]) == keys.split(), part
-    assert {job["service"] for job in shown["jobs"]} == set(found[name]["services"])
+    assert {job["service"] for job in shown["jobs"]} == set(ingested_samples[name]["services"])
     for job in shown["jobs"]:
         assert set(job) == {"service", "status", "reason", "engine", "seconds"}
         assert job["status"] == "completed"
     assert shown["media"]["duration_s"] == pytest.approx(TRUTH[name]["duration_s"], abs=0.2)
 
 
-def test_groove_has_its_tempo_its_key_and_a_better_name(found: dict[str, Any], system: System) -> None:
+def test_groove_has_its_tempo_its_key_and_a_better_name(ingested_samples: dict[str, Any], system: System) -> None:
     shown, truth = system.show(SAMPLES / "groove.mp3"), TRUTH["groove.mp3"]
     assert shown["music"]["bpm"] == pytest.approx(truth["bpm"], rel=0.02)
     assert (shown["music"]["key"], shown["music"]["scale"]) == (truth["key"], truth["scale"])
@@ -87,7 +87,7 @@ def test_groove_has_its_tempo_its_key_and_a_better_name(found: dict[str, Any], s
     assert truth["tags"]["title"] in shown["rename"]["proposed_filename"]
 
 
-def test_talk_is_written_down_with_its_two_speakers(found: dict[str, Any], system: System) -> None:
+def test_talk_is_written_down_with_its_two_speakers(ingested_samples: dict[str, Any], system: System) -> None:
     shown, truth = system.show(SAMPLES / "talk.ogg"), TRUTH["talk.ogg"]
     assert shown["speakers"]["count"] == truth["speakers"]
     assert shown["transcript"]["pipeline_version"] == "v4"
@@ -101,7 +101,7 @@ def test_talk_is_written_down_with_its_two_speakers(found: dict[str, Any], syste
 
 
 def test_lecture_has_topics_and_clips_with_subtitles_and_pictures(
-    found: dict[str, Any], system: System
+    ingested_samples: dict[str, Any], system: System
 ) -> None:
     highlights = system.show(SAMPLES / "lecture.mp4")["highlights"]
     assert len(highlights["segments"]) >= 2
@@ -117,7 +117,7 @@ def test_lecture_has_topics_and_clips_with_subtitles_and_pictures(
         assert local(clip["thumbnail_uri"]).read_bytes().startswith(b"\xff\xd8")
 
 
-def test_mix_has_the_tracks_of_its_cue_sheet(found: dict[str, Any], system: System) -> None:
+def test_mix_has_the_tracks_of_its_cue_sheet(ingested_samples: dict[str, Any], system: System) -> None:
     tracklist, truth = system.show(SAMPLES / "mix.mp3")["tracklist"], TRUTH["mix.mp3"]
     assert tracklist["source_type"] == "cue_file"
     assert [track["title"] for track in tracklist["tracks"]] == [track["title"] for track in truth["tracks"]]
@@ -138,20 +138,20 @@ def test_mix_has_the_tracks_of_its_cue_sheet(found: dict[str, Any], system: Syst
     ],
 )
 def test_export_writes_what_other_programs_read(
-    found: dict[str, Any], system: System, name: str, form: str, beginning: str, tmp_path: Path
+    ingested_samples: dict[str, Any], system: System, name: str, form: str, beginning: str, tmp_path: Path
 ) -> None:
     target = tmp_path / f"out.{form}"
     assert system("export", SAMPLES / name, "--format", form, "-o", target).code == 0
     assert target.read_text(encoding="utf-8").startswith(beginning)
 
 
-def test_same_files_again_are_known_and_cost_no_job(found: dict[str, Any], system: System) -> None:
+def test_same_files_again_are_known_and_cost_no_job(ingested_samples: dict[str, Any], system: System) -> None:
     before = system("jobs", "list", "--json").json["jobs"]
     nodes = system("graph", "check", "--json").json["counts"]
     again = system.ingest(*[SAMPLES / name for name in GOOD])
     for path, file in again.items():
         assert file["status"] == "duplicate"
-        assert file["media_id"] == found[Path(path).name]["media_id"]
+        assert file["media_id"] == ingested_samples[Path(path).name]["media_id"]
     after = system("jobs", "list", "--json").json["jobs"]
     results = [[job for job in jobs if job["service"] != "ingest"] for jobs in (before, after)]
     assert len(results[0]) == len(results[1])
@@ -159,7 +159,7 @@ def test_same_files_again_are_known_and_cost_no_job(found: dict[str, Any], syste
 
 
 def test_same_sound_in_another_container_names_the_first(
-    found: dict[str, Any], system: System, tmp_path: Path
+    ingested_samples: dict[str, Any], system: System, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "tone.wav", tmp_path / "tone.flac"
     for path in (first, second):
@@ -181,7 +181,7 @@ def test_same_sound_in_another_container_names_the_first(
 
 
 def test_graph_holds_what_the_services_hold_and_is_the_same_when_built_again(
-    found: dict[str, Any], system: System
+    ingested_samples: dict[str, Any], system: System
 ) -> None:
     check = system("graph", "check", "--json")
     assert (check.code, check.json["differences"], check.json["silent"]) == (0, [], []), check.err
@@ -191,7 +191,7 @@ def test_graph_holds_what_the_services_hold_and_is_the_same_when_built_again(
     assert system("graph", "check").code == 0
 
 
-def test_parked_event_can_be_seen_and_sent_again(found: dict[str, Any], system: System) -> None:
+def test_parked_event_can_be_seen_and_sent_again(ingested_samples: dict[str, Any], system: System) -> None:
     project = system.project
     servers = project.stack.addresses().kafka_bootstrap_servers
     code = (
@@ -217,7 +217,7 @@ def _rubbish(system: System) -> list[Any]:
     return [letter for letter in letters if letter["body"] == "rubbish"]
 
 
-def test_failed_job_is_tried_again_on_request(found: dict[str, Any], system: System, tmp_path: Path) -> None:
+def test_failed_job_is_tried_again_on_request(ingested_samples: dict[str, Any], system: System, tmp_path: Path) -> None:
     """The file goes away before it is analysed, and comes back after the job has failed."""
     pid, path = system.pid("analysis"), tmp_path / "groove.mp3"
     assert pid is not None
@@ -246,7 +246,7 @@ def _analysis_jobs(system: System, status: str) -> list[Any]:
     return [job for job in jobs if job["service"] == "analysis"]
 
 
-def test_producer_of_the_documentation_is_heard(found: dict[str, Any], system: System) -> None:
+def test_producer_of_the_documentation_is_heard(ingested_samples: dict[str, Any], system: System) -> None:
     text = (SAMPLES.parents[1] / "docs" / "producing-events.md").read_text(encoding="utf-8")
     code = text.partition("```python\n")[2].partition("```")[0]
     servers = system.project.stack.addresses().kafka_bootstrap_servers
@@ -258,7 +258,7 @@ def test_producer_of_the_documentation_is_heard(found: dict[str, Any], system: S
     assert system.show("/music/Night Drive.mp3")["jobs"][0]["reason"] == "missing"
 
 
-def test_killed_service_loses_nothing(found: dict[str, Any], system: System, tmp_path: Path) -> None:
+def test_killed_service_loses_nothing(ingested_samples: dict[str, Any], system: System, tmp_path: Path) -> None:
     """Killed while it works, started again by `up`: the lease runs out and another attempt ends the job."""
     copy = tmp_path / "again.wav"
     with av.open(str(SAMPLES / "talk.ogg")) as source, av.open(str(copy), "w") as target:
