@@ -1,4 +1,4 @@
-"""Servers and services of the faulty system fail under load: nothing is lost or duplicated, and it recovers."""
+"""Servers and services of the whole system fail under load: nothing is lost or duplicated."""
 
 import asyncio
 import itertools
