@@ -83,7 +83,7 @@ def test_value_without_text_form_is_refused(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value_type"), [("x", "int"), ("", "float"), ("yes", "bool"), ("{", "json"), ("x", "colour")]
+    ("text", "value_type"), [("x", "int"), ("", "float"), ("yes", "bool"), ("{", "json"), ("x", "color")]
 )
 def test_text_that_does_not_fit_its_type_is_refused(text: str, value_type: str) -> None:
     with pytest.raises(BadMetadataError, match=value_type):
