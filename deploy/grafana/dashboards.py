@@ -429,7 +429,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Consumed events, by result",
-                "`ok` took effect, `duplicate` did so before, `retry` is tried again, `parked` is a dead letter.",
+                "`ok` took effect, `duplicate` did so before, `retry` runs again, `parked` is a dead letter.",
                 query(zero(rate("events_consumed_total", "service, result")), "{{service}} {{result}}"),
                 unit="cps",
                 stacked=True,
