@@ -43,6 +43,7 @@ from phonograph_events import (
     dead_letter_topic,
     envelope,
 )
+from phonograph_runtime import app
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging

@@ -39,7 +39,7 @@ class MediaKind(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """State of a job (SCHEMA A.6); completed and failed are final."""
+    """State of a job; completed and failed are final."""
 
     PENDING = "pending"
     PROCESSING = "processing"

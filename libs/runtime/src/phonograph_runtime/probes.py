@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 PLAIN = "text/plain; charset=utf-8"
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 async def serve_probes(
@@ -46,7 +46,7 @@ async def serve_probes(
     )
     server = uvicorn.Server(config)
     with contextlib.closing(_listen(host, port)) as listening:
-        _log.info("probes", host=host, port=listening.getsockname()[1])
+        logger.info("probes", host=host, port=listening.getsockname()[1])
         serving = asyncio.create_task(server._serve([listening]))  # noqa: SLF001  # serve() takes the signals
         try:
             await asyncio.shield(serving)
