@@ -263,24 +263,24 @@ def test_without_the_original_only_the_clips_are_missing(
     objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
     lines = lecture()
-    path = write_recording(tmp_path / "gone.wav", sound_of(lines, 86))
+    path = write_recording(tmp_path / "missing.wav", sound_of(lines, 86))
     media = media_of(path, objects, tmp_path)
     path.unlink()
 
     result = engine.segment(segment_task(media, put_transcript(objects, lines)), check_progress)
 
     assert (len(result.segments), result.clips, result.reason) == (2, (), "missing")
-    assert "gone.wav" in result.warnings[0]
+    assert "missing.wav" in result.warnings[0]
 
 
 def test_a_missing_video_is_an_error_with_a_reason(
     objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
-    path = write_recording(tmp_path / "gone.mp4", sound_of(lecture(lines=1), 8), picture=True)
+    path = write_recording(tmp_path / "missing.mp4", sound_of(lecture(lines=1), 8), picture=True)
     media = media_of(path, objects, tmp_path)
     path.unlink()
 
-    with pytest.raises(MediaError, match=r"gone\.mp4") as error:
+    with pytest.raises(MediaError, match=r"missing\.mp4") as error:
         engine.detect_silence(DetectSilenceTask(media=media), check_progress)
     assert error.value.reason == "missing"
 

@@ -43,7 +43,7 @@ def test_regions_do_not_overlap_and_cover_every_span(silent: list[Span], blank: 
     regions = merge_silence(silent, blank)
 
     assert all(a.end_s <= b.start_s + 1e-9 for a, b in pairwise(regions))
-    for found, given_spans in ((silent_spans(regions), silent), (blank_spans(regions), blank)):
-        kept = sum(span.duration_s for span in found)
-        wanted = sum(span.duration_s for span in join_spans(given_spans, 0.1))
-        assert abs(kept - wanted) < 0.1 * 2 * (len(silent) + len(blank) + 1)
+    for merged, original in ((silent_spans(regions), silent), (blank_spans(regions), blank)):
+        merged_s = sum(span.duration_s for span in merged)
+        original_s = sum(span.duration_s for span in join_spans(original, 0.1))
+        assert abs(merged_s - original_s) < 0.1 * 2 * (len(silent) + len(blank) + 1)

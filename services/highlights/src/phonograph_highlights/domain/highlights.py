@@ -1,4 +1,4 @@
-"""What the service finds in a recording."""
+"""Results of the service: silence, segments and clips of a recording."""
 
 from dataclasses import dataclass
 from uuid import UUID, uuid5

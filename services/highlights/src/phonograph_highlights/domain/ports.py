@@ -1,4 +1,4 @@
-"""What the service needs from outside, in the words of the domain."""
+"""Ports of the service: the topic segmenter and the store, in terms of the domain."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -9,7 +9,7 @@ MIN_REMAINDER_S = 0.1
 
 
 class SilenceType(StrEnum):
-    """What is missing in a region (L-05)."""
+    """Kind of a silence region (L-05)."""
 
     AUDIO_SILENCE = "audio_silence"
     BLANK_SCREEN = "blank_screen"

@@ -31,7 +31,7 @@ class Word:
 
     @property
     def ends_sentence(self) -> bool:
-        """Whether a full stop or another final mark follows."""
+        """True if the word ends with a full stop or another final mark."""
         return _SENTENCE_END.search(self.text) is not None
 
 

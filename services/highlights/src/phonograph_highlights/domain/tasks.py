@@ -1,4 +1,4 @@
-"""What the jobs of this service are asked to do."""
+"""Tasks of the jobs of this service."""
 
 from uuid import UUID
 
