@@ -1,7 +1,7 @@
 """Writes the dashboards in `dashboards/`: `python deploy/grafana/dashboards.py`.
 
-Every query gives a result on a healthy, idle system: zero rather than nothing. Gauges that every copy of a
-service reads from the same database are taken by `max`, everything else by `sum`.
+On a healthy, idle system every query returns zero, not an empty result. Every copy of a service exposes the
+same gauges of the database: they are aggregated with `max`, everything else with `sum`.
 """
 
 from pathlib import Path
@@ -25,61 +25,61 @@ OURS = 'job="phonograph", service=~"$service"'
 MEMORY = f"sum by (service) (process_resident_memory_bytes{{{OURS}}} + engine_memory_bytes{{{OURS}}})"
 
 Thresholds = tuple[float, float]
-"""From where a value is orange, and from where it is red."""
+"""The lowest value shown in orange, and the lowest shown in red."""
 
 
 def zero(expression: str) -> str:
-    """The expression, and 0 for every service for which it has nothing yet."""
+    """Return the expression, extended by 0 for every service without a value."""
     return f"{expression} or on (service) 0 * sum by (service) (up{{{OURS}}})"
 
 
 def rate(metric: str, by: str = "service", where: str = "") -> str:
-    """What a counter gains in a second."""
+    """Return an expression for the increase of a counter per second."""
     return f"sum by ({by}) (rate({metric}{{{OURS}{where}}}[$__rate_interval]))"
 
 
 def gained(metric: str, by: str = "service", where: str = "") -> str:
-    """What a counter gains between two points of the graph."""
+    """Return an expression for the increase of a counter between two points of the graph."""
     return f"sum by ({by}) (increase({metric}{{{OURS}{where}}}[$__rate_interval]))"
 
 
 def quantile(share: float, metric: str, by: str = "service") -> str:
-    """A quantile of a histogram."""
+    """Return an expression for a quantile of a histogram."""
     buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{OURS}}}[$__rate_interval]))"
     return f"histogram_quantile({share}, {buckets})"
 
 
 def largest(gauge: str, by: str = "service", where: str = "") -> str:
-    """A gauge that all copies of a service see alike."""
+    """Return an expression for a gauge that has the same value in all copies of a service."""
     return f"max by ({by}) ({gauge}{{{OURS}{where}}})"
 
 
 def total(gauge: str, by: str = "service", where: str = "") -> str:
-    """A gauge of which every copy of a service has its own part."""
+    """Return an expression for the sum of a gauge over all copies of a service."""
     return f"sum by ({by}) ({gauge}{{{OURS}{where}}})"
 
 
 def query(expression: str, legend: str = "") -> prometheus.Dataquery:
-    """A query over the range of a graph."""
+    """Return a query over the range of a graph."""
     return prometheus.Dataquery().expr(expression).legend_format(legend).datasource(SOURCE).range()
 
 
 def now(expression: str, reference: str = "A") -> prometheus.Dataquery:
-    """A query for this moment."""
-    asked = prometheus.Dataquery().expr(expression).datasource(SOURCE).ref_id(reference)
-    return asked.instant().format(PromQueryFormat.TABLE)
+    """Return a query for the current moment."""
+    instant = prometheus.Dataquery().expr(expression).datasource(SOURCE).ref_id(reference)
+    return instant.instant().format(PromQueryFormat.TABLE)
 
 
 def steps(limits: Thresholds | None, *, calm: str = "green") -> build.ThresholdsConfig:
-    """Colours of a value."""
-    colours = [dashboard.Threshold(value=None, color=calm)]
+    """Return the colors of a value."""
+    colors = [dashboard.Threshold(value=None, color=calm)]
     if limits:
-        colours += [dashboard.Threshold(limits[0], "orange"), dashboard.Threshold(limits[1], "red")]
-    return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(colours)
+        colors += [dashboard.Threshold(limits[0], "orange"), dashboard.Threshold(limits[1], "red")]
+    return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(colors)
 
 
 def runbook_links(alerts: tuple[str, ...]) -> list[Builder[dashboard.DashboardLink]]:
-    """Links from a panel to the pages of its alerts."""
+    """Return links from a panel to the pages of its alerts."""
     return [
         build.DashboardLink(f"Runbook: {alert}")
         .type(dashboard.DashboardLinkType.LINK)
@@ -89,12 +89,12 @@ def runbook_links(alerts: tuple[str, ...]) -> list[Builder[dashboard.DashboardLi
 
 
 def runbook_url(alert: str) -> str:
-    """Where Grafana shows the page of an alert."""
+    """Return the address at which Grafana shows the page of an alert."""
     return f"/d/phonograph-runbooks?viewPanel={runbooks().index(alert) + 1}"
 
 
 def runbooks() -> list[str]:
-    """Alerts that have a page."""
+    """Return the alerts that have a page."""
     return sorted(path.stem for path in RUNBOOKS.glob("*.md"))
 
 
@@ -108,7 +108,7 @@ def graph(
     stacked: bool = False,
     span: int = 8,
 ) -> timeseries.Panel:
-    """Lines over time; a dashed line where orange and red begin."""
+    """Return a graph of lines over time, with a dashed line at each limit."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -152,7 +152,7 @@ def number(
     span: int = 4,
     place: dashboard.GridPos | None = None,
 ) -> stat.Panel:
-    """One number for now; the dashboard places it unless told where."""
+    """Return a panel with one current number; the dashboard places it if `place` is None."""
     panel = (
         stat.Panel()
         .title(title)
@@ -172,7 +172,7 @@ def number(
 
 
 def service_variable(values: str) -> build.QueryVariable:
-    """Which services to show; one row of panels is repeated for each where a row asks for it."""
+    """Return the variable that selects services; a row can be repeated for each of them."""
     return (
         build.QueryVariable("service")
         .label("Service")
@@ -188,7 +188,7 @@ def service_variable(values: str) -> build.QueryVariable:
 
 
 def board(name: str, title: str, description: str, *, services: str = "") -> build.Dashboard:
-    """An empty dashboard with what all have in common."""
+    """Return an empty dashboard with the properties that all dashboards share."""
     empty = (
         build.Dashboard(title)
         .uid(f"phonograph-{name}")
@@ -213,9 +213,9 @@ def board(name: str, title: str, description: str, *, services: str = "") -> bui
 
 
 def alerts_table() -> table.Panel:
-    """What fires now; one calm line when nothing does."""
+    """Return the table of firing alerts; it has one neutral line if there are none."""
     firing = 'max by (alertname, service, severity) (ALERTS{alertstate="firing"})'
-    calm = 'label_replace(vector(0), "alertname", "Nothing fires", "", "")'
+    calm = 'label_replace(vector(0), "alertname", "No alert fires", "", "")'
     link = dashboard.DynamicConfigValue(
         "links",
         [
@@ -227,8 +227,8 @@ def alerts_table() -> table.Panel:
     )
     return (
         table.Panel()
-        .title("What is broken")
-        .description("Alerts that fire now. Pages want somebody at once, tickets within the working day.")
+        .title("Firing alerts")
+        .description("Act on a page at once, on a ticket within the working day.")
         .datasource(SOURCE)
         .height(8)
         .span(12)
@@ -248,11 +248,11 @@ def alerts_table() -> table.Panel:
 
 
 def services_table() -> table.Panel:
-    """One line for each service: what waits, what was put aside, what failed."""
+    """Return the table of services: what waits, what is parked, what failed."""
     columns = {
         "copies": (f"sum by (service) (up{{{OURS}}})", "short", None),
         "events behind": (total("consumer_lag"), "short", (1000, 10000)),
-        "put aside": (
+        "parked": (
             zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
             "short",
             (1, 100),
@@ -274,7 +274,7 @@ def services_table() -> table.Panel:
     panel = (
         table.Panel()
         .title("Services")
-        .description("Orange is worth a look, red has an alert. Copies: processes that answer.")
+        .description("Orange deserves attention, red has an alert. Copies: processes that respond.")
         .datasource(SOURCE)
         .grid_pos(dashboard.GridPos(h=9, w=24, x=0, y=8))
     )
@@ -302,15 +302,15 @@ def services_table() -> table.Panel:
 
 
 def overview() -> build.Dashboard:
-    """For whoever is on duty."""
-    answering = "count(sum by (service) (up{job='phonograph'}) > 0) or vector(0)"
+    """Return the dashboard for the operator on duty."""
+    responding = "count(sum by (service) (up{job='phonograph'}) > 0) or vector(0)"
     return (
-        board("overview", "Phonograph: overview", "What is broken now, and how much is done.", services=UP)
+        board("overview", "Phonograph: overview", "Firing alerts, and the work in progress.", services=UP)
         .with_panel(alerts_table())
         .with_panel(
             number(
                 "Pages",
-                "Alerts that want somebody now.",
+                "Alerts that need action now.",
                 'count(ALERTS{alertstate="firing", severity="page"}) or vector(0)',
                 limits=(1, 1),
             )
@@ -318,7 +318,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Tickets",
-                "Alerts that want somebody today.",
+                "Alerts that need action today.",
                 'count(ALERTS{alertstate="firing", severity="ticket"}) or vector(0)',
                 limits=(1, 10),
             )
@@ -326,24 +326,24 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Services missing",
-                "Of seven, those of which no copy answers.",
-                f"{SERVICES} - ({answering})",
+                "Of seven, those without a copy that responds.",
+                f"{SERVICES} - ({responding})",
                 limits=(1, 1),
                 alerts=("ServiceDown",),
             )
         )
         .with_panel(
             number(
-                "Files taken in, 24 h",
-                "Requests that ingest worked off, rejected ones among them.",
+                "Files ingested, 24 h",
+                "Requests that ingest completed, including rejected ones.",
                 'sum(increase(jobs_finished_total{service="ingest", outcome="completed"}[24h])) or vector(0)',
                 place=dashboard.GridPos(h=4, w=4, x=12, y=4),
             )
         )
         .with_panel(
             number(
-                "Recorded time worked off, 24 h",
-                "Seconds of recordings, counted once for each service that worked on them.",
+                "Recorded time processed, 24 h",
+                "Seconds of recordings, counted once per service that processed them.",
                 "sum(increase(model_recording_seconds_total[24h])) or vector(0)",
                 unit="s",
                 place=dashboard.GridPos(h=4, w=4, x=16, y=4),
@@ -352,17 +352,17 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Jobs waiting",
-                "In all services together.",
+                "Total of all services.",
                 'sum(max by (service) (jobs{status=~"pending|retrying"})) or vector(0)',
                 place=dashboard.GridPos(h=4, w=4, x=20, y=4),
             )
         )
         .with_panel(services_table())
-        .with_row(build.Row("In time"))
+        .with_row(build.Row("Latency"))
         .with_panel(
             graph(
                 "Late events",
-                "From an event's own time to its effect: 99 of 100 are faster.",
+                "From an event's own time to its effect, 99th percentile.",
                 query(quantile(0.99, "event_e2e_latency_seconds"), "{{service}}"),
                 unit="s",
                 limits=(10, 30),
@@ -372,14 +372,14 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Events behind",
-                "Records on the topics that the service has not taken yet.",
+                "Records on the topics that the service has not consumed yet.",
                 query(total("consumer_lag"), "{{service}}"),
                 alerts=("LagGrows", "ConsumerStalled"),
             )
         )
         .with_panel(
             graph(
-                "Oldest job that could run",
+                "Oldest job ready to run",
                 "How long a file waits for a free worker.",
                 query(largest("job_oldest_queued_age_seconds"), "{{service}}"),
                 unit="s",
@@ -390,8 +390,8 @@ def overview() -> build.Dashboard:
         .with_row(build.Row("Work"))
         .with_panel(
             graph(
-                "Events taken",
-                "New events a second.",
+                "Events processed",
+                "New events per second.",
                 query(zero(rate("events_consumed_total", where=', result="ok"')), "{{service}}"),
                 unit="cps",
                 stacked=True,
@@ -400,7 +400,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Jobs finished",
-                "Completed jobs a minute.",
+                "Completed jobs per minute.",
                 query(
                     zero("60 * " + rate("jobs_finished_total", where=', outcome="completed"')),
                     "{{service}}",
@@ -412,7 +412,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Memory",
-                "Of the services and of the engines they started.",
+                "Of the services and their engines.",
                 query(MEMORY, "{{service}}"),
                 unit="bytes",
                 stacked=True,
@@ -422,14 +422,14 @@ def overview() -> build.Dashboard:
 
 
 def event_plane() -> build.Dashboard:
-    """Consumers, dead letters, outbox, database."""
+    """Return the dashboard of consumers, dead letters, outbox and database."""
     return (
-        board("events", "Phonograph: event plane", "Events in, events out, events put aside.", services=UP)
+        board("events", "Phonograph: event plane", "Events in, events out, dead letters.", services=UP)
         .with_row(build.Row("Events in"))
         .with_panel(
             graph(
-                "Taken, by result",
-                "`ok` took effect, `duplicate` had done so before, `retry` comes again, `parked` lies aside.",
+                "Consumed events, by result",
+                "`ok` took effect, `duplicate` did so before, `retry` runs again, `parked` is a dead letter.",
                 query(zero(rate("events_consumed_total", "service, result")), "{{service}} {{result}}"),
                 unit="cps",
                 stacked=True,
@@ -438,7 +438,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "From an event's time to its effect",
-                "Half, 95 and 99 of 100 events are faster.",
+                "50th, 95th and 99th percentile.",
                 query(quantile(0.5, "event_e2e_latency_seconds"), "{{service}} p50"),
                 query(quantile(0.95, "event_e2e_latency_seconds"), "{{service}} p95"),
                 query(quantile(0.99, "event_e2e_latency_seconds"), "{{service}} p99"),
@@ -450,7 +450,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "One batch, one transaction",
-                "99 of 100 are faster.",
+                "99th percentile.",
                 query(quantile(0.99, "event_processing_seconds"), "{{service}}"),
                 unit="s",
             )
@@ -465,8 +465,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Since the consumer moved",
-                "Or had nothing to take. With events waiting it must stay low.",
+                "Time since the last progress of the consumer",
+                "Having no events to consume counts as progress. While events wait, the value must stay low.",
                 query(
                     zero(
                         f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{OURS}}} > 0)"
@@ -480,15 +480,15 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Partitions held",
-                "By all copies of a service together: a constant.",
+                "Assigned partitions",
+                "Total of all copies of a service; it must be constant.",
                 query(total("consumer_assigned_partitions"), "{{service}}"),
             )
         )
         .with_panel(
             graph(
-                "Trouble with Kafka",
-                "Commits that failed, errors, partitions given out anew, consumers begun anew.",
+                "Kafka problems",
+                "Failed commits, errors, rebalances, restarted consumers.",
                 query(zero(gained("consumer_commit_failures_total")), "{{service}} commit failures"),
                 query(zero(gained("consumer_kafka_errors_total")), "{{service}} errors"),
                 query(zero(gained("consumer_rebalances_total")), "{{service}} rebalances"),
@@ -500,7 +500,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Delivered again",
-                "Duplicates found in the inbox. They took effect once.",
+                "Duplicates found by the inbox. They took effect once.",
                 query(zero(rate("inbox_duplicates_total")), "{{service}}"),
                 unit="cps",
                 span=12,
@@ -509,7 +509,7 @@ def event_plane() -> build.Dashboard:
         .with_row(build.Row("Dead letters"))
         .with_panel(
             number(
-                "Lie there now",
+                "Unresolved",
                 "Neither replayed nor dropped. See `phonograph dlq list`.",
                 f"sum({largest('dlq_messages', 'service, topic, reason')}) or vector(0)",
                 limits=(1, 100),
@@ -520,7 +520,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             number(
                 "Oldest",
-                "How long the oldest has waited for somebody.",
+                "Age of the oldest unresolved dead letter.",
                 f"max({largest('dlq_oldest_age_seconds')}) or vector(0)",
                 unit="s",
                 limits=(3600, 86400),
@@ -530,8 +530,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Services that stopped taking events",
-                "Because they could take hardly any.",
+                "Services with consumption stopped",
+                "Their circuit breaker opened, because they parked too many events.",
                 f"sum({largest('consumer_fused')}) or vector(0)",
                 limits=(1, 1),
                 alerts=("ConsumptionStopped",),
@@ -540,8 +540,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Share put aside, 10 min",
-                "Of the events that were taken.",
+                "Share parked, 10 min",
+                "Of the consumed events.",
                 f'sum(increase(events_consumed_total{{{OURS}, result="parked"}}[10m]))'
                 f" / (sum(increase(events_consumed_total{{{OURS}}}[10m])) > 0) or vector(0)",
                 unit="percentunit",
@@ -552,8 +552,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Put aside, by reason",
-                "What lies there now.",
+                "Unresolved, by reason",
+                "Current number.",
                 query(
                     zero(largest("dlq_messages", "service, topic, reason")),
                     "{{service}} {{topic}} {{reason}}",
@@ -564,7 +564,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "New",
-                "Since the point before.",
+                "Since the previous point.",
                 query(zero(gained("dlq_parked_total", "service, topic, reason")), "{{service}} {{reason}}"),
                 alerts=("EventsParked", "ManyEventsParked"),
             )
@@ -572,7 +572,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Resolved",
-                "Replayed or dropped, since the point before.",
+                "Replayed or dropped, since the previous point.",
                 query(
                     zero(gained("dlq_resolved_total", "service, resolution")), "{{service}} {{resolution}}"
                 ),
@@ -582,7 +582,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Oldest waiting event",
-                "The relay publishes in milliseconds; more means that Kafka does not answer.",
+                "The relay publishes within milliseconds; more means that Kafka does not respond.",
                 query(largest("outbox_oldest_age_seconds"), "{{service}}"),
                 unit="s",
                 limits=(30, 60),
@@ -592,8 +592,8 @@ def event_plane() -> build.Dashboard:
         .with_panel(graph("Waiting", "Rows of the outbox.", query(largest("outbox_pending"), "{{service}}")))
         .with_panel(
             graph(
-                "From the row to Kafka's answer",
-                "Half and 99 of 100 are faster.",
+                "From the row to Kafka's acknowledgment",
+                "50th and 99th percentile.",
                 query(quantile(0.5, "outbox_delivery_seconds"), "{{service}} p50"),
                 query(quantile(0.99, "outbox_delivery_seconds"), "{{service}} p99"),
                 unit="s",
@@ -602,7 +602,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Published",
-                "Events a second.",
+                "Events per second.",
                 query(zero(rate("outbox_published_total")), "{{service}}"),
                 unit="cps",
                 stacked=True,
@@ -610,7 +610,7 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Refused by Kafka",
+                "Rejected by Kafka",
                 "Batches; they are sent again.",
                 query(zero(gained("outbox_publish_failures_total")), "{{service}}"),
                 alerts=("OutboxWaits",),
@@ -619,7 +619,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Relays",
-                "One of the copies of a service publishes: 1 is right.",
+                "Exactly one copy of a service publishes: the value must be 1.",
                 query(total("outbox_relay_leader"), "{{service}}"),
             )
         )
@@ -627,7 +627,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Connections",
-                "Of all copies of a service.",
+                "Total of all copies of a service.",
                 query(zero(total("database_connections", "service, state")), "{{service}} {{state}}"),
                 span=6,
             )
@@ -635,7 +635,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Oldest open transaction",
-                "An old one keeps vacuum from removing rows.",
+                "An old one prevents vacuum from removing rows.",
                 query(largest("database_oldest_transaction_seconds"), "{{service}}"),
                 unit="s",
                 limits=(300, 900),
@@ -646,15 +646,15 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Dead rows",
-                "Rows that vacuum has still to remove.",
+                "Rows that vacuum has not removed yet.",
                 query(zero(largest("database_dead_tuples", "service, table")), "{{service}} {{table}}"),
                 span=6,
             )
         )
         .with_panel(
             graph(
-                "Removed because of age",
-                "Rows, since the point before.",
+                "Expired rows deleted",
+                "Since the previous point.",
                 query(zero(gained("retention_deleted_total", "service, table")), "{{service}} {{table}}"),
                 span=6,
             )
@@ -663,15 +663,15 @@ def event_plane() -> build.Dashboard:
 
 
 def jobs() -> build.Dashboard:
-    """One row for each service that does long work."""
+    """Return the dashboard of jobs and models, with one row per service that has jobs."""
     row, by = build.Row("$service").repeat("service"), "service, kind"
     return (
-        board("jobs", "Phonograph: jobs and models", "Long work, one row a service.", services="jobs")
+        board("jobs", "Phonograph: jobs and models", "One row per service.", services="jobs")
         .with_row(row)
         .with_panel(
             graph(
                 "Jobs",
-                "`failed` ones were given up: see `phonograph jobs list --status failed`.",
+                "For `failed` jobs see `phonograph jobs list --status failed`.",
                 query(largest("jobs", "service, status", ', status!="completed"'), "{{status}}"),
                 stacked=True,
                 alerts=("JobsFail",),
@@ -680,7 +680,7 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Oldest job that could run",
+                "Oldest job ready to run",
                 "How long a file waits for a free worker.",
                 query(largest("job_oldest_queued_age_seconds"), "age"),
                 unit="s",
@@ -692,7 +692,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Workers",
-                "Of all copies of the service.",
+                "Total of all copies of the service.",
                 query(zero(total("workers", "service, state")), "{{state}}"),
                 stacked=True,
                 alerts=("JobsUnclaimed",),
@@ -702,7 +702,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Attempts, by outcome",
-                "Since the point before. Three attempts make a failure.",
+                "Since the previous point. A job fails after three attempts.",
                 query(zero(gained("jobs_finished_total", "service, kind, outcome")), "{{kind}} {{outcome}}"),
                 stacked=True,
                 alerts=("MostJobsFail", "JobsFail"),
@@ -711,8 +711,8 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Waited",
-                "From request to start: half and 95 of 100 waited less.",
+                "Waiting time",
+                "From request to start, 50th and 95th percentile.",
                 query(zero(quantile(0.5, "job_wait_seconds", by)), "{{kind}} p50"),
                 query(zero(quantile(0.95, "job_wait_seconds", by)), "{{kind}} p95"),
                 unit="s",
@@ -723,7 +723,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Time in the engine",
-                "Half and 95 of 100 were faster.",
+                "50th and 95th percentile.",
                 query(zero(quantile(0.5, "job_run_seconds", by)), "{{kind}} p50"),
                 query(zero(quantile(0.95, "job_run_seconds", by)), "{{kind}} p95"),
                 unit="s",
@@ -732,8 +732,8 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Seconds for a second of recording",
-                "Half and 95 of 100 were faster; above 1 the engine is slower than the recording.",
+                "Seconds per second of recording",
+                "50th and 95th percentile; above 1 the engine is slower than the recording plays.",
                 query(zero(quantile(0.5, "model_realtime_factor", by)), "{{kind}} p50"),
                 query(zero(quantile(0.95, "model_realtime_factor", by)), "{{kind}} p95"),
                 limits=(0.5, 1),
@@ -743,8 +743,8 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Recorded time worked off",
-                "Seconds of recordings in a second.",
+                "Recorded time processed",
+                "Seconds of recordings per second.",
                 query(zero(rate("model_recording_seconds_total", by)), "{{kind}}"),
                 stacked=True,
                 span=6,
@@ -752,7 +752,7 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Attempts a finished job took",
+                "Attempts per finished job",
                 "Mean.",
                 query(
                     zero(f"{rate('job_attempts_sum', by)} / {rate('job_attempts_count', by)}"),
@@ -763,11 +763,11 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Trouble",
-                "Workers that died or fell silent, results that came too late, jobs given up.",
-                query(zero(gained("job_lease_expired_total")), "leases run out"),
+                "Job problems",
+                "Workers that died or stopped responding, results that came too late, failed jobs.",
+                query(zero(gained("job_lease_expired_total")), "leases expired"),
                 query(zero(gained("job_fenced_completions_total")), "results dropped"),
-                query(zero(gained("job_dead_total", "service, reason")), "given up {{reason}}"),
+                query(zero(gained("job_dead_total", "service, reason")), "failed {{reason}}"),
                 alerts=("LeasesExpire", "JobsFail"),
                 span=6,
             )
@@ -775,7 +775,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Engine start",
-                "From its start to its first task: half and 95 of 100 were faster.",
+                "From its start to its first task, 50th and 95th percentile.",
                 query(quantile(0.5, "model_load_seconds"), "p50"),
                 query(quantile(0.95, "model_load_seconds"), "p95"),
                 unit="s",
@@ -785,7 +785,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Memory",
-                "Of the service's processes and of the engines' processes.",
+                "Of the processes of the service and of its engines.",
                 query(total("process_resident_memory_bytes"), "service"),
                 query(total("engine_memory_bytes"), "engines"),
                 unit="bytes",
@@ -797,18 +797,18 @@ def jobs() -> build.Dashboard:
 
 
 def graph_sync() -> build.Dashboard:
-    """The way of the results into Neo4j."""
+    """Return the dashboard of graph-sync."""
     return (
         board(
             "graph",
             "Phonograph: graph sync",
-            "The way of results into Neo4j.",
+            "Mirroring of results into Neo4j.",
             services="graph_tx_seconds_count",
         )
         .with_panel(
             number(
                 "Behind",
-                "From the newest event seen to the newest in the graph.",
+                "From the newest event seen to the newest event in the graph.",
                 f"max({largest('graph_sync_lag_seconds')}) or vector(0)",
                 unit="s",
                 limits=(30, 120),
@@ -828,8 +828,8 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Put aside",
-                "Dead letters of graph-sync. See `phonograph dlq list`.",
+                "Dead letters",
+                "Unresolved dead letters of graph-sync. See `phonograph dlq list`.",
                 f"sum({largest('dlq_messages', 'service, topic, reason')}) or vector(0)",
                 limits=(1, 100),
                 alerts=("EventsParked",),
@@ -838,8 +838,8 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Placeholders",
-                "Nodes that another one points to and whose own event has not come yet.",
+                "Stubs",
+                "Nodes to which another node points and whose own event has not arrived yet.",
                 f"max({largest('graph_stub_nodes')}) or vector(0)",
                 span=6,
             )
@@ -847,7 +847,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Behind",
-                "From the newest event seen to the newest in the graph.",
+                "From the newest event seen to the newest event in the graph.",
                 query(largest("graph_sync_lag_seconds"), "behind"),
                 unit="s",
                 limits=(30, 120),
@@ -857,7 +857,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Events in the graph",
-                "A second, by topic.",
+                "Per second, by topic.",
                 query(zero(rate("events_consumed_total", "service, topic", ', result="ok"')), "{{topic}}"),
                 unit="cps",
                 stacked=True,
@@ -866,7 +866,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "From an event's time to the graph",
-                "Half and 99 of 100 are faster.",
+                "50th and 99th percentile.",
                 query(quantile(0.5, "event_e2e_latency_seconds"), "p50"),
                 query(quantile(0.99, "event_e2e_latency_seconds"), "p99"),
                 unit="s",
@@ -877,7 +877,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Rows sent",
-                "A second: nodes, their parts, edges.",
+                "Per second: nodes, their parts, edges.",
                 query(zero(rate("graph_sync_rows_total", "service, kind")), "{{kind}}"),
                 unit="cps",
                 stacked=True,
@@ -886,7 +886,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "One batch, one transaction",
-                "Retries included: half and 99 of 100 are faster.",
+                "Including retries, 50th and 99th percentile.",
                 query(quantile(0.5, "graph_tx_seconds"), "p50"),
                 query(quantile(0.99, "graph_tx_seconds"), "p99"),
                 unit="s",
@@ -894,8 +894,8 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Transactions tried again",
-                "By Neo4j's code, since the point before. A deadlock now and then is normal.",
+                "Retried transactions",
+                "By Neo4j's code, since the previous point. An occasional deadlock is normal.",
                 query(zero(gained("graph_tx_retries_total", "service, code")), "{{code}}"),
                 alerts=("GraphLags",),
             )
@@ -904,8 +904,8 @@ def graph_sync() -> build.Dashboard:
 
 
 def runbook_board() -> build.Dashboard:
-    """The pages of docs/runbooks, so that an alert's page is one click away."""
-    shown = board("runbooks", "Phonograph: runbooks", "One page for each alert; the same as docs/runbooks.")
+    """Return the dashboard of the pages in docs/runbooks, to which the panels link."""
+    shown = board("runbooks", "Phonograph: runbooks", "One page per alert, as in docs/runbooks.")
     for alert in runbooks():
         page = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
         shown = shown.with_panel(text.Panel().title(alert).content(page).height(14).span(12))
@@ -913,7 +913,7 @@ def runbook_board() -> build.Dashboard:
 
 
 def documents() -> dict[str, str]:
-    """Every dashboard's file name and JSON."""
+    """Return the JSON of every dashboard by its file name."""
     boards = {
         "overview": overview().build(),
         "events": event_plane().build(),
@@ -931,7 +931,7 @@ def documents() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write them, and remove what is none of them."""
+    """Write the dashboards, and delete files of dashboards that no longer exist."""
     written = documents()
     for path in DASHBOARDS.glob("*.json"):
         if path.name not in written:

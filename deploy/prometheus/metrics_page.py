@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md, what each metric means: `python deploy/prometheus/metrics_page.py`."""
+"""Writes docs/metrics.md, the meaning of each metric: `python deploy/prometheus/metrics_page.py`."""
 
 import importlib
 import importlib.util
@@ -19,19 +19,19 @@ INTRODUCTION = """\
 
 <!-- Written by `make schemas` from the code; do not edit. -->
 
-Every service answers `/metrics`. Prometheus finds all of them under `job="phonograph"`, told apart by the
-label `service`, and their copies by `instance` (`deploy/prometheus/prometheus.yml`; locally
+Every service exposes `/metrics`. In Prometheus all of them have `job="phonograph"`; the label `service` names
+the service, and `instance` its copy (`deploy/prometheus/prometheus.yml`; locally
 `phonograph up --with monitoring`). Alerts are in `deploy/prometheus/alerts.yml`, each with a page in
 [runbooks/](runbooks/), dashboards in `deploy/grafana/`.
 
-Gauges about rows of the database (outbox, dead letters, jobs) are read alike by every copy of a service: take
-their `max`. Everything else belongs to one copy: take the `sum`. Besides these there are Python's own
-`process_*` and `python_*`.
+Gauges about rows of the database (outbox, dead letters, jobs) have the same value in every copy of a service:
+aggregate them with `max`. Everything else belongs to one copy: aggregate it with `sum`. In addition there are
+Python's `process_*` and `python_*` metrics.
 """
 
 
 def modules() -> dict[ModuleType, str]:
-    """Where metrics are defined, and who records them: every service, or one beyond what all have."""
+    """Return the modules that define metrics, each with the service that records them or `Every service`."""
     found = {importlib.import_module("phonograph_runtime.metrics"): "Every service"}
     for service in Service:
         name = f"phonograph_{service.role}.metrics"
@@ -41,12 +41,12 @@ def modules() -> dict[ModuleType, str]:
 
 
 def definitions(module: ModuleType) -> dict[str, Metric]:
-    """The metrics of a module by their names in the code, in its order."""
+    """Return the metrics of a module by their names in the code, in order of definition."""
     return {name: value for name, value in vars(module).items() if isinstance(value, Metric)}
 
 
 def recorders() -> dict[str, list[Metric]]:
-    """Every metric by who records it."""
+    """Return the metrics, grouped by the services that record them."""
     found: dict[str, list[Metric]] = {}
     for module, recorder in modules().items():
         for metric in definitions(module).values():
@@ -58,12 +58,12 @@ def recorders() -> dict[str, list[Metric]]:
 
 
 def exposed_name(metric: Metric) -> str:
-    """The name that `/metrics` shows; a histogram adds `_bucket`, `_sum` and `_count` to it."""
+    """Return the name in `/metrics`; a histogram adds `_bucket`, `_sum` and `_count` to it."""
     return f"{metric._name}_total" if isinstance(metric, Counter) else metric._name  # noqa: SLF001  # no accessor
 
 
 def kind(metric: Metric) -> str:
-    """Its type; for a histogram with the range of its buckets."""
+    """Return the type of a metric, for a histogram with the range of its buckets."""
     if not isinstance(metric, Histogram):
         return metric._type  # noqa: SLF001  # no accessor
     bounds = [bound for bound in metric._upper_bounds if math.isfinite(bound)]  # noqa: SLF001  # no accessor
@@ -71,7 +71,7 @@ def kind(metric: Metric) -> str:
 
 
 def table(metrics: list[Metric]) -> str:
-    """One line each."""
+    """Return a table with one line per metric."""
     lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
     for metric in metrics:
         labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001  # no accessor
@@ -81,11 +81,11 @@ def table(metrics: list[Metric]) -> str:
     return "\n".join(lines)
 
 
-def page() -> str:
-    """The whole page."""
+def render_page() -> str:
+    """Return the whole page."""
     parts = [f"## {recorder}\n\n{table(metrics)}\n" for recorder, metrics in recorders().items()]
     return "\n".join([INTRODUCTION, *parts])
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(render_page(), encoding="utf-8")

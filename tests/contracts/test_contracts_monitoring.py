@@ -164,9 +164,9 @@ def test_every_alert_has_a_page_that_a_panel_leads_to() -> None:
     for name, rule in RULES.items():
         assert rule["labels"]["severity"] in {"page", "ticket"}
         assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
-        assert "phonograph" in rule["annotations"]["summary"], "a summary says what to type"
+        assert "phonograph" in rule["annotations"]["summary"], "a summary names the command to run"
         page = (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8")
-        assert re.findall(r"^#+ (\w+)", page, re.MULTILINE) == [name, "Impact", "Look", "Mend"]
+        assert re.findall(r"^#+ (\w+)", page, re.MULTILINE) == [name, "Impact", "Diagnose", "Fix"]
 
 
 def test_runbooks_and_summaries_name_commands_that_exist() -> None:

@@ -105,7 +105,7 @@ class Member(app.ServiceApp):
 
     def __init__(self, settings: MemberSettings) -> None:
         super().__init__(StrEnum("Group", {"SCRATCH": settings.group}).SCRATCH, settings)
-        self.on(IngestRequested, self._take)
+        self.add_handler(IngestRequested, self._take)
         consume = self.consumer.consume
 
         async def counted(records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:

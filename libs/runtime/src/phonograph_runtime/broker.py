@@ -52,7 +52,7 @@ def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
     )
 
 
-class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class Assignment(ConsumerRebalanceListener):
     """Follows the rebalances of the group, and lets the batch in hand be committed before each."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if self._committing is not None:
             await asyncio.wait([self._committing])
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002  # aiokafka's
+    async def on_partitions_revoked(self, _revoked: set[TopicPartition]) -> None:
         """Finish and commit the batch in hand; aiokafka calls it before it joins the group again."""
         self.is_joining = True
         with contextlib.suppress(TimeoutError):
@@ -226,7 +226,7 @@ class Subscription:
 async def _parse_batch(
     records: tuple["ConsumerRecord[Any, Any]", ...], parse: Callable[[Any], Awaitable[StreamMessage[Any]]]
 ) -> StreamMessage[Any]:
-    """Return a message around unparsed records: FastStream fails a batch for ever on a non-UTF-8 header."""
+    """Return a message around unparsed records: a header that is not UTF-8 fails FastStream's own parser."""
     message = await parse((replace(records[0], headers=()),))
     message.raw_message = records
     return message

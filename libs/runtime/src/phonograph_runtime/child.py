@@ -78,7 +78,7 @@ class TaskSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """Why a task has no result."""
+    """The failure of a task."""
 
     reason: str
     message: str
@@ -118,7 +118,7 @@ def main() -> None:
                 if tasks is None:
                     tasks = spec.create()
                 outcome: TaskSucceeded | TaskFailed = _run(tasks[kind], task, sink)
-            except Exception as error:  # noqa: BLE001  # whatever it was, the parent decides
+            except Exception as error:  # whatever it was, the parent decides
                 outcome = _failure_of(error)
         _write(sink, outcome)
 
@@ -155,7 +155,7 @@ def _read(source: BinaryIO) -> Any:
     head = source.read(LENGTH.size)
     if len(head) < LENGTH.size:
         raise EOFError
-    return pickle.loads(source.read(LENGTH.unpack(head)[0]))  # noqa: S301  # written by our own parent process
+    return pickle.loads(source.read(LENGTH.unpack(head)[0]))  # written by our own parent process
 
 
 def _write(sink: BinaryIO, message: Any) -> None:

@@ -88,7 +88,7 @@ class CircuitBreaker:
 
 
 class Sink(Protocol):
-    """Where the events of a batch take effect: all of them, or none."""
+    """The store in which the events of a batch take effect: all of them, or none."""
 
     async def apply(self, batch: Sequence[ConsumedRecord]) -> None:
         """Process every event of the batch. Called by the consumer, with one batch at a time.
@@ -208,7 +208,7 @@ class EventConsumer:
 
     @property
     def circuit_open_reason(self) -> str | None:
-        """Why consumption has stopped because parking became the rule; None if it has not."""
+        """The reason for which consumption has stopped; None if it has not."""
         return self._circuit.open_reason
 
     @property
@@ -290,7 +290,7 @@ class EventConsumer:
             await self._apply(batch)
         except UnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001  # any failure: the record that causes it is found one by one
+        except Exception as error:  # any failure: the record that causes it is found one by one
             logger.info("batch failed, processing its records one by one", size=len(batch), error=repr(error))
             return False
         return True
@@ -317,7 +317,7 @@ class EventConsumer:
                 raise
             except PermanentError as error:
                 return FailedRecord(record, error.reason, error.message, attempt)
-            except Exception as error:  # noqa: BLE001  # whatever it was may pass
+            except Exception as error:  # whatever it was may pass
                 if is_refused(error, attempt):
                     return FailedRecord(record, "refused_by_database", str(error), attempt)
                 if time.monotonic() + delay_s > deadline:

@@ -90,7 +90,9 @@ class EngineProcess:
         except asyncio.IncompleteReadError as error:
             raise EngineDiedError(_describe_exit(await process.wait())) from error
         self._last_message_at = time.monotonic()
-        message: TaskProgress | TaskSucceeded | TaskFailed = pickle.loads(content)  # noqa: S301  # written by our own child process
+        message: TaskProgress | TaskSucceeded | TaskFailed = pickle.loads(
+            content
+        )  # written by our own child process
         return message
 
     def sample_usage(self) -> float:

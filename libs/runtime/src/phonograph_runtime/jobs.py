@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CANCELLED = JobFailure("cancelled", "Cancelled on request.")
 LEASE_EXPIRED = "lease_expired"
+COUNTED_JOBS = 50_000
+"""Up to this number `JobQueue.counts` counts the jobs of a status one by one, which takes milliseconds."""
 
 _CLAIM = """
     UPDATE {jobs} SET
@@ -52,9 +54,15 @@ _DUE = """
     FROM {jobs} WHERE {open}
 """
 _COUNTS = """
-    SELECT status, count(*), CAST(extract(epoch FROM now() - min(run_at)) AS float)
-    FROM {jobs} WHERE status <> 'completed' GROUP BY status
+    SELECT status, count, age_s
+    FROM unnest($1::text[]) AS each (status), LATERAL (
+        SELECT count(*), CAST(extract(epoch FROM now() - min(run_at)) AS float) AS age_s
+        FROM (SELECT run_at FROM {jobs} WHERE status = each.status AND status <> 'completed'
+              ORDER BY run_at LIMIT $2::int + 1) AS oldest
+    ) AS found
 """
+"""The order makes the planner read the index (status, run_at), even where its statistics are stale."""
+_ESTIMATE = "EXPLAIN (FORMAT JSON) SELECT FROM {jobs} WHERE status = $1"
 _FENCED = """
     UPDATE {jobs} SET {change}, updated_at = now()
     WHERE id = $1 AND lease_token = $2 AND status = 'processing' RETURNING id
@@ -211,12 +219,32 @@ class JobQueue:
         return job
 
     async def counts(self) -> tuple[dict[str, int], float]:
-        """Jobs by status, completed ones left out, and the age in seconds of the oldest that may run."""
+        """Count the jobs by status.
+
+        A count up to `COUNTED_JOBS` is exact. A larger one is the planner's estimate: as old as the last
+        ANALYZE of the table, a few percent off, and never below `COUNTED_JOBS`.
+
+        Returns:
+            Jobs by each status but `completed`, and for how many seconds the oldest job that may run has
+            been due, 0 without one.
+        """
+        statuses = sorted(set(JobStatus) - {JobStatus.COMPLETED})
+        counts: dict[str, int] = {}
+        ages_s = [0.0]
         async with self._database.transaction() as transaction:
-            rows = await transaction.fetch(job_sql(self._table, _COUNTS))
-        waits = {JobStatus.PENDING, JobStatus.RETRYING}
-        age_s = max((age_s for status, _, age_s in rows if status in waits), default=0.0)
-        return {status: count for status, count, _ in rows}, max(age_s, 0.0)
+            rows = await transaction.fetch(job_sql(self._table, _COUNTS), statuses, COUNTED_JOBS)
+            for status, count, age_s in rows:
+                counts[status] = count
+                if count > COUNTED_JOBS:
+                    counts[status] = max(count, await self._estimate(transaction, status))
+                if count and status in {JobStatus.PENDING, JobStatus.RETRYING}:
+                    ages_s.append(age_s)
+        return counts, max(ages_s)
+
+    async def _estimate(self, transaction: Transaction, status: str) -> int:
+        """Return the planner's estimate of the jobs that have a status."""
+        ((plan,),) = await transaction.fetch(job_sql(self._table, _ESTIMATE), status)
+        return int(plan[0]["Plan"]["Plan Rows"])
 
     async def _update_claimed(self, transaction: Transaction, job: Job, change: str, *values: Any) -> None:
         """Update a claimed job, provided that its lease has not passed to another worker."""

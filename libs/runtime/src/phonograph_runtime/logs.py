@@ -11,7 +11,7 @@ import structlog
 
 
 class LogSubject(Protocol):
-    """What log lines are about."""
+    """A record or a job that log lines are about."""
 
     def to_logging_context(self) -> dict[str, Any]:
         """Return the fields that every log line about it carries."""

@@ -70,7 +70,7 @@ class ObjectStore:
             return bytes(obstore.get(self._store, key).bytes())
 
     def document(self, uri: str, model: type[M]) -> M:
-        """Read a JSON document. Raises as `get`, and with reason `damaged_object` if it does not fit the model."""
+        """Read a JSON document. Raises as `get`, and with reason `damaged_object` if it is invalid."""
         try:
             return model.model_validate_json(self.get(uri))
         except ValidationError as error:

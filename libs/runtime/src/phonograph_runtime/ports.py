@@ -1,4 +1,4 @@
-"""What use cases and engines need from the runtime, without knowing Kafka, SQL or settings."""
+"""The interface of the runtime to use cases and engines, free of Kafka, SQL and settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobFailure:
-    """Why a job has no result."""
+    """The reason for which a job has no result."""
 
     reason: str
     """Reason code."""

@@ -135,7 +135,7 @@ def one_of(column: str, values: Iterable[StrEnum]) -> str:
 
 def table_name(table: type) -> str:
     """Return the name of the table of a mapped class."""
-    name: str = table.__tablename__  # type: ignore[attr-defined]  # every mapped class has it
+    name: str = vars(table)["__tablename__"]
     return name
 
 
@@ -182,7 +182,9 @@ class JobColumns(Timestamps):
             CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
             Index(f"ix_{name}_claim", text("priority DESC"), "turn", "id", postgresql_where=text(OPEN)),
             Index(f"ix_{name}_turn", "owner", "priority", "turn", postgresql_where=text(OPEN)),
-            Index(f"ix_{name}_status", "status", postgresql_where=text("status <> 'completed'")),
+            Index(
+                f"ix_{name}_status_run_at", "status", "run_at", postgresql_where=text("status <> 'completed'")
+            ),
         )
 
 
