@@ -15,7 +15,7 @@ from phonograph_events import EVENTS, TOPICS, Service
 from phonograph_runtime.app import ServiceApp
 
 SERVICES = sorted(Service)
-SHAPE = {"__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
+SHAPE = {"commands", "__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
 FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph", "files"}
 HEAVY = (
     "alembic",
