@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from phonograph_events import Cause, Event, Record, record, uuid7
+from phonograph_events import Cause, Event, Record, make_record, uuid7
 from phonograph_runtime.errors import PermanentError, UnavailableError
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns, job_sql
@@ -90,7 +90,7 @@ class Transaction:
         Raises:
             PermanentError: `too_large`; large things travel by their address in the object store.
         """
-        added = record(event, source=self.source, cause=self.cause, version=version)
+        added = make_record(event, source=self.source, cause=self.cause, version=version)
         size = len(added.value or b"")
         if size > MAX_EVENT_BYTES:
             raise PermanentError(
