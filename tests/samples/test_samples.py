@@ -9,9 +9,9 @@ import pytest
 from phonograph_media import (
     MediaError,
     Region,
-    audio_silences,
-    blank_frames,
     decode_mono,
+    find_blank_frames,
+    find_silences,
     make_rendition,
     probe,
 )
@@ -31,7 +31,7 @@ def test_sound_is_as_long_as_it_should_be(tmp_path, name):
     rendition = make_rendition(SAMPLES / name, tmp_path / "rendition.wav")
     assert rendition.duration_s == pytest.approx(TRUTH[name]["duration_s"], abs=0.1)
     assert rendition.warnings == ()
-    assert not rendition.silent
+    assert not rendition.is_silent
 
 
 @pytest.mark.parametrize("name", ROTTEN)
@@ -43,7 +43,7 @@ def test_rotten_files_are_refused_for_their_reason(tmp_path, name):
 
 def test_turns_of_the_talk_are_loud_and_its_pauses_are_not():
     talk = TRUTH["talk.ogg"]
-    quiet = audio_silences(SAMPLES / "talk.ogg", min_duration_s=0.25)
+    quiet = find_silences(SAMPLES / "talk.ogg", min_duration_s=0.25)
     for before, after in zip(talk["turns"], talk["turns"][1:], strict=False):
         assert before["speaker"] != after["speaker"]
         middle = (before["end"] + after["start"]) / 2
@@ -68,10 +68,10 @@ def test_groove_carries_tags_that_its_name_does_not_follow():
 def test_lecture_has_its_blank_stretch_where_the_sound_pauses():
     lecture, blank = TRUTH["lecture.mp4"], TRUTH["lecture.mp4"]["blank"]
     assert blank["end"] - blank["start"] >= 2.5
-    assert blank_frames(SAMPLES / "lecture.mp4", min_duration_s=2.5) == [
+    assert find_blank_frames(SAMPLES / "lecture.mp4", min_duration_s=2.5) == [
         Region(pytest.approx(blank["start"], abs=0.21), pytest.approx(blank["end"], abs=0.21))
     ]
-    (quiet,) = audio_silences(SAMPLES / "lecture.mp4", min_duration_s=2.0)
+    (quiet,) = find_silences(SAMPLES / "lecture.mp4", min_duration_s=2.0)
     assert quiet.start_s == pytest.approx(blank["start"], abs=0.5)
     assert quiet.end_s == pytest.approx(blank["end"], abs=0.5)
     first, second = lecture["topics"]

@@ -28,7 +28,7 @@ from phonograph_highlights.exceptions import HighlightsError
 from phonograph_highlights.inference.highlights import HighlightsMaker
 from phonograph_highlights.inference.silence import SilenceFinder
 from phonograph_highlights.inference.topics import TfidfSegmenter
-from phonograph_media import audio_silences, make_rendition, probe, read_rendition
+from phonograph_media import find_silences, make_rendition, probe, read_rendition
 from phonograph_runtime.objects import ObjectStore
 
 RATE_HZ, FRAME_RATE, SIZE = 16_000, 5, (160, 90)
@@ -329,7 +329,7 @@ def test_a_clip_of_a_real_recording_begins_and_ends_in_silence(
 
     assert found.reason == "too_short"
     (clip,) = found.clips
-    assert any(r.start_s <= clip.start_s <= r.end_s for r in audio_silences(path))
+    assert any(r.start_s <= clip.start_s <= r.end_s for r in find_silences(path))
 
 
 def test_the_sample_lecture_has_its_two_topics(

@@ -28,7 +28,7 @@ from phonograph_highlights.domain.tasks import SegmentsTask
 from phonograph_highlights.exceptions import HighlightsError
 from phonograph_highlights.inference.objects import document_key, original
 from phonograph_highlights.inference.silence import SilenceFinder
-from phonograph_media import MediaError, cut, thumbnail
+from phonograph_media import MediaError, cut, write_thumbnail
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
 
@@ -48,7 +48,7 @@ class HighlightsMaker:
         segmenter: TopicSegmenter,
         *,
         cutter: Cutter = cut,
-        photographer: Photographer = thumbnail,
+        photographer: Photographer = write_thumbnail,
     ) -> None:
         self._objects = objects
         self._silence = silence

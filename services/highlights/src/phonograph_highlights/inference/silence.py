@@ -12,7 +12,7 @@ from phonograph_highlights.domain.regions import SilenceRegion, SilenceType, Spa
 from phonograph_highlights.domain.tasks import SilenceTask
 from phonograph_highlights.exceptions import HighlightsError
 from phonograph_highlights.inference.objects import document_key, original
-from phonograph_media import MediaError, Region, audio_silences, blank_frames
+from phonograph_media import MediaError, Region, find_blank_frames, find_silences
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
 
@@ -26,10 +26,10 @@ class SilenceFinder:
         self,
         objects: ObjectStore,
         *,
-        silences: Detector = lambda path: audio_silences(
+        silences: Detector = lambda path: find_silences(
             path, noise_db=NOISE_DB, min_duration_s=MIN_SILENCE_S
         ),
-        blanks: Detector = lambda path: blank_frames(path, min_duration_s=MIN_BLANK_S),
+        blanks: Detector = lambda path: find_blank_frames(path, min_duration_s=MIN_BLANK_S),
     ) -> None:
         self._objects = objects
         self._silences = silences

@@ -65,7 +65,7 @@ class LocalFileReader:
             kind=kind,
             duration_s=rendition.duration_s,
             content_fp=rendition.content_fp,
-            silent=rendition.silent,
+            silent=rendition.is_silent,
             container=found.container,
             bit_rate=found.bit_rate,
             audio=_audio(found),
