@@ -112,9 +112,7 @@ async def ours(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
         await transaction.enqueue(
             "look",
             Look(media=event.media),
-            media_id=event.media_id,
-            owner=event.media.owner,
-            dedupe_key=f"look|{event.media_id}",
+            media=event.media,
         )
         await transaction.publish(progressed(event.media_id))
 

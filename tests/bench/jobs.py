@@ -14,7 +14,7 @@ from sqlalchemy import event
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, Goal
 from tests.bench.side import Clock
-from tests.support.scratch import SqlScratchJob, Sum, rows, scratch_database
+from tests.support.scratch import ScratchMedia, SqlScratchJob, Sum, rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import MusicAnalyzed
@@ -61,7 +61,7 @@ def _queue(database: Database) -> JobQueue:
 async def _enqueue(database: Database, jobs: int) -> None:
     async with database.transaction() as transaction:
         for _ in range(jobs):
-            await transaction.enqueue("add", Sum(numbers=[1]), media_id=uuid4())
+            await transaction.enqueue("add", Sum(numbers=[1]), media=ScratchMedia())
 
 
 async def _work(database: Database, queue: JobQueue) -> bool:
@@ -240,7 +240,7 @@ async def crowded(stack: Stack, *, crowds: list[tuple[int, int]], claims: int) -
             started = time.perf_counter()
             counts, _ = await queue.counts()
             counted = (time.perf_counter() - started) * 1000
-            assert counts.get("pending", 0) == waiting, counts
+            assert abs(counts["pending"] - waiting) <= waiting / 5, counts
             cut = quantiles(took, n=100)
             answers.append(
                 {"claim_p50": cut[49], "claim_p99": cut[98], "claim_pages": pages / claims, "counts": counted}

@@ -314,7 +314,7 @@ async def test_10_two_workers_do_each_job_once(jobs: Jobs, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("mischief", "reason", "patience"),
+    ("fault", "reason", "patience"),
     [
         ("crash", "engine_died", {}),
         ("die", "engine_died", {}),
@@ -324,12 +324,12 @@ async def test_10_two_workers_do_each_job_once(jobs: Jobs, tmp_path: Path) -> No
     ],
 )
 async def test_11_engine_fails_for_good_at_the_third_attempt(
-    stack: Stack, mischief: str, reason: str, patience: dict[str, str]
+    stack: Stack, fault: str, reason: str, patience: dict[str, str]
 ) -> None:
     dead = ("job_dead_total", {"kind": "add", "reason": reason})
     before = REGISTRY.get_sample_value(*dead) or 0
     async with scratch_database(stack, **patience) as (database, settings), working(database, settings):
-        bad = await enqueue(database, 1, mischief=mischief)
+        bad = await enqueue(database, 1, fault=fault)
         good = await enqueue(database, 1, 2)
         assert (await until_ended(database, good))[0] == "completed"
         assert await until_ended(database, bad) == ("failed", reason, 2)
@@ -342,7 +342,7 @@ async def test_11_engine_fails_for_good_at_the_third_attempt(
         assert (REGISTRY.get_sample_value(*dead) or 0) - before == 1
         again = await enqueue(database, 3)
         assert (await until_ended(database, again))[0] == "completed"
-    print(f"\n11 engine told to {mischief}: failed after 3 attempts with {reason}: {told[-1]['message']}")
+    print(f"\n11 engine told to {fault}: failed after 3 attempts with {reason}: {told[-1]['message']}")
 
 
 async def test_11_engine_takes_its_files_with_it_and_dies_with_its_worker(
@@ -354,7 +354,7 @@ async def test_11_engine_takes_its_files_with_it_and_dies_with_its_worker(
         return await until(lambda: next(iter(tmp_path.glob(f"{FOLDER_PREFIX}*/tmp*")), None))
 
     with worker_process(settings, tmp_path) as worker:
-        await enqueue(database, 1, mischief="litter")
+        await enqueue(database, 1, fault="litter")
         first = await littered()
         (engine,) = worker.engines()
         assert oom_score(engine) == 500
@@ -394,7 +394,7 @@ async def test_15_worker_an_hour_behind_keeps_leases_and_order(jobs: Jobs, tmp_p
         await until_found(database, "SELECT 1 FROM scratch_jobs WHERE status = 'processing'")
         late = [await enqueue(database, number, owner="late") for number in range(3)]
         early = await enqueue(database, 5, owner="early")
-        unlucky = await enqueue(database, 1, mischief="bad luck", owner="unlucky")
+        unlucky = await enqueue(database, 1, fault="bad luck", owner="unlucky")
         urgent = await enqueue(database, 9, priority=5, owner="late")
         assert await until_ended(database, unlucky) == ("failed", "RuntimeError", 2)
         assert [(await until_ended(database, job_id))[0] for job_id in late] == ["completed"] * 3

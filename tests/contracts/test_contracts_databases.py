@@ -89,6 +89,43 @@ async def test_migrations_go_up_down_and_up_and_say_what_the_models_say(
         assert await differences(url, service) == []
 
 
+async def test_index_of_the_gauges_is_built_while_the_service_runs(stack: Stack) -> None:
+    """An interrupted build has left an invalid index, and a transaction that writes jobs is open."""
+    folder = ROOT / "migrations/analysis"
+    add = "INSERT INTO analysis_jobs (id, media_file_id, kind, task) VALUES (uuidv7(), uuidv7(), 'a', '{}')"
+    async with empty_database(stack, Service.ANALYSIS) as url:
+        await asyncio.to_thread(migrations.upgrade, url, folder, "0003")
+        login = url.replace("+asyncpg", "")
+        old, running = await asyncpg.connect(login), await asyncpg.connect(login, timeout=10)
+        interrupted = await asyncpg.connect(login)
+        transaction = old.transaction()
+        await transaction.start()
+        await old.execute(add)
+        await interrupted.execute("SET statement_timeout = '300ms'")
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await interrupted.execute(
+                "CREATE INDEX CONCURRENTLY ix_analysis_jobs_status_run_at ON analysis_jobs (status)"
+            )
+        await interrupted.close()
+        upgrade = asyncio.create_task(asyncio.to_thread(migrations.upgrade, url, folder))
+        done, _ = await asyncio.wait([upgrade], timeout=6)
+        assert not done, "it waits for the open transaction, longer than a lock timeout"
+        await running.execute(add, timeout=2)
+        await transaction.commit()
+        await upgrade
+        assert await running.fetchval("SELECT count(*) FROM analysis_jobs") == 2
+        found = await running.fetch(
+            "SELECT indexrelid::regclass::text AS name, indisvalid, pg_get_indexdef(indexrelid) AS definition"
+            " FROM pg_index WHERE indrelid = 'analysis_jobs'::regclass"
+        )
+        indexes = {row["name"]: row["definition"] for row in found if row["indisvalid"]}
+        assert len(indexes) == len(found)
+        assert "(status, run_at) WHERE" in indexes["ix_analysis_jobs_status_run_at"]
+        assert "ix_analysis_jobs_status" not in indexes
+        await old.close()
+        await running.close()
+
+
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_foreign_key_is_indexed_and_every_time_has_a_zone(stack: Stack, service: Service) -> None:
     """C-07 and C-08, read from PostgreSQL itself."""

@@ -1,4 +1,4 @@
-"""An engine that misbehaves on request; runs in a worker's child process, so it imports little."""
+"""An engine that fails on request; it runs in the child process of a worker, so it imports little."""
 
 import os
 import resource
@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from phonograph_runtime.child import Engines
+from phonograph_runtime.child import EngineTasks
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.ports import Progress
 
@@ -17,7 +17,7 @@ STEPS = 50
 MEMORY_BYTES = 512 * 1024 * 1024
 LITTER_BYTES = 1024 * 1024
 
-Mischief = Literal["", "die", "crash", "eat memory", "hang", "spin", "litter", "bad luck", "bad message"]
+Fault = Literal["", "die", "crash", "eat memory", "hang", "spin", "litter", "bad luck", "bad message"]
 
 
 class Sum(BaseModel):
@@ -25,29 +25,29 @@ class Sum(BaseModel):
 
     numbers: list[float]
     seconds: float = 0
-    """How long it takes."""
-    mischief: Mischief = ""
-    """What it does instead, once it is half done."""
+    """Time that the task takes."""
+    fault: Fault = ""
+    """What happens halfway through the task."""
 
 
-def engines(_settings: str) -> Engines:
-    """Adds numbers; none are a permanent error."""
+def create_engine(_settings_json: str) -> EngineTasks:
+    """Return an engine that adds numbers; a task without numbers is a permanent error."""
 
     def add(task: Sum, progress: Progress) -> float:
         if not task.numbers:
             raise PermanentError("There is nothing to add.", reason="empty")
         for step in range(STEPS):
             progress(step / STEPS, "adding")
-            if step == STEPS // 2 and task.mischief:
-                _misbehave(task.mischief)
+            if step == STEPS // 2 and task.fault:
+                _fail(task.fault)
             time.sleep(task.seconds / STEPS)
         return sum(task.numbers)
 
     return {"add": add}
 
 
-def _misbehave(mischief: Mischief) -> None:
-    match mischief:
+def _fail(fault: Fault) -> None:
+    match fault:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "crash":

@@ -43,6 +43,7 @@ from phonograph_events import (
     dead_letter_topic,
     make_envelope,
 )
+from phonograph_runtime import app
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
@@ -104,7 +105,7 @@ class Member(app.ServiceApp):
 
     def __init__(self, settings: MemberSettings) -> None:
         super().__init__(StrEnum("Group", {"SCRATCH": settings.group}).SCRATCH, settings)
-        self.on(IngestRequested, self._take)
+        self.add_handler(IngestRequested, self._take)
         consume = self.consumer.consume
 
         async def counted(records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -41,6 +42,15 @@ class SqlSum(ScratchBase):
     job_id: Mapped[UUID]
     sum: Mapped[float]
     pid: Mapped[int]
+
+
+@dataclass(frozen=True)
+class ScratchMedia:
+    """What a job of the tests is about."""
+
+    media_id: UUID = field(default_factory=uuid4)
+    owner: str | None = None
+    priority: int = 0
 
 
 class ScratchSettings(ServiceSettings):
@@ -87,17 +97,10 @@ async def enqueue(
     **task: Any,
 ) -> UUID | None:
     """Add a job that adds numbers; its id, null when its key is known."""
-    media_id = uuid4()
+    media = ScratchMedia(uuid4(), owner, priority)
     async with database.transaction() as transaction:
-        await transaction.enqueue(
-            "add",
-            Sum(numbers=list(numbers), **task),
-            media_id=media_id,
-            priority=priority,
-            owner=owner,
-            dedupe_key=key,
-        )
-    added = await rows(database, f"SELECT id FROM scratch_jobs WHERE media_file_id = '{media_id}'")
+        await transaction.enqueue("add", Sum(numbers=list(numbers), **task), media=media, dedupe_key=key)
+    added = await rows(database, f"SELECT id FROM scratch_jobs WHERE media_file_id = '{media.media_id}'")
     return added[0].id if added else None
 
 

@@ -22,10 +22,12 @@ from tests.support.engines import Sum
 from tests.support.scratch import ScratchSettings, SqlScratchJob, SqlSum
 from tests.support.stack import ROOT
 
+from phonograph_runtime.child import EngineSpec
 from phonograph_runtime.database import Database, Transaction
-from phonograph_runtime.jobs import Job, JobQueue
+from phonograph_runtime.jobs import JobKind, JobQueue
 from phonograph_runtime.logs import configure_logging
-from phonograph_runtime.worker import JobKind, Worker
+from phonograph_runtime.ports import Job
+from phonograph_runtime.worker import Worker
 
 
 class WorkerSettings(ScratchSettings):
@@ -35,8 +37,8 @@ class WorkerSettings(ScratchSettings):
     """How long it stays inside the transaction that ends a job."""
 
 
-async def finish(transaction: Transaction, job: Job, result: float) -> None:
-    """Write down the sum."""
+async def add_completed(_task: Sum, result: float, job: Job, transaction: Transaction) -> None:
+    """Store the sum."""
     transaction.session.add(SqlSum(job_id=job.id, sum=result, pid=os.getpid()))
     await transaction.session.flush()
 
@@ -50,21 +52,23 @@ def queue_of(database: Database, settings: ScratchSettings) -> JobQueue:
 async def working(
     database: Database,
     settings: ScratchSettings,
-    kind: JobKind | None = None,
+    kind: JobKind[Sum, float] | None = None,
     *,
     queue: JobQueue | None = None,
     workers: int = 1,
 ) -> AsyncIterator[JobQueue]:
-    """Workers at work until the block ends."""
+    """Run workers until the block ends."""
     listener, queue = database.listen("outbox", "jobs"), queue or queue_of(database, settings)
-    parts = [
+    engine = EngineSpec(
+        "tests.support.engines:create_engine", settings.model_dump_json(), "scratch", settings.log_level
+    )
+    runners = [
         Worker(
             database,
             queue,
             listener,
-            {"add": kind or JobKind(Sum, finish)},
-            engines="tests.support.engines:engines",
-            settings_json=settings.model_dump_json(),
+            {"add": kind or JobKind("add", Sum, add_completed)},
+            engine=engine,
             lease=settings.lease,
             job_timeout=settings.job_timeout,
             engine_silence=settings.engine_silence,
@@ -72,7 +76,7 @@ async def working(
         )
         for _ in range(workers)
     ]
-    tasks = [asyncio.create_task(part.run()) for part in (listener, *parts)]
+    tasks = [asyncio.create_task(runner.run()) for runner in (listener, *runners)]
     try:
         yield queue
     finally:
@@ -153,14 +157,14 @@ async def main() -> None:
     configure_logging("scratch", settings.log_level)
     database = Database(settings, source="scratch", job_table=SqlScratchJob)
 
-    async def slowly(transaction: Transaction, job: Job, result: float) -> None:
-        await finish(transaction, job, result)
+    async def slowly(task: Sum, result: float, job: Job, transaction: Transaction) -> None:
+        await add_completed(task, result, job, transaction)
         await asyncio.sleep(settings.finish_s)
 
     server, _ = start_http_server(0, "127.0.0.1")
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with working(database, settings, JobKind(Sum, slowly)):
+    async with working(database, settings, JobKind("add", Sum, slowly)):
         sys.stdout.write(f"{server.server_port}\n")
         sys.stdout.flush()
         await stop.wait()

@@ -1,6 +1,7 @@
-"""docker-compose.yml, Dockerfiles and Prometheus: the same system as the one that `phonograph up` starts."""
+"""docker-compose.yml, Dockerfiles, Kubernetes and Prometheus: the same system as `phonograph up` starts."""
 
 import importlib
+import json
 import os
 import re
 from pathlib import Path
@@ -17,7 +18,12 @@ from phonograph_runtime.tracing import Tracing
 ROOT = Path(__file__).parents[3]
 COMPOSE: Any = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 PROMETHEUS = ROOT / "deploy" / "prometheus"
+KUBERNETES = ROOT / "deploy" / "kubernetes"
 PORT = 8800
+
+
+def read_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def dockerfile(service: Service) -> str:
@@ -66,6 +72,42 @@ def test_service_is_built_waited_for_and_asked_like_the_others(service: Service)
     assert f":{PORT}{READY}" in definition["healthcheck"]["test"][-1]
     assert {"postgres", "kafka", "topics"} <= definition["depends_on"].keys()
     assert any("read_only" in volume for volume in definition["volumes"] if isinstance(volume, dict))
+
+
+@pytest.mark.parametrize("service", Service)
+def test_image_does_not_migrate_when_it_starts(service: Service) -> None:
+    (start,) = re.findall(r"^(?:CMD|ENTRYPOINT) (.*)", dockerfile(service), re.MULTILINE)
+    assert json.loads(start) == [f"phonograph-{service}"]
+    assert not {"command", "entrypoint"} & COMPOSE["services"][service].keys()
+
+
+@pytest.mark.parametrize("service", Service)
+def test_service_waits_until_a_job_of_the_same_image_has_migrated_its_database(service: Service) -> None:
+    definition, job = COMPOSE["services"][service], COMPOSE["services"][f"{service}-migrate"]
+    assert definition["depends_on"][f"{service}-migrate"] == {"condition": "service_completed_successfully"}
+    assert job["command"] == [f"phonograph-{service}", "migrate"]
+    assert (job["build"], job["environment"]) == (definition["build"], definition["environment"])
+    assert job["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert "restart" not in job
+
+
+@pytest.mark.parametrize("service", Service)
+def test_kubernetes_has_the_same_migrate_job_for_every_service(service: Service) -> None:
+    assert service.value in read_yaml(KUBERNETES / "kustomization.yaml")["resources"]
+    kustomization = read_yaml(KUBERNETES / service / "kustomization.yaml")
+    (job,) = read_yaml(KUBERNETES / "migrate" / "kustomization.yaml")["resources"]
+    pod = read_yaml(KUBERNETES / "migrate" / job)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert kustomization["resources"] == ["../migrate"]
+    assert kustomization["images"] == [{"name": container["image"], "newName": f"phonograph-{service}"}]
+    (patch,) = kustomization["patches"]
+    at = "/spec/template/spec/containers/0"
+    assert {change["path"]: change["value"] for change in yaml.safe_load(patch["patch"])} == {
+        f"{at}/command/0": f"phonograph-{service}",
+        f"{at}/envFrom/0/secretRef/name": f"phonograph-{service}",
+    }
+    assert container["command"][1:] == ["migrate"]
+    assert f"useradd --uid {pod['securityContext']['runAsUser']} " in dockerfile(service)
 
 
 def test_dockerfiles_are_alike() -> None:

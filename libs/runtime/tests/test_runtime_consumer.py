@@ -11,7 +11,7 @@ from tests.support.scratch import delivered, rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import IngestRequested, Record, make_envelope, parse
-from phonograph_runtime.consumer import EventConsumer, Fuse, HandlerSink
+from phonograph_runtime.consumer import CircuitBreaker, EventConsumer, HandlerSink
 from phonograph_runtime.database import Database, Transaction, decode_headers
 from phonograph_runtime.errors import (
     BatchInterruptedError,
@@ -157,7 +157,7 @@ async def test_without_postgresql_nothing_is_parked_and_nothing_acknowledged(
 async def test_fuse_stops_consumption_when_everything_is_parked(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phonograph_runtime.consumer.FUSED_PAUSE_S", 0.0)
+    monkeypatch.setattr("phonograph_runtime.consumer.CIRCUIT_OPEN_PAUSE_S", 0.0)
     async with scratch_database(stack) as (database, _):
         events = await consumer(database, fuse=3)
         batch = [delivered(JUNK, offset) for offset in range(5)]
@@ -174,14 +174,14 @@ async def test_fuse_stops_consumption_when_everything_is_parked(
 
 
 def test_fuse_blows_when_too_large_a_share_is_parked() -> None:
-    fuse = Fuse(consecutive=1000, ratio=0.1)
+    breaker = CircuitBreaker(consecutive=1000, ratio=0.1)
     for _ in range(100):
-        fuse.parked()
-        fuse.passed(8)
+        breaker.record_failure()
+        breaker.record_successes(8)
     with pytest.raises(CircuitOpenError, match="of the last 1000"):
         for _ in range(20):
-            fuse.parked()
-            fuse.passed(8)
+            breaker.record_failure()
+            breaker.record_successes(8)
 
 
 async def test_dropped_letter_is_marked_and_its_event_not_taken(stack: Stack) -> None:

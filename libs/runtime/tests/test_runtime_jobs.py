@@ -7,16 +7,16 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 from tests.support.engines import Sum
-from tests.support.scratch import SqlScratchJob, enqueue, rows, scratch_database, until_ended
+from tests.support.scratch import ScratchMedia, SqlScratchJob, enqueue, rows, scratch_database, until_ended
 from tests.support.stack import Stack
-from tests.support.worker import finish as finished
-from tests.support.worker import working
+from tests.support.worker import add_completed, working
 
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import LeaseLostError
-from phonograph_runtime.jobs import Job, JobQueue
+from phonograph_runtime.jobs import COUNTED_JOBS, JobKind, JobQueue
+from phonograph_runtime.ports import Job, JobFailure
 from phonograph_runtime.sampling import pause_s
-from phonograph_runtime.worker import POLL_S, JobKind
+from phonograph_runtime.worker import POLL_S
 
 
 def queue_of(database: Database, *, lease_s: float = 2.0) -> JobQueue:
@@ -90,7 +90,7 @@ async def test_worker_without_the_lease_changes_nothing(stack: Stack) -> None:
                         case "renew":
                             await slow.renew(zombie, 0.5, "late")
                         case _:
-                            await slow.fail(transaction, zombie, "late", "Late.", permanent=False)
+                            await slow.fail(transaction, zombie, JobFailure("late", "Late."), permanent=False)
         assert len(await topics(database)) == before
         async with database.transaction() as transaction:
             await queue_of(database).complete(transaction, second)
@@ -100,7 +100,7 @@ async def test_worker_without_the_lease_changes_nothing(stack: Stack) -> None:
 async def test_engine_that_kills_itself_uses_up_its_attempts(stack: Stack) -> None:
     async with scratch_database(stack, max_retries=1) as (database, settings):
         async with working(database, settings):
-            job_id = await enqueue(database, 1, mischief="die")
+            job_id = await enqueue(database, 1, fault="die")
             good = await enqueue(database, 4)
             assert await until_ended(database, job_id) == ("failed", "engine_died", 1)
             assert (await until_ended(database, good))[0] == "completed"
@@ -116,7 +116,7 @@ async def test_permanent_error_fails_at_once_and_keeps_its_reason(stack: Stack) 
 async def test_failed_job_can_be_retried_by_hand(stack: Stack) -> None:
     async with scratch_database(stack, max_retries=0) as (database, settings):
         async with working(database, settings) as queue:
-            job_id = await enqueue(database, 1, mischief="bad luck")
+            job_id = await enqueue(database, 1, fault="bad luck")
             assert (await until_ended(database, job_id))[:2] == ("failed", "RuntimeError")
             assert job_id is not None
             async with database.transaction() as transaction:
@@ -188,7 +188,7 @@ async def test_jobs_of_one_transaction_have_a_turn_each(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         async with database.transaction() as transaction:
             for owner in ("a", "a", "a", "b", "b"):
-                await transaction.enqueue("add", Sum(numbers=[1]), media_id=uuid4(), owner=owner)
+                await transaction.enqueue("add", Sum(numbers=[1]), media=ScratchMedia(owner=owner))
         found = await rows(database, "SELECT owner, turn FROM scratch_jobs ORDER BY turn, owner")
         assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]
 
@@ -198,7 +198,7 @@ async def test_retry_starts_when_its_time_comes(stack: Stack) -> None:
         scratch_database(stack, max_retries=1, retry_delay="PT1S") as (database, settings),
         working(database, settings),
     ):
-        job_id = await enqueue(database, 1, mischief="bad luck")
+        job_id = await enqueue(database, 1, fault="bad luck")
         assert await until_ended(database, job_id) == ("failed", "RuntimeError", 1)
         ((late_s,),) = await rows(
             database, "SELECT extract(epoch FROM started_at - run_at) FROM scratch_jobs"
@@ -235,6 +235,57 @@ def test_sampling_takes_a_twentieth_of_the_time_at_most() -> None:
     assert [pause_s(took_s, 5) for took_s in (0.01, 0.25, 2.0)] == [5, 5, 40]
 
 
+async def execute(database: Database, statement: str) -> None:
+    async with database.engine.connect() as connection:
+        await connection.execute(text(statement))
+
+
+async def fill(database: Database, status: str, jobs: int, *, due_s: float = 0) -> None:
+    """Add jobs of one status that have been due for a time."""
+    await execute(
+        database,
+        "INSERT INTO scratch_jobs (id, media_file_id, kind, status, task, run_at)"
+        f" SELECT uuidv7(), uuidv7(), 'add', '{status}', '{{}}', now() - interval '{due_s} s'"
+        f" FROM generate_series(1, {jobs})",
+    )
+
+
+async def test_counts_are_exact_and_the_age_is_that_of_the_oldest_job_that_may_run(stack: Stack) -> None:
+    async with scratch_database(stack) as (database, _):
+        queue = queue_of(database)
+        assert await queue.counts() == ({"failed": 0, "pending": 0, "processing": 0, "retrying": 0}, 0.0)
+        await fill(database, "retrying", 1, due_s=-60)
+        assert (await queue.counts())[1] == 0.0
+        await fill(database, "completed", 500, due_s=900)
+        await fill(database, "failed", 4, due_s=800)
+        await fill(database, "processing", 3, due_s=700)
+        await fill(database, "pending", COUNTED_JOBS, due_s=60)
+        await fill(database, "retrying", 2, due_s=200)
+        counts, age_s = await queue.counts()
+        assert counts == {"failed": 4, "pending": COUNTED_JOBS, "processing": 3, "retrying": 3}
+        assert age_s == pytest.approx(200, abs=30)
+
+
+async def test_count_of_a_long_queue_is_an_estimate_and_never_less_than_what_was_counted(
+    stack: Stack,
+) -> None:
+    async with scratch_database(stack) as (database, _):
+        queue = queue_of(database)
+        waiting = 3 * COUNTED_JOBS
+        await fill(database, "completed", 1000)
+        await execute(database, "ANALYZE scratch_jobs")
+        await fill(database, "pending", waiting, due_s=60)
+        await fill(database, "failed", 5)
+        counts, _ = await queue.counts()
+        assert counts["pending"] > COUNTED_JOBS
+        assert counts["failed"] == 5
+        await execute(database, "ANALYZE scratch_jobs")
+        counts, age_s = await queue.counts()
+        assert counts["pending"] == pytest.approx(waiting, rel=0.2)
+        assert (counts["failed"], counts["retrying"]) == (5, 0)
+        assert age_s == pytest.approx(60, abs=30)
+
+
 async def test_failure_that_cannot_be_told_is_told_all_the_same(stack: Stack) -> None:
     async def fail(*_: object) -> None:
         raise ValueError("no words")
@@ -243,8 +294,8 @@ async def test_failure_that_cannot_be_told_is_told_all_the_same(stack: Stack) ->
         raise AssertionError
 
     async with scratch_database(stack, max_retries=0) as (database, settings):
-        async with working(database, settings, JobKind(Sum, finish, fail)):
-            job_id = await enqueue(database, 1, mischief="bad message")
+        async with working(database, settings, JobKind("add", Sum, finish, fail)):
+            job_id = await enqueue(database, 1, fault="bad message")
             assert await until_ended(database, job_id) == ("failed", "RuntimeError", 0)
         ((message,),) = await rows(database, "SELECT error_message FROM scratch_jobs")
         assert message.startswith("\ufffd?")
@@ -255,15 +306,15 @@ async def test_result_waits_for_a_database_that_is_away(stack: Stack) -> None:
     async with scratch_database(stack) as (database, settings):
         failures = 0
 
-        async def finish(transaction: Transaction, job: Job, result: float) -> None:
+        async def finish(task: Sum, result: float, job: Job, transaction: Transaction) -> None:
             nonlocal failures
             if failures < 2:
                 failures += 1
                 ((pid,),) = await transaction.session.execute(text("SELECT pg_backend_pid()"))
                 await rows(database, f"SELECT pg_terminate_backend({pid})")
-            await finished(transaction, job, result)
+            await add_completed(task, result, job, transaction)
 
-        async with working(database, settings, JobKind(Sum, finish)):
+        async with working(database, settings, JobKind("add", Sum, finish)):
             job_id = await enqueue(database, 1, 2)
             assert await until_ended(database, job_id) == ("completed", None, 0)
         assert failures == 2

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from tests.support.engines import Sum
-from tests.support.scratch import rows, scratch_database
+from tests.support.scratch import ScratchMedia, rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import IngestRequested, JobRetryRequested
@@ -132,7 +132,7 @@ async def test_row_refused_while_more_are_added_takes_everything_back(stack: Sta
             with pytest.raises(expected):
                 async with database.transaction() as transaction:
                     await transaction.publish(IngestRequested(uri="/a.mp3"))
-                    await transaction.enqueue("k" * 51, Sum(numbers=[1]), media_id=uuid4())
+                    await transaction.enqueue("k" * 51, Sum(numbers=[1]), media=ScratchMedia())
                     await transaction.start_flush()
                     await asyncio.sleep(0.2)
                     if expected is RuntimeError:

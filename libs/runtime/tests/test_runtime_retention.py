@@ -215,12 +215,12 @@ async def test_hundred_thousand_rows_go_by_two_copies_while_the_service_works(
 
 async def test_service_sweeps_by_its_settings(stack: Stack, tmp_path: Path) -> None:
     settings = ScratchSettings(**stack.settings(Service.INGEST, tmp_path), keep_inbox="PT1H")
-    shell = ServiceApp(Service.INGEST, settings)
+    app = ServiceApp(Service.INGEST, settings)
     source = str(uuid4())
     old = "INSERT INTO inbox VALUES (:source, 'old', now() - interval '2 h'), (:source, 'young', now())"
-    await run(shell.database, old, source=source)
+    await run(app.database, old, source=source)
     left = f"SELECT event_id FROM inbox WHERE source = '{source}'"
-    async with running(shell), asyncio.timeout(20):
-        while len(found := await rows(shell.database, left)) > 1:
+    async with running(app), asyncio.timeout(20):
+        while len(found := await rows(app.database, left)) > 1:
             await asyncio.sleep(0.1)
     assert found == [("young",)]

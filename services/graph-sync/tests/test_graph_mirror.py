@@ -28,7 +28,7 @@ async def ask(driver: AsyncDriver, query: str, **parameters: Any) -> list[dict[s
 async def test_a_story_has_the_nodes_and_edges_of_the_schema(
     driver: AsyncDriver, apply: Apply, story: list[Envelope]
 ) -> None:
-    """K-08 to K-13, C-30, C-37, C-48."""
+    """Nodes and edges have the properties of their latest events (K-08 to K-13, C-30, C-37, C-48)."""
     await apply(story)
 
     recordings = await ask(
@@ -164,7 +164,7 @@ async def test_offsets_are_kept_with_the_data(
 async def test_constraints_and_indexes_are_those_of_the_schema(
     driver: AsyncDriver, apply: Apply, story: list[Envelope]
 ) -> None:
-    """K-18, K-19, K-20, C-30, C-31."""
+    """Neo4j has the required constraints, and indexes that are online (K-18, K-19, K-20, C-30, C-31)."""
     await apply(story[:1])
     constraints = {row["name"] for row in await ask(driver, "SHOW CONSTRAINTS YIELD name")}
     assert constraints >= {"recording_id", "artist_name", "album_composite", "genre_name", "key_composite"}

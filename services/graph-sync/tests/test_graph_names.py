@@ -74,7 +74,7 @@ def test_paths_are_decoded() -> None:
 
 
 def test_lists_fan_out_and_anything_else_stays() -> None:
-    """C-48."""
+    """A JSON list has one typed value per entry; any other text stays one value (C-48)."""
 
     def read(value: str, value_type: str) -> list[tuple[str, str]]:
         return values(MetadataEntry(key="k", value=value, value_type=value_type))

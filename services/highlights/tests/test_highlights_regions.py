@@ -20,7 +20,7 @@ SPANS = st.lists(st.tuples(TENTHS, TENTHS).map(lambda pair: Span(min(pair), max(
 
 
 def test_where_sound_and_picture_are_missing_the_region_is_both() -> None:
-    """L-05."""
+    """A region is of the type `both` exactly where silence and blank picture overlap (L-05)."""
     regions = merge_silence([Span(2, 8)], [Span(4, 10)])
 
     assert regions == [

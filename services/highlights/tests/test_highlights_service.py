@@ -334,7 +334,7 @@ async def test_other_services_cannot_read_what_was_found(stack: Stack) -> None:
 
 
 def test_status_words_go_to_the_common_ones_and_back() -> None:
-    """L-02, A.6."""
+    """Every status of a lecture job has a common one and maps back from it (L-02, C-10)."""
     assert [canonical(status) for status in RecordingStatus] == [
         JobStatus.PENDING,
         JobStatus.PROCESSING,

@@ -23,7 +23,7 @@ from phonograph_ingest.exceptions import RejectedError
     ],
 )
 def test_paths_are_normalised(uri: str, path: str) -> None:
-    """T0-39."""
+    """Paths and file addresses become absolute paths without `.`, `..` and percent codes (T0-39)."""
     assert local_path(uri) == Path(path)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
+from phonograph_transcription.commands import run_models
 from phonograph_transcription.exceptions import DownloadError, ModelMissingError
-from phonograph_transcription.handlers.models import run_models
 from phonograph_transcription.inference.models import ModelFolder
 
 

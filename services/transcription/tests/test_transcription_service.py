@@ -32,7 +32,7 @@ from phonograph_media import make_rendition
 from phonograph_runtime.database import Database
 from phonograph_runtime.objects import ObjectStore
 from phonograph_transcription.config import Settings
-from phonograph_transcription.domain.results import Diarization, Result, Written
+from phonograph_transcription.domain.results import Diarization, Result, StoredTranscript
 from phonograph_transcription.domain.tasks import TranscribeTask
 from phonograph_transcription.domain.transcript import Segment, Transcript, Word
 from phonograph_transcription.main import create_app
@@ -169,7 +169,10 @@ def wav(path: Path, samples: np.ndarray) -> Path:
 
 
 async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(desk, talk):
-    """T1-10, T1-11, T1-12, T1-14, T0-09, T0-20, T0-44, C-02, C-04, C-05."""
+    """Speech is stored as v1 and, with speakers, as its child v4; the old view shows both.
+
+    Shows T0-09, T0-20, T0-44, T1-10, T1-11, T1-12, T1-14, C-02, C-04 and C-05.
+    """
     ready = desk.ready(talk)
     quiet = desk.ready(wav(desk.folder / "quiet.wav", np.zeros(16_000)))
     diarized = desk.diarized(ready.media, (0.4, 5.0, "SPEAKER_00"), (5.2, 8.9, "SPEAKER_01"))
@@ -317,7 +320,7 @@ async def make_result(database: Database, media: MediaRef, job_kind: str = "test
         job_id = await transaction.session.scalar(finish, {"id": media.media_id})
     words = (Word("hi", 0, 1, 0.9),)
     transcript = Transcript("e", "m", "en", 0.8, (Segment(0, 1, "hi", words, 0.9),))
-    written = Written(transcript, "file:///transcript.json", {"model": "m"})
+    written = StoredTranscript(transcript, "file:///transcript.json", {"model": "m"})
     return Result(uuid7(), media.media_id, job_id, PipelineVersion.V1, None, written, 1.0)
 
 
@@ -326,9 +329,9 @@ async def test_halves_that_come_at_the_same_time_find_each_other(desk, database)
     result = await make_result(database, media)
     diarization = Diarization(media, uuid7(), "test", "file:///turns.json")
 
-    async def note():
+    async def save_diarization():
         async with database.transaction() as transaction:
-            return await SqlTranscriptStore(transaction.session).note(diarization)
+            return await SqlTranscriptStore(transaction.session).save_diarization(diarization)
 
     async with database.transaction() as transaction:
         first = await SqlTranscriptStore(transaction.session).add(result)
@@ -337,8 +340,8 @@ async def test_halves_that_come_at_the_same_time_find_each_other(desk, database)
         assert not second.done()
     assert first.diarization is None
     halves = await second
-    assert halves.recognised.result_id == result.id
-    assert halves.recognised.language_probability == 0.8
+    assert halves.transcript.result_id == result.id
+    assert halves.transcript.language_probability == 0.8
     assert halves.diarization == diarization
 
 
@@ -367,7 +370,7 @@ async def test_results_of_one_file_count_up_even_at_the_same_time(desk, database
     ],
 )
 async def test_the_database_refuses_what_cannot_be(desk, database, change):
-    """T0-41, T0-45, T0-46, C-03, C-04, T0-11, T0-18."""
+    """Constraints refuse invalid values (T0-11, T0-18, T0-41, T0-45, T0-46, C-03, C-04)."""
     result = await make_result(database, desk.ready(None).media)
     async with database.transaction() as transaction:
         await SqlTranscriptStore(transaction.session).add(result)

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phonograph_transcription.domain.speakers import Turn, Turns, with_speakers
-from phonograph_transcription.domain.transcript import Segment, Transcript, Warned, WarningCode, Word
+from phonograph_transcription.domain.transcript import (
+    Segment,
+    Transcript,
+    TranscriptWarning,
+    WarningCode,
+    Word,
+)
 
 
 def segment(*words: tuple[str, float | None, float | None], text: str | None = None) -> Segment:
@@ -119,8 +125,9 @@ def test_text_without_spaces_and_with_punctuation_is_cut_as_written():
 
 def test_warnings_move_with_their_segment():
     first, second = segment(("a", 0, 1), ("b", 2, 3)), segment(("c", 4, 5))
-    transcript = Transcript("e", "m", "en", 1.0, (first, second)).warned(
-        Warned(WarningCode.REPETITION, "loop", 1), Warned(WarningCode.ENGINE_FALLBACK, "other")
+    transcript = Transcript("e", "m", "en", 1.0, (first, second)).with_warnings(
+        TranscriptWarning(WarningCode.REPETITION, "loop", 1),
+        TranscriptWarning(WarningCode.ENGINE_FALLBACK, "other"),
     )
     result = with_speakers(transcript, Turns([Turn(0, 1, "A"), Turn(2, 5, "B")]))
     assert [(warned.code, warned.segment) for warned in result.warnings] == [

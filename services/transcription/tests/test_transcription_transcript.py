@@ -8,7 +8,7 @@ from phonograph_transcription.domain.repetition import without_loops
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
-    Warned,
+    TranscriptWarning,
     WarningCode,
     Word,
     bounded,
@@ -57,7 +57,7 @@ def test_the_document_has_the_public_shape_and_comes_back():
             Segment(0.5, 2, "Hello you", (Word("Hello", 0.5, 1, 0.9, "A"), Word("you", None, None, None))),
             Segment(2, 3, "Yes", confidence=0.5, speaker="B"),
         ),
-        (Warned(WarningCode.REPETITION, "A loop.", 1),),
+        (TranscriptWarning(WarningCode.REPETITION, "A loop.", 1),),
     )
     document = to_document(transcript, PipelineVersion.V4)
     shape = document.model_dump()

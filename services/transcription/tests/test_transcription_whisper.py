@@ -10,11 +10,11 @@ import pytest
 
 from phonograph_media import SAMPLE_RATE_HZ, make_rendition, read_rendition
 from phonograph_runtime.errors import EngineUnavailableError
-from phonograph_transcription.domain.engines import Engine, WhisperOptions
+from phonograph_transcription.domain.engines import EngineChoice, WhisperOptions
 from phonograph_transcription.domain.transcript import WarningCode
 from phonograph_transcription.exceptions import ModelMissingError
 from phonograph_transcription.inference.models import ModelFolder
-from phonograph_transcription.inference.selection import choose
+from phonograph_transcription.inference.selection import select_transcriber
 from phonograph_transcription.inference.whisper import WhisperTranscriber
 
 from .support.tiny_whisper import make_tiny_whisper
@@ -145,25 +145,25 @@ def test_blank_text_is_no_speech(talk):
 
 
 def test_auto_takes_the_model_that_is_here(models):
-    engine, warnings = choose(Engine.AUTO, WhisperOptions("tiny", device="cpu"), models)
+    engine, warnings = select_transcriber(EngineChoice.AUTO, WhisperOptions("tiny", device="cpu"), models)
     assert (engine.name, engine.model, warnings) == ("faster-whisper", "tiny", ())
 
 
 def test_auto_falls_back_and_says_so(models):
-    engine, (warned,) = choose(Engine.AUTO, WhisperOptions("large-v3"), models)
+    engine, (warned,) = select_transcriber(EngineChoice.AUTO, WhisperOptions("large-v3"), models)
     assert (engine.name, warned.code) == ("pocketsphinx", WarningCode.ENGINE_FALLBACK)
     assert "phonograph models fetch large-v3" in warned.message
 
 
 def test_a_named_engine_never_falls_back(models, tmp_path):
     with pytest.raises(ModelMissingError, match="phonograph models fetch large-v3"):
-        choose(Engine.FASTER_WHISPER, WhisperOptions("large-v3"), models)
+        select_transcriber(EngineChoice.FASTER_WHISPER, WhisperOptions("large-v3"), models)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.bin").write_bytes(b"no model")
     with pytest.raises(EngineUnavailableError, match=r"tokenizer\.json"):
-        choose(Engine.FASTER_WHISPER, WhisperOptions(str(tmp_path / "broken")), models)
+        select_transcriber(EngineChoice.FASTER_WHISPER, WhisperOptions(str(tmp_path / "broken")), models)
     (tmp_path / "broken" / "tokenizer.json").write_text("{}")
     with pytest.raises(EngineUnavailableError, match="cannot be loaded"):
-        choose(Engine.FASTER_WHISPER, WhisperOptions(str(tmp_path / "broken")), models)
-    engine, warnings = choose(Engine.POCKETSPHINX, WhisperOptions("tiny"), models)
+        select_transcriber(EngineChoice.FASTER_WHISPER, WhisperOptions(str(tmp_path / "broken")), models)
+    engine, warnings = select_transcriber(EngineChoice.POCKETSPHINX, WhisperOptions("tiny"), models)
     assert (engine.name, warnings) == ("pocketsphinx", ())

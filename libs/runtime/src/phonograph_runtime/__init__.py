@@ -1,1 +1,1 @@
-"""Delivery guarantees, job leases, migrations, object store and the service shell."""
+"""Delivery guarantees, job leases, migrations, object store and the application of every service."""

@@ -1,9 +1,7 @@
-"""The shell around every service: start, work, answer probes, stop."""
+"""The application around every service: it starts, consumes, works, answers probes and stops."""
 
 import asyncio
 import contextlib
-import json
-import random
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -17,18 +15,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from phonograph_events import (
     TOPICS,
     Event,
-    InventoryReported,
     InventoryRequested,
     JobCancelRequested,
     JobRetryRequested,
     Service,
 )
 from phonograph_runtime import metrics
-from phonograph_runtime.broker import Subscription, count_errors
-from phonograph_runtime.consumer import DROPPED, REPLAYED, E, EventConsumer, Handler, HandlerSink, Sink
+from phonograph_runtime.broker import Subscription, count_client_errors
+from phonograph_runtime.child import EngineSpec, EngineTasks
+from phonograph_runtime.consumer import E, EventConsumer, Handler, HandlerSink, Sink
 from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction
+from phonograph_runtime.dead_letters import DROPPED, REPLAYED
 from phonograph_runtime.errors import UnavailableError
-from phonograph_runtime.jobs import CANCELLED, CANCELLED_MESSAGE, JobQueue
+from phonograph_runtime.inventory import Inventory, InventoryReporter
+from phonograph_runtime.jitter import jitter
+from phonograph_runtime.job_control import JobControl
+from phonograph_runtime.jobs import JobKind, JobQueue
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay
 from phonograph_runtime.probes import serve_probes
@@ -38,41 +40,44 @@ from phonograph_runtime.sampling import pause_s, sample
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns
 from phonograph_runtime.tracing import Tracing
-from phonograph_runtime.worker import JobKind, Worker
+from phonograph_runtime.worker import Worker
 
 WATCH_INTERVAL_S = 10.0
 MAX_FRUITLESS_RESTARTS = 3
+"""Restarts of the consumer without progress after which the process reports that it is not alive."""
 
-Inventory = Callable[[Transaction], Awaitable[dict[str, dict[str, int]]]]
-"""Gives what a service holds: for each kind of thing, its ids with their versions."""
+EngineFactory = Callable[[str], EngineTasks]
+"""A module-level function from settings as JSON to an engine; it is called in the child process."""
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class ServiceApp:
-    """One service: its consumer, relay, workers and probes. Built by the service's `create_app()`."""
+    """One service with its consumer, relay, workers and probes. Built by the service's `create_app()`."""
 
     def __init__(
         self,
         service: Service,
         settings: ServiceSettings,
         *,
+        database: Database | None = None,
         job_table: type[JobColumns] | None = None,
-        engines: str | None = None,
+        create_engine: EngineFactory | None = None,
         sink: Sink | None = None,
     ) -> None:
         """Wire a service.
 
         Args:
-            service: which one; also its consumer group and the source of its events.
-            settings: where things are.
-            job_table: its job table, if it does long work.
-            engines: `module:function` that builds its engines in the child process.
-            sink: where events take effect, if not by handlers in PostgreSQL.
+            service: The service; also its consumer group and the source of its events.
+            settings: Settings of the service.
+            database: Connections of the process; made from the settings if None.
+            job_table: Mapped class of its job table, if it does long work.
+            create_engine: Creates its engine in the child process.
+            sink: Where events take effect, if not by handlers in PostgreSQL.
         """
         self.service = service
         self.settings = settings
-        self.database = Database(settings, source=service.value, job_table=job_table)
+        self.database = database or Database(settings, source=service.value, job_table=job_table)
         self.tracing = Tracing(service.value, settings.otlp_endpoint)
         self.objects = ObjectStore(settings.object_store_url)
         self._handlers = HandlerSink(self.database)
@@ -92,19 +97,20 @@ class ServiceApp:
             kafka_bootstrap_servers=settings.kafka_bootstrap_servers,
             tracing=self.tracing,
         )
-        self._engines = engines
-        self._kinds: dict[str, JobKind] = {}
+        self._create_engine = create_engine
+        self._kinds: dict[str, JobKind[Any, Any]] = {}
         self.queue: JobQueue | None = None
         if job_table is not None:
             self.queue = JobQueue(
                 self.database, job_table, lease=settings.lease, retry_delay=settings.retry_delay
             )
-            self.on(JobRetryRequested, self._retry_job)
-            self.on(JobCancelRequested, self._cancel_job)
+            control = JobControl(service.value, self.queue, self._kinds)
+            self.add_handler(JobRetryRequested, control.retry_requested)
+            self.add_handler(JobCancelRequested, control.cancel_requested)
         self._stalled = asyncio.Event()
-        self._moved_at = time.monotonic()
+        self._last_progress_at = time.monotonic()
         self._fruitless_restarts = 0
-        self._recurring: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
+        self._periodic: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -117,46 +123,33 @@ class ServiceApp:
         """The events that have a handler."""
         return set(self._handlers.handlers)
 
-    def on(self, event: type[E], handler: Handler[E]) -> None:
+    def add_handler(self, event: type[E], handler: Handler[E]) -> None:
         """Call a handler for each new event of a type, inside the transaction of its batch."""
         self._handlers.handlers[event] = handler
 
-    def job(self, kind: str, definition: JobKind) -> None:
-        """Tell how jobs of a kind are read and finished."""
-        self._kinds[kind] = definition
+    def add_job_kind(self, kind: JobKind[Any, Any]) -> None:
+        """Execute jobs of a kind."""
+        self._kinds[kind.name] = kind
 
-    def inventory(self, inventory: Inventory) -> None:
+    def add_inventory(self, inventory: Inventory) -> None:
         """Answer `inventory-requested` with what the service holds."""
+        reporter = InventoryReporter(self.service, self.objects, inventory)
+        self.add_handler(InventoryRequested, reporter.inventory_requested)
 
-        async def report(event: InventoryRequested, transaction: Transaction) -> None:
-            held = await inventory(transaction)
-            key = f"inventory/{event.check_id}/{self.service.value}.json"
-            uri = await self.objects.put_async(key, json.dumps(held, sort_keys=True).encode())
-            await transaction.publish(
-                InventoryReported(
-                    media_id=event.media_id,
-                    check_id=event.check_id,
-                    service=self.service,
-                    counts={kind: len(items) for kind, items in held.items()},
-                    document_uri=uri,
-                )
-            )
+    def add_periodic(self, interval: timedelta, action: Callable[[Transaction], Awaitable[None]]) -> None:
+        """Repeat an action in a transaction of its own; copies of the service may do it at the same time."""
+        self._periodic.append((interval, action))
 
-        self.on(InventoryRequested, report)
-
-    def every(self, interval: timedelta, action: Callable[[Transaction], Awaitable[None]]) -> None:
-        """Repeat an action in a transaction of its own. Several copies of the service may do it at once."""
-        self._recurring.append((interval, action))
-
-    def on_stop(self, close: Callable[[], Awaitable[None]]) -> None:
-        """Close something of the service's own at the end."""
+    def add_closer(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Call a function when the service has stopped."""
         self._closers.append(close)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until told to stop, then finish the batch in hand and give jobs back.
+        """Serve until `stop` is set, then finish the current batch and return jobs to the queue.
 
         Raises:
-            StaleSchemaError: the migrations have not been run.
+            StaleSchemaError: If migrations are missing.
+            KafkaError: If Kafka does not answer when the service starts.
         """
         url = self.settings.database_url.get_secret_value()
         await check_schema(url, self.settings.migrations / self.service.value)
@@ -174,7 +167,7 @@ class ServiceApp:
                     liveness_failure=self.liveness_failure,
                     readiness_failure=self.readiness_failure,
                 ),
-                **{f"recurring {n}": self._repeat(*each) for n, each in enumerate(self._recurring)},
+                **{f"periodic {n}": self._repeat(*each) for n, each in enumerate(self._periodic)},
                 **{f"worker {number}": worker.run() for number, worker in enumerate(self._workers())},
             }.items()
         ]
@@ -182,21 +175,23 @@ class ServiceApp:
         stopping = asyncio.create_task(stop.wait(), name="stop")
         consuming = asyncio.create_task(self._consume(), name="consumer")
         try:
+            # None of these tasks returns by itself: the first that ends is the stop, or has failed.
             done, _ = await asyncio.wait([stopping, consuming, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
                 await task
         finally:
+            # Pauses end first, so that the batch in hand can finish; connections close when all is done.
             self.consumer.stop()
-            await _ended(stopping, consuming, *tasks)
+            await _cancel_and_wait(stopping, consuming, *tasks)
             for close in self._closers:
                 await close()
             await self.database.aclose()
             await self.tracing.aclose()
-            _log.info("service stopped")
+            logger.info("service stopped")
 
     def _initialize_metrics(self) -> None:
-        """Let every counter begin at 0: the first event of a series that is born with 1 is no increase."""
-        count_errors()
+        """Let every counter begin at 0: the first event of a series that begins with 1 is no increase."""
+        count_client_errors()
         for topic in self.topics:
             metrics.EVENT_LATENCY_SECONDS.labels(topic)
             for result in ("ok", "duplicate", "retry", "parked", "foreign"):
@@ -205,13 +200,14 @@ class ServiceApp:
             metrics.DLQ_RESOLVED.labels(resolution)
 
     async def _consume(self) -> None:
-        """Take events until cancelled; begin anew whenever the consumer stands still.
+        """Consume events until cancelled; restart the consumer whenever it is stalled.
 
         Raises:
-            KafkaError: Kafka did not answer when the service started.
+            KafkaError: If Kafka does not answer when the service starts.
         """
-        began = False
+        has_started = False
         while True:
+            # A new subscription each time: a client with a broken heartbeat does not recover by itself.
             subscription = Subscription(
                 self.settings.kafka_bootstrap_servers,
                 self.consumer.consume,
@@ -220,33 +216,38 @@ class ServiceApp:
                 batch_size=self.settings.batch_size,
                 instance=self.settings.instance,
             )
-            self._moved_at = time.monotonic()
+            self._last_progress_at = time.monotonic()
             self._stalled.clear()
             try:
                 async with subscription:
-                    began, self._subscription = True, subscription
-                    _log.info("consumer started", topics=self.topics)
+                    has_started, self._subscription = True, subscription
+                    logger.info("consumer started", topics=self.topics)
                     await self._stalled.wait()
             except (KafkaError, OSError) as error:
-                if not began:
+                if not has_started:
                     raise
-                _log.warning("consumer not begun anew: Kafka is away", error=str(error))
+                logger.warning("consumer restart failed: Kafka unavailable", error=str(error))
                 await asyncio.sleep(1)
             else:
                 metrics.CONSUMER_RESTARTS.inc()
                 self._fruitless_restarts += 1
 
     def _workers(self) -> list[Worker]:
-        if self.queue is None or self._engines is None:
+        if self.queue is None or self._create_engine is None:
             return []
+        engine = EngineSpec(
+            factory=f"{self._create_engine.__module__}:{self._create_engine.__qualname__}",
+            settings_json=self.settings.model_dump_json(),
+            service=self.service.value,
+            log_level=self.settings.log_level,
+        )
         return [
             Worker(
                 self.database,
                 self.queue,
                 self._listener,
                 self._kinds,
-                engines=self._engines,
-                settings_json=self.settings.model_dump_json(),
+                engine=engine,
                 lease=self.settings.lease,
                 job_timeout=self.settings.job_timeout,
                 engine_silence=self.settings.engine_silence,
@@ -262,44 +263,29 @@ class ServiceApp:
                 async with self.database.transaction() as transaction:
                     await action(transaction)
             except (UnavailableError, SQLAlchemyError) as error:
-                _log.warning("recurring action failed", action=action.__name__, error=str(error))
-            await asyncio.sleep(interval.total_seconds() * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
-
-    async def _retry_job(self, event: JobRetryRequested, transaction: Transaction) -> None:
-        if self.queue is not None and event.service == self.service:
-            await self.queue.retry(transaction, event.job_id)
-
-    async def _cancel_job(self, event: JobCancelRequested, transaction: Transaction) -> None:
-        if self.queue is None or event.service != self.service:
-            return
-        job = await self.queue.cancel(transaction, event.job_id)
-        if job is None:
-            return
-        metrics.JOBS_FINISHED.labels(job.kind, CANCELLED).inc()
-        kind = self._kinds.get(job.kind)
-        if kind is not None and kind.fail is not None:
-            await kind.fail(transaction.with_cause(job.cause), job, CANCELLED, CANCELLED_MESSAGE)
+                logger.warning("periodic action failed", action=action.__name__, error=str(error))
+            await asyncio.sleep(jitter(interval.total_seconds(), 0.1))
 
     def liveness_failure(self) -> str | None:
-        """What only a restart of the process would mend: a consumer that stands still although begun anew."""
+        """Return why a restart is needed: the consumer is still stalled after being restarted."""
         if self._fruitless_restarts < MAX_FRUITLESS_RESTARTS:
             return None
-        return f"stalled: events wait, and none was taken after {self._fruitless_restarts} new beginnings"
+        return f"stalled: events are waiting, and {self._fruitless_restarts} consumer restarts did not help"
 
     async def readiness_failure(self) -> str | None:
-        """Why the service takes no events; null when it does."""
-        if self.consumer.fused:
-            return self.consumer.fused
+        """Return why the service consumes no events; None if it does."""
+        if self.consumer.circuit_open_reason:
+            return self.consumer.circuit_open_reason
         if self._subscription is None:
             return "not connected to Kafka yet"
         try:
             await self.database.ping()
         except (OSError, SQLAlchemyError) as error:
-            return f"the database does not answer: {error}"
-        return self.consumer.away
+            return f"PostgreSQL does not answer: {error}"
+        return self.consumer.unavailable_reason
 
     async def _watch_consumer(self) -> None:
-        """Measure the lag; begin anew when events wait, none is in hand and no position moves."""
+        """Measure the lag; restart the consumer if events wait, no batch is in hand and no position moves."""
         positions: dict[TopicPartition, int] = {}
         while True:
             await asyncio.sleep(min(WATCH_INTERVAL_S, self.settings.stall_after.total_seconds() / 4))
@@ -308,35 +294,38 @@ class ServiceApp:
                 continue
             try:
                 async with asyncio.timeout(WATCH_INTERVAL_S):
-                    lag, now = await subscription.lag()
+                    lag, current = await subscription.lag()
             except (KafkaError, TimeoutError, OSError):
-                lag, settled, moves = {}, False, False
+                # Unknown is not settled: a consumer that cannot reach Kafka for long is stalled, too.
+                lag, is_settled, has_moved = {}, False, False
             else:
-                settled = not any(lag.values()) and not subscription.joining
-                moves = any(positions.get(place) != position for place, position in now.items())
-                positions = now
-            metrics.CONSUMER_LAG.clear()  # partitions may have gone to another copy
-            for place, waiting in lag.items():
-                metrics.CONSUMER_LAG.labels(place.topic, place.partition).set(waiting)
-            if settled:
+                is_settled = not any(lag.values()) and not subscription.is_joining
+                has_moved = any(
+                    positions.get(partition) != position for partition, position in current.items()
+                )
+                positions = current
+            metrics.CONSUMER_LAG.clear()  # partitions may have moved to another copy
+            for partition, waiting in lag.items():
+                metrics.CONSUMER_LAG.labels(partition.topic, partition.partition).set(waiting)
+            if is_settled:
                 metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
-            if settled or moves or self.consumer.busy or self.consumer.fused:
-                self._moved_at = time.monotonic()
+            if is_settled or has_moved or self.consumer.is_busy or self.consumer.circuit_open_reason:
+                self._last_progress_at = time.monotonic()
                 self._fruitless_restarts = 0
-            elif time.monotonic() - self._moved_at > self.settings.stall_after.total_seconds():
-                _log.error("consumer stands still and is begun anew")
+            elif time.monotonic() - self._last_progress_at > self.settings.stall_after.total_seconds():
+                logger.error("consumer stalled, restarting")
                 self._stalled.set()
 
     async def _watch_database(self) -> None:
-        """Sample the tables."""
+        """Sample the gauges that are read from the tables."""
         while True:
-            began = time.monotonic()
+            started = time.monotonic()
             with contextlib.suppress(UnavailableError, SQLAlchemyError, OSError):
                 await sample(self.database, self.queue)
-            await asyncio.sleep(pause_s(time.monotonic() - began, WATCH_INTERVAL_S))
+            await asyncio.sleep(pause_s(time.monotonic() - started, WATCH_INTERVAL_S))
 
 
-async def _ended(*tasks: asyncio.Task[Any]) -> None:
+async def _cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,6 +1,7 @@
-"""The Kafka side of a service, with the only settings under which nothing is lost.
+"""The Kafka side of a service, with the only settings under which no event is lost.
 
-Every choice below is a measured fact; docs/decisions/0001-delivery.md has the table.
+Every choice below follows from a measurement in docs/decisions/0001-delivery.md; 0004-faststream.md says what
+the framework does and what is done here instead.
 """
 
 import asyncio
@@ -25,44 +26,44 @@ from phonograph_events import MAX_MESSAGE_BYTES, TOPICS, TopicConfig
 from phonograph_runtime import metrics
 
 SESSION_TIMEOUT_MS = 6_000
-"""A killed copy's partitions rest for so long and 1–2 s more; brokers allow no less."""
+"""Partitions of a killed copy stay unassigned for this long plus 1–2 s; it is the broker's minimum."""
 COMMIT_WITHIN_S = 20.0
-"""A batch in hand is finished before its partitions go: with 5 s a machine under load took 15 % again."""
+"""Time that a rebalance waits for the batch in hand; with 5 s a loaded machine consumed 15 % twice."""
 REBALANCE_TIMEOUT_MS = 30_000
 REQUEST_TIMEOUT_MS = 60_000  # must exceed the rebalance timeout: JoinGroup is sent under it
 GRACE_S = 20.0
 STOP_TIMEOUT_S = GRACE_S + 5
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
 
 def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
-    """A broker that hands raw records to the runtime: one bad body or header must not fail its batch."""
+    """Return a broker that passes raw records on: one bad body or header must not fail its batch."""
     return KafkaBroker(
         kafka_bootstrap_servers.split(","),
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        parser=_unread,
-        decoder=_raw,
+        parser=_parse_batch,
+        decoder=_keep_body,
         graceful_timeout=GRACE_S,
         logger=logging.getLogger("faststream.kafka"),
     )
 
 
-class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Notices when partitions are taken away and given out again, and lets a batch be committed before."""
+class Assignment(ConsumerRebalanceListener):
+    """Follows the rebalances of the group, and lets the batch in hand be committed before each."""
 
     def __init__(self) -> None:
-        self.joining = True
+        self.is_joining = True
         self._idle = asyncio.Event()
         self._idle.set()
         self._committing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def in_hand(self) -> AsyncIterator[None]:
-        """A batch is taken inside of this block."""
+        """Mark the block as the processing of a batch."""
         self._idle.clear()
         try:
             yield
@@ -70,26 +71,31 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._idle.set()
 
     async def commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        """Begin to commit, after what was begun before: the next batch need not wait for Kafka."""
-        await self.committed()
+        """Start a commit after the previous one has ended; the next batch need not wait for Kafka.
+
+        Args:
+            consumer: The client that holds the partitions.
+            offsets: Next offset of each partition.
+        """
+        await self.wait_for_commit()
         self._committing = asyncio.create_task(_commit(consumer, offsets))
 
-    async def committed(self) -> None:
-        """Wait until nothing is being committed."""
+    async def wait_for_commit(self) -> None:
+        """Wait until no commit is in progress."""
         if self._committing is not None:
             await asyncio.wait([self._committing])
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002  # aiokafka's
-        """Called before the group is joined: what is not committed by then comes again."""
-        self.joining = True
+    async def on_partitions_revoked(self, _revoked: set[TopicPartition]) -> None:
+        """Finish and commit the batch in hand; aiokafka calls it before it joins the group again."""
+        self.is_joining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_WITHIN_S):
                 await self._idle.wait()
-                await self.committed()
+                await self.wait_for_commit()
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Called once the group agrees; there may be nothing left for this copy."""
-        self.joining = False
+        """Record the new assignment, which may be empty; aiokafka calls it when the group has agreed."""
+        self.is_joining = False
         metrics.CONSUMER_REBALANCES.inc()
         metrics.CONSUMER_ASSIGNED_PARTITIONS.set(len(assigned))
 
@@ -97,13 +103,13 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
     try:
         await consumer.commit(offsets)
-    except KafkaError as error:  # what is not committed comes again, and the inbox knows it
+    except KafkaError as error:  # the events are redelivered, and the inbox recognizes them
         metrics.CONSUMER_COMMIT_FAILURES.inc()
-        _log.warning("offsets not committed", error=repr(error))
+        logger.warning("offsets not committed", error=repr(error))
 
 
 class ErrorCounter(logging.Handler):
-    """Counts what Kafka's clients only log."""
+    """Counts the errors that the Kafka clients only log."""
 
     def __init__(self, counter: Counter, level: int) -> None:
         super().__init__(level)
@@ -114,15 +120,15 @@ class ErrorCounter(logging.Handler):
         self._counter.inc()
 
 
-def count_errors() -> None:
-    """Count errors of the Kafka clients from now on."""
+def count_client_errors() -> None:
+    """Count the errors of the Kafka clients from now on."""
     logging.getLogger("aiokafka").addHandler(ErrorCounter(metrics.CONSUMER_KAFKA_ERRORS, logging.ERROR))
 
 
 class Subscription:
-    """A group's subscription to topics: one batch is one call, committed when the call returns.
+    """The subscription of a consumer group: one batch is one call, committed after the call has returned.
 
-    An asynchronous context manager; at its end the batch in hand is finished and the group left.
+    An asynchronous context manager; at its end the batch in hand is finished and the group is left.
     """
 
     def __init__(
@@ -135,9 +141,19 @@ class Subscription:
         batch_size: int,
         instance: str | None = None,
     ) -> None:
+        """Create the subscription; it consumes inside its `async with` block.
+
+        Args:
+            kafka_bootstrap_servers: Comma-separated `host:port`.
+            consume: Processes one batch; if it raises, the batch is redelivered.
+            topics: Names of the topics.
+            group: Consumer group.
+            batch_size: Most records of a batch.
+            instance: Name of this copy that survives restarts (static membership).
+        """
         self._broker = make_broker(kafka_bootstrap_servers)
         self._assignment = Assignment()
-        self._ending = False
+        self._is_stopping = False
         self._subscriber = self._broker.subscriber(
             *topics,
             group_id=group,
@@ -164,8 +180,8 @@ class Subscription:
                     TopicPartition(record.topic, record.partition): record.offset + 1 for record in records
                 }
                 await self._assignment.commit(message.consumer, ends)
-                if self._ending:
-                    await self._assignment.committed()
+                if self._is_stopping:
+                    await self._assignment.wait_for_commit()
 
     async def __aenter__(self) -> Self:
         try:
@@ -176,59 +192,60 @@ class Subscription:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """A client that is wedged may never answer: it is left behind then."""
-        self._ending = True
+        """Stop, within a time limit: a client that hangs may never answer."""
+        self._is_stopping = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_TIMEOUT_S - GRACE_S):
-                        await self._assignment.committed()
+                        await self._assignment.wait_for_commit()
                 await self._broker.stop()
         metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
 
     @property
-    def joining(self) -> bool:
-        """Whether the group has not agreed yet on who reads what."""
-        return self._assignment.joining
+    def is_joining(self) -> bool:
+        """Whether the group has not agreed on an assignment yet."""
+        return self._assignment.is_joining
 
     async def lag(self) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-        """Records that wait, and the position, for each partition of this copy.
+        """Return the number of waiting records and the position of each partition of this copy.
 
         Raises:
-            KafkaError: Kafka does not answer.
+            KafkaError: If Kafka does not answer.
         """
         consumer: AIOKafkaConsumer | None = self._subscriber.consumer
-        places = [] if consumer is None else list(consumer.assignment())
-        if consumer is None or not places:
+        partitions = [] if consumer is None else list(consumer.assignment())
+        if consumer is None or not partitions:
             return {}, {}
-        ends = await consumer.end_offsets(places)
-        positions = {place: await consumer.position(place) for place in places}
-        return {place: max(ends[place] - positions[place], 0) for place in places}, positions
+        ends = await consumer.end_offsets(partitions)
+        positions = {partition: await consumer.position(partition) for partition in partitions}
+        lag = {partition: max(ends[partition] - positions[partition], 0) for partition in partitions}
+        return lag, positions
 
 
-async def _unread(
+async def _parse_batch(
     records: tuple["ConsumerRecord[Any, Any]", ...], parse: Callable[[Any], Awaitable[StreamMessage[Any]]]
 ) -> StreamMessage[Any]:
-    """A batch around records that nobody has read: FastStream fails it for ever on a header without UTF-8."""
+    """Return a message around unparsed records: a header that is not UTF-8 fails FastStream's own parser."""
     message = await parse((replace(records[0], headers=()),))
     message.raw_message = records
     return message
 
 
-async def _raw(message: StreamMessage[Any]) -> Any:
+async def _keep_body(message: StreamMessage[Any]) -> Any:
     return message.body
 
 
 async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
-    """Create the topics that are missing, with their dead-letter topics; give the names of the new ones."""
+    """Create missing topics and their dead-letter topics; return the names of the new ones."""
     admin = AIOKafkaAdminClient(
         bootstrap_servers=kafka_bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
     )
     await admin.start()
     try:
         present = set(await admin.list_topics())
-        wanted = [layout for topic in TOPICS.values() for layout in topic.configs]
-        missing = [_new_topic(layout) for layout in wanted if layout.name not in present]
+        wanted = [config for topic in TOPICS.values() for config in topic.configs]
+        missing = [_new_topic(config) for config in wanted if config.name not in present]
         if missing:
             try:
                 await admin.create_topics(missing)
@@ -239,10 +256,10 @@ async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
         await admin.close()
 
 
-def _new_topic(layout: TopicConfig) -> NewTopic:
+def _new_topic(config: TopicConfig) -> NewTopic:
     return NewTopic(
-        name=layout.name,
-        num_partitions=layout.partitions,
+        name=config.name,
+        num_partitions=config.partitions,
         replication_factor=1,
-        topic_configs=dict(layout.config),
+        topic_configs=dict(config.config),
     )

@@ -1,4 +1,4 @@
-"""The command of every service, `phonograph-NAME`: run it, or its migrations."""
+"""The command of every service, `phonograph-NAME`: runs it, or its migrations."""
 
 import asyncio
 import gc
@@ -17,7 +17,7 @@ USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
 
 
 def main(create_app: Callable[[], ServiceApp]) -> None:
-    """Run a service, or its migrations; exit with 1 and one line when it cannot."""
+    """Run a service, or its migrations; exit with status 1 and one line if that fails."""
     action, *rest = sys.argv[1:] or ["run"]
     try:
         app = create_app()
@@ -61,9 +61,9 @@ async def _run(app: ServiceApp) -> None:
 
 
 def collect_rarely() -> None:
-    """Look for garbage less often: it took a third of a consumer's processor time.
+    """Collect garbage less often: it took a third of the processor time of a consumer.
 
-    What is loaded stays, and a batch is thousands of objects that die together.
+    Loaded modules are never freed, and a batch is thousands of objects that are freed together.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,11 +1,9 @@
-"""Takes events from Kafka in batches: one transaction, one commit; a bad record harms no other.
+"""Consumes events in batches: one transaction and one commit per batch, and a bad record affects no other.
 
 See docs/decisions/0001-delivery.md for the guarantees and the measurements behind them.
 """
 
 import asyncio
-import json
-import random
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,140 +11,97 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
-from uuid import UUID
 
 import structlog
 from aiokafka import ConsumerRecord
-from sqlalchemy import func, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 
-from phonograph_events import (
-    DEAD_LETTER_HEADER,
-    TARGET_HEADER,
-    Envelope,
-    Event,
-    EventError,
-    Record,
-    dead_letter_topic,
-    parse,
-    uuid7,
-)
+from phonograph_events import ACTION_HEADER, DROP_ACTION, TARGET_HEADER, Envelope, Event
 from phonograph_runtime import metrics
-from phonograph_runtime.database import Database, Transaction, encode_headers, is_refused
+from phonograph_runtime.database import Database, Transaction, is_refused
+from phonograph_runtime.dead_letters import DROPPED, REPLAYED, DeadLetters, FailedRecord
 from phonograph_runtime.errors import (
     BatchInterruptedError,
     CircuitOpenError,
     PermanentError,
     UnavailableError,
+    reason_of,
 )
-from phonograph_runtime.tables import SqlDeadLetter
+from phonograph_runtime.jitter import jitter
+from phonograph_runtime.logs import log_subject
+from phonograph_runtime.records import ConsumedRecord, read_record
 from phonograph_runtime.tracing import OFF, Tracing
 
+MIN_PAUSE_S = 0.5
 MAX_PAUSE_S = 5.0
-FUSED_PAUSE_S = 30.0
+CIRCUIT_OPEN_PAUSE_S = 30.0
 MAX_BATCH_S = 100.0
-"""A batch that takes longer is given back: Kafka drops a consumer that does not poll for 300 s."""
-FUSE_WINDOW = 1000
+"""A batch that takes longer is interrupted: Kafka removes a consumer that does not poll for 300 s."""
+CIRCUIT_WINDOW = 1000
 FLUSH_EVERY = 100
-"""Events after which PostgreSQL is given their rows, to be written while the next ones are handled."""
-ACTION_HEADER = "phonograph-action"
-"""`drop` on a replayed record: mark the letter, do not take the event."""
-RESOLUTION_HEADER = "phonograph-resolution"
-REPLAYED, DROPPED = "replayed", "dropped"
-OUR_HEADERS = {
-    DEAD_LETTER_HEADER,
-    TARGET_HEADER,
-    ACTION_HEADER,
-    RESOLUTION_HEADER,
-    "phonograph-service",
-    "phonograph-origin",
-    "phonograph-reason",
-    "phonograph-error",
-    "phonograph-body",
-}
+"""Events after which pending rows are flushed, to be written while the next events are handled."""
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[E, Transaction], Awaitable[None]]
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumedRecord:
-    """A record with the event in it, or with what is wrong with it."""
+class CircuitBreaker:
+    """Stops consumption when parking becomes the rule.
 
-    record: "ConsumerRecord[bytes | None, bytes | None]"
-    content: Envelope | EventError
-    headers: dict[str, str] = field(default_factory=dict)
-    """Our own ones, `phonograph-…`; most records have none."""
-
-    @property
-    def letter_id(self) -> UUID | None:
-        """The dead letter that this record resolves."""
-        if not self.headers:
-            return None
-        try:
-            return UUID(self.headers.get(DEAD_LETTER_HEADER, ""))
-        except ValueError:
-            return None
-
-    def to_logging_context(self) -> dict[str, Any]:
-        """Fields for the log."""
-        context: dict[str, Any] = {
-            "topic": self.record.topic,
-            "partition": self.record.partition,
-            "offset": self.record.offset,
-        }
-        if isinstance(self.content, Envelope):
-            context |= {"event_id": self.content.id, "subject": self.content.subject}
-        return context
-
-
-class Fuse:
-    """Blows when parking becomes the rule: so many records in a row, or a share of the last thousand."""
+    It opens after a number of parked records in a row, or when their share of the last thousand is too high;
+    it stays open until the process is restarted.
+    """
 
     def __init__(self, consecutive: int, ratio: float) -> None:
         self._consecutive = consecutive
-        self._most = int(ratio * FUSE_WINDOW)
-        self._in_a_row = 0
-        self._last: deque[bool] = deque(maxlen=FUSE_WINDOW)
-        self.blown: str | None = None
-        """Why, once it is."""
+        self._max_failures = int(ratio * CIRCUIT_WINDOW)
+        self._failures_in_a_row = 0
+        self._window: deque[bool] = deque(maxlen=CIRCUIT_WINDOW)
+        self.open_reason: str | None = None
+        """Why the circuit is open; None while it is closed."""
 
-    def passed(self, records: int) -> None:
-        """Records that were taken."""
-        self._in_a_row = 0
-        self._last.extend([False] * min(records, FUSE_WINDOW))
+    def record_successes(self, records: int) -> None:
+        """Count records that were processed."""
+        self._failures_in_a_row = 0
+        self._window.extend([False] * min(records, CIRCUIT_WINDOW))
 
-    def parked(self) -> None:
-        """A record that was not.
+    def record_failure(self) -> None:
+        """Count a record that was parked.
 
         Raises:
-            CircuitOpenError: it was one too many.
+            CircuitOpenError: If this was one too many.
         """
-        self._in_a_row += 1
-        self._last.append(True)
-        parked = sum(self._last)
-        if self._in_a_row >= self._consecutive:
-            self.blown = f"consumption stopped: the last {self._in_a_row} events were parked"
-        elif len(self._last) == FUSE_WINDOW and parked > self._most:
-            self.blown = f"consumption stopped: {parked} of the last {FUSE_WINDOW} events were parked"
-        if self.blown:
+        self._failures_in_a_row += 1
+        self._window.append(True)
+        failures = sum(self._window)
+        if self._failures_in_a_row >= self._consecutive:
+            self.open_reason = f"consumption stopped: the last {self._failures_in_a_row} events were parked"
+        elif len(self._window) == CIRCUIT_WINDOW and failures > self._max_failures:
+            self.open_reason = (
+                f"consumption stopped: {failures} of the last {CIRCUIT_WINDOW} events were parked"
+            )
+        if self.open_reason:
             metrics.CONSUMER_FUSED.set(1)
-            _log.critical(self.blown)
-            raise CircuitOpenError(self.blown)
+            logger.critical(self.open_reason)
+            raise CircuitOpenError(self.open_reason)
 
 
 class Sink(Protocol):
-    """Where a batch of events takes effect: all of them, or none."""
+    """The store in which the events of a batch take effect: all of them, or none."""
 
     async def apply(self, batch: Sequence[ConsumedRecord]) -> None:
-        """Take every event of the batch; all contents are envelopes.
+        """Process every event of the batch. Called by the consumer, with one batch at a time.
+
+        It may wait for its server, but not for long work: Kafka expects the next poll within minutes.
+
+        Args:
+            batch: Records in the order of their partitions; the content of each is an envelope.
 
         Raises:
-            PermanentError: trying again will not help.
-            UnavailableError: the store behind it is away.
-            Exception: anything else is tried again.
+            PermanentError: If trying again would fail as well.
+            UnavailableError: If the server behind it cannot be reached.
+            Exception: Anything else is tried again.
         """
 
 
@@ -160,28 +115,34 @@ class HandlerSink:
     async def apply(self, batch: Sequence[ConsumedRecord]) -> None:
         """See `Sink.apply`."""
         async with self.database.transaction() as transaction:
-            new = await self._enter(transaction, batch)
-            fresh: list[ConsumedRecord] = []
-            for received in batch:
-                envelope = received.content
-                if isinstance(envelope, Envelope) and (envelope.source, envelope.id) in new:
-                    new.discard((envelope.source, envelope.id))
-                    fresh.append(received)
+            # The inbox comes first: its rows tell which events are new, and they make a second process that
+            # has the same events wait until this transaction has ended.
+            pending = await self._add_to_inbox(transaction, batch)
+            new: list[ConsumedRecord] = []
+            for record in batch:
+                envelope = record.content
+                if isinstance(envelope, Envelope) and (envelope.source, envelope.id) in pending:
+                    pending.discard((envelope.source, envelope.id))  # the batch may hold an event twice
+                    new.append(record)
                     handler = self.handlers.get(type(envelope.data))
                     if handler is not None:
-                        await handler(envelope.data, transaction.with_cause(envelope.as_cause()))
-                    if len(fresh) % FLUSH_EVERY == 0:
+                        with log_subject(record):
+                            await handler(envelope.data, transaction.with_cause(envelope.as_cause()))
+                    if len(new) % FLUSH_EVERY == 0:
                         await transaction.start_flush()
-        count_applied(batch, fresh)
+        # Counted after the commit: until then nothing has taken effect.
+        count_applied(batch, new)
 
-    async def _enter(self, transaction: Transaction, batch: Sequence[ConsumedRecord]) -> set[tuple[str, str]]:
-        """Write inbox rows, sorted so that two processes cannot deadlock; give the keys that are new."""
+    async def _add_to_inbox(
+        self, transaction: Transaction, batch: Sequence[ConsumedRecord]
+    ) -> set[tuple[str, str]]:
+        """Insert inbox rows, sorted so that two processes cannot deadlock; return the keys that are new."""
         keys = sorted({(r.content.source, r.content.id) for r in batch if isinstance(r.content, Envelope)})
-        rows = await transaction.fetch(_ENTER, *map(list, zip(*keys, strict=True)))
+        rows = await transaction.fetch(_ADD_TO_INBOX, *map(list, zip(*keys, strict=True)))
         return {(source, event_id) for source, event_id in rows}
 
 
-_ENTER = """
+_ADD_TO_INBOX = """
     INSERT INTO inbox (source, event_id)
     SELECT * FROM unnest($1::varchar[], $2::varchar[])
     ON CONFLICT DO NOTHING
@@ -189,24 +150,29 @@ _ENTER = """
 """
 
 
-def count_applied(batch: Sequence[ConsumedRecord], fresh: Sequence[ConsumedRecord]) -> None:
-    """Count what a committed batch held: how many took effect now, how many had before."""
-    taken = Counter(received.record.topic for received in batch)
-    new = Counter(received.record.topic for received in fresh)
-    for topic, records in taken.items():
-        metrics.EVENTS_CONSUMED.labels(topic, "ok").inc(new[topic])
-        metrics.EVENTS_CONSUMED.labels(topic, "duplicate").inc(records - new[topic])
-    metrics.INBOX_DUPLICATES.inc(len(batch) - len(fresh))
-    latency = {topic: metrics.EVENT_LATENCY_SECONDS.labels(topic) for topic in new}
+def count_applied(batch: Sequence[ConsumedRecord], new: Sequence[ConsumedRecord]) -> None:
+    """Count the events of a committed batch in the metrics.
+
+    Args:
+        batch: All records of the batch.
+        new: Those that took effect now; the others had taken effect before.
+    """
+    consumed = Counter(record.record.topic for record in batch)
+    applied = Counter(record.record.topic for record in new)
+    for topic, records in consumed.items():
+        metrics.EVENTS_CONSUMED.labels(topic, "ok").inc(applied[topic])
+        metrics.EVENTS_CONSUMED.labels(topic, "duplicate").inc(records - applied[topic])
+    metrics.INBOX_DUPLICATES.inc(len(batch) - len(new))
+    latency = {topic: metrics.EVENT_LATENCY_SECONDS.labels(topic) for topic in applied}
     now_s = time.time()
-    for received in fresh:
-        if isinstance(received.content, Envelope) and TARGET_HEADER not in received.headers:
-            age_s = now_s - received.content.time.timestamp()
-            latency[received.record.topic].observe(max(age_s, 0.0))
+    for record in new:
+        if isinstance(record.content, Envelope) and TARGET_HEADER not in record.headers:
+            age_s = now_s - record.content.time.timestamp()
+            latency[record.record.topic].observe(max(age_s, 0.0))
 
 
 class EventConsumer:
-    """Parses, applies, retries and parks. One per service."""
+    """Parses, applies, retries and parks the events of one service."""
 
     def __init__(
         self,
@@ -218,96 +184,165 @@ class EventConsumer:
         fuse_ratio: float = 0.1,
         tracing: Tracing = OFF,
     ) -> None:
-        self._database = database
+        """Create the consumer.
+
+        Args:
+            database: Connections of the service; its dead letters are stored there.
+            sink: Where events take effect.
+            retry_budget: Time for which one event is retried before it is parked.
+            fuse_consecutive: Parked events in a row that open the circuit breaker.
+            fuse_ratio: Share of parked events among the last thousand above which it opens.
+            tracing: Where spans are sent.
+        """
+        self._source = database.source
         self._sink = sink
+        self._dead_letters = DeadLetters(database)
         self._tracing = tracing
         self._retry_budget_s = retry_budget.total_seconds()
-        self._fuse = Fuse(fuse_consecutive, fuse_ratio)
-        self._pause_s = 0.5
+        self._circuit = CircuitBreaker(fuse_consecutive, fuse_ratio)
+        self._pause_s = MIN_PAUSE_S
         self._stopping = asyncio.Event()
         self._busy_since: float | None = None
-        self.away: str | None = None
-        """Why the database cannot be reached, while it cannot."""
+        self.unavailable_reason: str | None = None
+        """Which server cannot be reached; None while the last batch was processed."""
 
     @property
-    def fused(self) -> str | None:
-        """Why consumption has stopped, if it has, because parking became the rule."""
-        return self._fuse.blown
+    def circuit_open_reason(self) -> str | None:
+        """The reason for which consumption has stopped; None if it has not."""
+        return self._circuit.open_reason
 
     @property
-    def busy(self) -> bool:
-        """Whether a batch is in hand and not for longer than any batch may take."""
+    def is_busy(self) -> bool:
+        """Whether a batch is being processed, and not for longer than any batch may take."""
         return self._busy_since is not None and time.monotonic() - self._busy_since < 2 * MAX_BATCH_S
 
     def stop(self) -> None:
-        """Wait for nothing any more: what is not done is given back."""
+        """End every pause; unfinished records will be redelivered."""
         self._stopping.set()
 
     async def consume(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
-        """Take one batch. When it returns the offsets may be committed; when it raises they must not be."""
-        if self.fused:
-            await self._pause(FUSED_PAUSE_S)
-            raise CircuitOpenError(self.fused)
+        """Process one batch.
+
+        When it returns, the offsets of the batch may be committed; when it raises, they must not be.
+
+        Args:
+            records: Records as Kafka delivered them.
+
+        Raises:
+            CircuitOpenError: If too many events were parked.
+            BatchInterruptedError: If the service stops, or the batch takes too long.
+            UnavailableError: If a server cannot be reached; raised after a growing pause.
+        """
+        if self.circuit_open_reason:
+            await self._pause(CIRCUIT_OPEN_PAUSE_S)
+            raise CircuitOpenError(self.circuit_open_reason)
         started = self._busy_since = time.monotonic()
         try:
-            await self._take([received for received in map(_receive, records) if self._is_for_us(received)])
+            await self._process([record for record in map(read_record, records) if self._is_for_us(record)])
         except UnavailableError as error:
-            self.away = str(error)
-            pause_s = self._pause_s * random.uniform(0.8, 1.2)  # noqa: S311  # jitter, not a secret
+            # Nothing is parked for a server's failure. The pause comes before the error leaves: Kafka
+            # redelivers at once, so that a pause anywhere else would not slow the loop down.
+            self.unavailable_reason = f"{error.server} is unavailable: {error.message}"
+            pause_s = jitter(self._pause_s)
             self._pause_s = min(self._pause_s * 2, MAX_PAUSE_S)
-            _log.warning("database away", error=str(error), pause_s=round(pause_s, 1))
+            logger.warning("server unavailable", pause_s=round(pause_s, 1), **error.to_logging_context())
             await self._pause(pause_s)
             raise
         finally:
             self._busy_since = None
-        self._pause_s, self.away = 0.5, None
+        self._pause_s, self.unavailable_reason = MIN_PAUSE_S, None
         metrics.CONSUMER_LAST_PROGRESS.set_to_current_time()
         metrics.EVENT_PROCESSING_SECONDS.observe(time.monotonic() - started)
 
-    def _is_for_us(self, received: ConsumedRecord) -> bool:
-        target = received.headers.get(TARGET_HEADER)
-        if target is None or target == self._database.source:
+    def _is_for_us(self, record: ConsumedRecord) -> bool:
+        target = record.headers.get(TARGET_HEADER)
+        if target is None or target == self._source:
             return True
-        metrics.EVENTS_CONSUMED.labels(received.record.topic, "foreign").inc()
+        metrics.EVENTS_CONSUMED.labels(record.record.topic, "foreign").inc()
         return False
 
-    async def _take(self, batch: Sequence[ConsumedRecord]) -> None:
-        good: list[ConsumedRecord] = []
-        bad: list[ConsumedRecord] = []
+    async def _process(self, batch: Sequence[ConsumedRecord]) -> None:
+        valid: list[ConsumedRecord] = []
+        invalid: list[ConsumedRecord] = []
         dropped: list[ConsumedRecord] = []
-        for received in batch:
-            if received.headers.get(ACTION_HEADER) == "drop":
-                dropped.append(received)
+        for record in batch:
+            if record.headers.get(ACTION_HEADER) == DROP_ACTION:
+                dropped.append(record)
             else:
-                (good if isinstance(received.content, Envelope) else bad).append(received)
-        turn_ends = time.monotonic() + MAX_BATCH_S
-        if good and await self._take_together(good):
-            await self._succeeded(good)
+                (valid if isinstance(record.content, Envelope) else invalid).append(record)
+        deadline = time.monotonic() + MAX_BATCH_S
+        if valid and await self._apply_together(valid):
+            await self._succeed(valid)
         else:
-            for received in good:
-                if time.monotonic() > turn_ends:
-                    raise BatchInterruptedError("The batch takes long; the rest waits for its next turn.")
-                await self._take_alone(received)
-        for received in bad:
-            if isinstance(received.content, EventError):
-                await self._park(received, received.content.reason, received.content.message, attempts=1)
-        await self._resolved(dropped, DROPPED)
+            for record in valid:
+                # Only between records: what is applied or parked so far is committed and stays so, and the
+                # inbox recognizes it when the batch is redelivered.
+                if time.monotonic() > deadline:
+                    raise BatchInterruptedError("The batch takes too long; the rest is redelivered.")
+                await self._process_alone(record)
+        for record in invalid:
+            await self._process_alone(record)
+        await self._dead_letters.resolve(dropped, DROPPED)
+
+    async def _apply_together(self, batch: Sequence[ConsumedRecord]) -> bool:
+        """Return whether the whole batch took effect."""
+        try:
+            await self._apply(batch)
+        except UnavailableError:
+            raise
+        except Exception as error:  # any failure: the record that causes it is found one by one
+            logger.info("batch failed, processing its records one by one", size=len(batch), error=repr(error))
+            return False
+        return True
+
+    async def _process_alone(self, record: ConsumedRecord) -> None:
+        """Apply one record, or park it. Parking at once keeps a failure from being repeated by redelivery."""
+        with log_subject(record):
+            failure = await self._apply_alone(record)
+            if failure is None:
+                await self._succeed([record])
+            elif await self._dead_letters.park(failure):
+                self._circuit.record_failure()
+
+    async def _apply_alone(self, record: ConsumedRecord) -> FailedRecord | None:
+        """Apply one record, retrying within the budget; return why it failed, or None if it took effect."""
+        if not isinstance(record.content, Envelope):
+            return FailedRecord(record, record.content.reason, record.content.message)
+        deadline = time.monotonic() + self._retry_budget_s
+        delay_s, attempt = 0.2, 1
+        while True:
+            try:
+                await self._apply([record])
+            except UnavailableError:
+                raise
+            except PermanentError as error:
+                return FailedRecord(record, error.reason, error.message, attempt)
+            except Exception as error:  # whatever it was may pass
+                if is_refused(error, attempt):
+                    return FailedRecord(record, "refused_by_database", str(error), attempt)
+                if time.monotonic() + delay_s > deadline:
+                    return FailedRecord(record, reason_of(error), str(error), attempt)
+                metrics.EVENTS_CONSUMED.labels(record.record.topic, "retry").inc()
+                await self._pause(jitter(delay_s, 0.5))
+                delay_s, attempt = delay_s * 2, attempt + 1
+            else:
+                return None
 
     async def _apply(self, batch: Sequence[ConsumedRecord]) -> None:
         if not self._tracing.on:
             await self._sink.apply(batch)
             return
         with ExitStack() as spans:
-            await self._sink.apply([spans.enter_context(self._traced(received)) for received in batch])
+            await self._sink.apply([spans.enter_context(self._traced(record)) for record in batch])
 
     @contextmanager
-    def _traced(self, received: ConsumedRecord) -> Iterator[ConsumedRecord]:
-        """A record under a span; what follows from its event belongs to the span."""
-        record, envelope = received.record, received.content
+    def _traced(self, consumed: ConsumedRecord) -> Iterator[ConsumedRecord]:
+        """Yield a record under a span of its own; what follows from its event belongs to the span."""
+        record, envelope = consumed.record, consumed.content
         if not isinstance(envelope, Envelope):
-            yield received
+            yield consumed
             return
-        about = {
+        attributes = {
             "messaging.system": "kafka",
             "messaging.destination.name": record.topic,
             "messaging.destination.partition.id": str(record.partition),
@@ -316,44 +351,14 @@ class EventConsumer:
             "phonograph.subject": envelope.subject,
         }
         name = f"process {record.topic}"
-        with self._tracing.step(name, "consumer", envelope.traceparent, about) as step:
-            yield replace(received, content=envelope.model_copy(update={"traceparent": step.traceparent}))
+        with self._tracing.step(name, "consumer", envelope.traceparent, attributes) as step:
+            traced = envelope.model_copy(update={"traceparent": step.traceparent})
+            yield replace(consumed, content=traced)
 
-    async def _take_together(self, batch: Sequence[ConsumedRecord]) -> bool:
-        """Whether the whole batch took effect."""
-        try:
-            await self._apply(batch)
-        except UnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001  # any failure: find the culprit one by one
-            _log.info("batch failed, taking its records one by one", size=len(batch), error=repr(error))
-            return False
-        return True
-
-    async def _take_alone(self, received: ConsumedRecord) -> None:
-        deadline = time.monotonic() + self._retry_budget_s
-        delay_s, attempt = 0.2, 1
-        while True:
-            try:
-                await self._apply([received])
-            except UnavailableError:
-                raise
-            except PermanentError as error:
-                await self._park(received, error.reason, error.message, attempts=attempt)
-                return
-            except Exception as error:  # noqa: BLE001  # whatever it was may pass
-                if is_refused(error, attempt):
-                    await self._park(received, "refused_by_database", str(error), attempts=attempt)
-                    return
-                if time.monotonic() + delay_s > deadline:
-                    await self._park(received, type(error).__name__, str(error), attempts=attempt)
-                    return
-                metrics.EVENTS_CONSUMED.labels(received.record.topic, "retry").inc()
-                await self._pause(delay_s * random.uniform(0.5, 1.5))  # noqa: S311  # jitter
-                delay_s, attempt = delay_s * 2, attempt + 1
-            else:
-                await self._succeeded([received])
-                return
+    async def _succeed(self, batch: Sequence[ConsumedRecord]) -> None:
+        self._circuit.record_successes(len(batch))
+        # After the effects are committed: a dead letter resolved before would be lost if they were not.
+        await self._dead_letters.resolve(batch, REPLAYED)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -361,98 +366,4 @@ class EventConsumer:
                 await self._stopping.wait()
         except TimeoutError:
             return
-        raise BatchInterruptedError("The service stops.")
-
-    async def _park(self, received: ConsumedRecord, reason: str, error: str, *, attempts: int) -> None:
-        """Keep the record as it came and tell the dead-letter topic, in one transaction."""
-        record = received.record
-        letter_id = uuid7()
-        row = {
-            "id": letter_id,
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "key": record.key,
-            "value": record.value,
-            "headers": json.loads(encode_headers(record.headers)),
-            "reason": reason[:100],
-            "error": error.replace("\x00", ""),
-            "attempts": attempts,
-        }
-        about = {
-            DEAD_LETTER_HEADER: str(letter_id),
-            "phonograph-service": self._database.source,
-            "phonograph-origin": f"{record.topic}/{record.partition}/{record.offset}",
-            "phonograph-reason": reason[:100],
-            "phonograph-error": error[:2000],
-        }
-        headers = [(name, value) for name, value in record.headers if name not in OUR_HEADERS]
-        headers += [(name, value.encode(errors="replace")) for name, value in about.items()]
-        async with self._database.transaction() as transaction:
-            statement = upsert(SqlDeadLetter).values(row).on_conflict_do_nothing().returning(SqlDeadLetter.id)
-            if (await transaction.session.execute(statement)).scalar_one_or_none() is None:
-                return  # parked before; the offset was not committed then
-            await transaction.send(
-                [Record(dead_letter_topic(record.topic), record.key, record.value, headers)]
-            )
-            await resolve(transaction, _letters([received]), REPLAYED)  # its successor lies there now
-        metrics.EVENTS_CONSUMED.labels(record.topic, "parked").inc()
-        metrics.DLQ_PARKED.labels(record.topic, reason[:100]).inc()
-        _log.error("event parked", reason=reason, error=error, **received.to_logging_context())
-        self._fuse.parked()
-
-    async def _succeeded(self, batch: Sequence[ConsumedRecord]) -> None:
-        self._fuse.passed(len(batch))
-        await self._resolved(batch, REPLAYED)
-
-    async def _resolved(self, batch: Sequence[ConsumedRecord], resolution: str) -> None:
-        letters = _letters(batch)
-        if letters:
-            async with self._database.transaction() as transaction:
-                await resolve(transaction, letters, resolution)
-
-
-async def resolve(transaction: Transaction, letters: Sequence[UUID], resolution: str) -> None:
-    """Note what became of parked records, and tell the dead-letter topic."""
-    if not letters:
-        return
-    lying = SqlDeadLetter.id.in_(letters) & SqlDeadLetter.resolution.is_(None)
-    statement = (
-        update(SqlDeadLetter)
-        .where(lying)
-        .values(resolution=resolution, resolved_at=func.now())
-        .returning(SqlDeadLetter.id, SqlDeadLetter.topic, SqlDeadLetter.key)
-    )
-    resolved = (await transaction.session.execute(statement)).all()
-    await transaction.send(
-        [
-            Record(
-                dead_letter_topic(topic),
-                key,
-                None,
-                [
-                    (DEAD_LETTER_HEADER, str(letter_id).encode()),
-                    ("phonograph-service", transaction.source.encode()),
-                    (RESOLUTION_HEADER, resolution.encode()),
-                ],
-            )
-            for letter_id, topic, key in resolved
-        ]
-    )
-    metrics.DLQ_RESOLVED.labels(resolution).inc(len(resolved))
-
-
-def _letters(batch: Sequence[ConsumedRecord]) -> list[UUID]:
-    return [letter_id for received in batch if (letter_id := received.letter_id)]
-
-
-def _receive(record: "ConsumerRecord[bytes | None, bytes | None]") -> ConsumedRecord:
-    ours = {
-        name: bytes(value or b"").decode(errors="replace")
-        for name, value in record.headers
-        if name.startswith("phonograph-")
-    }
-    try:
-        return ConsumedRecord(record, parse(record.value, record.headers), ours)
-    except EventError as error:
-        return ConsumedRecord(record, error, ours)
+        raise BatchInterruptedError("The service stops; the batch is redelivered.")

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL and the transaction in which everything happens or nothing."""
+"""Connections to PostgreSQL, and the transaction of effects, events and jobs."""
 
 import asyncio
 import json
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
@@ -23,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 
 from phonograph_events import Cause, Event, Record, make_record, uuid7
 from phonograph_runtime.errors import PermanentError, UnavailableError
+from phonograph_runtime.ports import JobSubject
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns, job_sql
 
@@ -30,31 +30,34 @@ MAX_EVENT_BYTES = 1_000_000
 OUTBOX_CHANNEL = "outbox"
 JOBS_CHANNEL = "jobs"
 
-_BROKEN = asyncpg.InternalClientError, AsyncAdapt_asyncpg_dbapi.InternalClientError
-"""What asyncpg 0.32 says of a connection that was ended in the moment in which it began an operation."""
+SERVER = "PostgreSQL"
+_CLIENT_ERRORS = asyncpg.InternalClientError, AsyncAdapt_asyncpg_dbapi.InternalClientError
+"""Raised by asyncpg 0.32 if a connection is ended at the moment when it begins an operation."""
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 @dataclass
 class _UnitOfWork:
-    """What a transaction and the copies that `with_cause` makes of it share."""
+    """The state that a transaction shares with the copies that `with_cause` returns."""
 
     connect: Callable[[], AsyncConnection]
-    """SQLAlchemy's view of the connection, which costs as much as a statement: made for a session only."""
+    """Makes SQLAlchemy's view of the connection; it costs as much as a statement: only sessions need one."""
     driver: "asyncpg.Connection[asyncpg.Record]"
-    turn: asyncio.Lock
-    """Held by whoever uses the driver: the one that SQLAlchemy takes too."""
+    lock: asyncio.Lock
+    """Held during each use of the driver; SQLAlchemy takes the same lock."""
     session: AsyncSession | None = None
     outgoing: list[Record] = field(default_factory=list)
+    """Events that are not written yet."""
     requested: list[tuple[Any, ...]] = field(default_factory=list)
-    """Events and jobs not written yet."""
+    """Jobs that are not written yet."""
     writing: asyncio.Task[None] | None = None
+    """The write that `start_flush` has started."""
 
 
 @dataclass(slots=True)
 class Transaction:
-    """A database transaction together with the events and the jobs that belong to it."""
+    """A database transaction together with its events and jobs. Implements `Publisher` and `JobRequests`."""
 
     source: str
     cause: Cause | None
@@ -64,43 +67,40 @@ class Transaction:
 
     @property
     def session(self) -> AsyncSession:
-        """For the tables of a service; made when it is first asked for."""
+        """The session for the tables of the service, created at the first use."""
         if self._work.session is None:
             self._work.session = AsyncSession(self._work.connect(), expire_on_commit=False)
         return self._work.session
 
     async def fetch(self, statement: str, *values: Any) -> "list[asyncpg.Record]":
-        """Run a statement of the runtime by the driver: what each event and job costs halves.
+        """Execute SQL directly on asyncpg, at half the cost per event of the ORM session.
 
         Args:
             statement: SQL with `$1`, `$2`, ….
-            values: JSON as text; it comes back as objects.
+            values: Its parameters; JSON is passed as text and returned as objects.
         """
-        async with self._work.turn:
+        async with self._work.lock:
             rows: list[asyncpg.Record] = await self._work.driver.fetch(statement, *values)
         return rows
 
     def with_cause(self, cause: Cause | None) -> "Transaction":
-        """The same transaction on behalf of another event."""
+        """Return the same transaction on behalf of another event."""
         return Transaction(self.source, cause, self.job_table, self.max_retries, self._work)
 
     async def publish(self, event: Event, *, version: int = 1) -> None:
-        """Add an event to the outbox.
-
-        Raises:
-            PermanentError: `too_large`; large things travel by their address in the object store.
-        """
+        """See `Publisher.publish`."""
         added = make_record(event, source=self.source, cause=self.cause, version=version)
         size = len(added.value or b"")
         if size > MAX_EVENT_BYTES:
             raise PermanentError(
-                f"{event.event_type()} has {size} bytes; {MAX_EVENT_BYTES} are allowed.",
+                f"{event.event_type()} has {size} bytes; {MAX_EVENT_BYTES} are allowed. "
+                "Store large content as an object.",
                 reason="too_large",
             )
         self._work.outgoing.append(added)
 
     async def send(self, records: Sequence[Record]) -> None:
-        """Add records to the outbox as they are."""
+        """Add records to the outbox unchanged."""
         self._work.outgoing.extend(records)
 
     async def enqueue(
@@ -108,42 +108,51 @@ class Transaction:
         kind: str,
         task: BaseModel,
         *,
-        media_id: UUID,
-        owner: str | None = None,
-        priority: int = 0,
+        media: JobSubject,
         dedupe_key: str | None = None,
+        extra_priority: int = 0,
     ) -> None:
-        """Add a job to the service's table, unless one with the same `dedupe_key` exists.
+        """See `JobRequests.enqueue`.
 
-        Its turn is one after the last job of its owner, or that of the job served now if this is later:
-        an owner with a thousand files does not keep the others waiting. Source: start-time fair queueing
-        (Goyal, Vin, Cheng, 1996), each job of the same length.
+        The fair rank of a job is one more than that of its owner's last job, or that of the job served now if
+        this is higher: an owner with a thousand files does not delay the others. Source: start-time fair
+        queueing (Goyal, Vin, Cheng, 1996) with jobs of equal length.
         """
         if self.job_table is None:
             raise TypeError(f"{self.source} has no job table.")
         cause = None if self.cause is None else to_json(cause_to_json(self.cause)).decode()
         self._work.requested.append(
-            (uuid7(), media_id, kind, dedupe_key, priority, owner or "", task.model_dump_json(), cause)
+            (
+                uuid7(),
+                media.media_id,
+                kind,
+                dedupe_key or f"{kind}|{media.media_id}",
+                media.priority + extra_priority,
+                media.owner or "",
+                task.model_dump_json(),
+                cause,
+            )
         )
 
     async def start_flush(self) -> None:
-        """Begin to write what was added so far, and let more be added meanwhile; `flush` waits for it.
+        """Start to write the pending events and jobs while more are added; `flush` waits for it.
 
         Raises:
-            Exception: what was begun before has failed, and the transaction with it.
+            Exception: If an earlier write failed, and the transaction with it.
         """
         work = self._work
         if work.writing is None or work.writing.done():
-            await self._flushed()
+            # The session's rows come first: a job may refer to one of them.
+            await self._finish_writing()
             work.writing = asyncio.create_task(self._write())
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # lets the task send its statement before the next event is handled
 
     async def flush(self) -> None:
-        """Write what was added so far, each table in one statement, as the end of the transaction does."""
-        await self._flushed()
+        """Write the pending events and jobs, one statement per table, as the end of the transaction does."""
+        await self._finish_writing()
         await self._write()
 
-    async def _flushed(self) -> None:
+    async def _finish_writing(self) -> None:
         work = self._work
         if work.session is not None:
             await work.session.flush()
@@ -199,11 +208,11 @@ _ADD_JOBS = """
         ON CONFLICT (dedupe_key) DO NOTHING)
     SELECT pg_notify($10, '')
 """
-"""Each job has its turn; see `Transaction.enqueue`."""
+"""`turn` is the column of the fair rank; see `Transaction.enqueue`."""
 
 
 class Database:
-    """The service's connections."""
+    """The PostgreSQL connections of one process."""
 
     def __init__(
         self,
@@ -212,13 +221,20 @@ class Database:
         source: str,
         job_table: type[JobColumns] | None = None,
     ) -> None:
+        """Create the pool; nothing is connected before it is needed.
+
+        Args:
+            settings: Address and limits.
+            source: Name of the service, as its events carry it.
+            job_table: Mapped class of its job table, if it has one.
+        """
         self._url = settings.database_url.get_secret_value()
         self.source = source
         self.job_table = job_table
         self._max_retries = settings.max_retries
         self.engine: AsyncEngine = create_async_engine(
             self._url,
-            isolation_level="AUTOCOMMIT",  # it begins nothing: see `_work`
+            isolation_level="AUTOCOMMIT",  # it begins no transaction: see `_unit_of_work`
             pool_size=settings.pool_size,
             max_overflow=settings.pool_overflow,
             pool_timeout=settings.pool_timeout.total_seconds(),
@@ -232,30 +248,30 @@ class Database:
                 "timeout": 10,
             },
         )
-        listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        listen(self.engine.sync_engine, "checkout", _reject_closed)
 
     @asynccontextmanager
     async def transaction(self, cause: Cause | None = None) -> AsyncIterator[Transaction]:
-        """Open a transaction; it commits when the block ends well. The only place that commits.
+        """Open a transaction; it commits if the block does not raise. The only place that commits.
 
         Raises:
-            UnavailableError: PostgreSQL cannot be reached, or the connection was lost.
+            UnavailableError: If PostgreSQL cannot be reached, or the connection was lost.
         """
         try:
-            async with self._work() as work:
+            async with self._unit_of_work() as work:
                 transaction = Transaction(self.source, cause, self.job_table, self._max_retries, work)
                 yield transaction
                 await transaction.flush()
         except Exception as error:
             if is_unavailable(error):
-                raise UnavailableError(str(error), server="PostgreSQL") from error
+                raise UnavailableError(str(error), server=SERVER) from error
             raise
 
     @asynccontextmanager
-    async def _work(self) -> AsyncIterator[_UnitOfWork]:
-        """The driver begins and ends the transaction; SQLAlchemy, to which it is autocommit, joins it."""
+    async def _unit_of_work(self) -> AsyncIterator[_UnitOfWork]:
+        """Begin and end the transaction on the driver; SQLAlchemy, in autocommit mode, joins it."""
         pooled: Any = await self.engine.raw_connection()
-        driver, lock = pooled.driver_connection, pooled.dbapi_connection._execute_mutex  # noqa: SLF001  # no other
+        driver, lock = pooled.driver_connection, pooled.dbapi_connection._execute_mutex  # noqa: SLF001  # no public one
         work = _UnitOfWork(
             lambda: AsyncConnection(self.engine, Connection(self.engine.sync_engine, pooled)), driver, lock
         )
@@ -264,23 +280,47 @@ class Database:
                 try:
                     yield work
                 finally:
+                    # Before the driver ends the transaction: a write that goes on after it would be
+                    # committed alone.
                     if work.writing is not None:
                         work.writing.cancel()
                         await asyncio.wait([work.writing])
                     if work.session is not None:
                         await work.session.close()
         finally:
+            # A connection that is closed or still in a transaction must not be used by another.
             if pooled.is_valid and (driver.is_closed() or driver.is_in_transaction()):
                 pooled.invalidate()
             pooled.close()
 
+    @asynccontextmanager
+    async def advisory_lock(self, name: str) -> AsyncIterator[AsyncConnection | None]:
+        """Hold a lock that only one process can have, for the time of the block.
+
+        Args:
+            name: Name of the lock, unique in the database.
+
+        Yields:
+            The connection that holds the lock, or None if another process has it.
+        """
+        async with self.engine.connect() as connection:
+            statement = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+            if not await connection.scalar(statement, {"name": name}):
+                yield None
+                return
+            try:
+                yield connection
+            finally:
+                # Closed rather than returned to the pool: the lock lasts as long as the connection.
+                await connection.invalidate()
+
     async def ping(self) -> None:
-        """Ask the server for an answer."""
+        """Execute a trivial statement."""
         async with self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
     def listen(self, *channels: str) -> "Listener":
-        """Hear notifications on channels of this service."""
+        """Return a listener for notifications on channels of this service."""
         dsn = self._url.replace("postgresql+asyncpg://", "postgresql://", 1)
         return Listener(dsn, {channel: f"{self.source}.{channel}" for channel in channels})
 
@@ -289,14 +329,14 @@ class Database:
         await self.engine.dispose()
 
 
-def _refuse_closed(connection: Any, *_: object) -> None:
-    """Let the pool give another connection than one that PostgreSQL has ended meanwhile."""
+def _reject_closed(connection: Any, *_: object) -> None:
+    """Make the pool replace a connection that PostgreSQL has closed in the meantime."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
 class Listener:
-    """Wakes tasks when PostgreSQL notifies; only a hint, every waiter polls as well."""
+    """Wakes tasks when PostgreSQL notifies; waiters poll as well, so a lost notification only delays."""
 
     def __init__(self, dsn: str, channels: dict[str, str]) -> None:
         self._dsn = dsn
@@ -308,8 +348,8 @@ class Listener:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, *_BROKEN) as error:
-                _log.warning("listener lost", error=str(error))
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, *_CLIENT_ERRORS) as error:
+                logger.warning("listener disconnected", error=str(error))
             await asyncio.sleep(1)
 
     async def _listen(self) -> None:
@@ -326,11 +366,11 @@ class Listener:
             connection.terminate()
 
     def wake(self, channel: str) -> None:
-        """Let another waiter look too: one notification may tell of several things."""
+        """Wake one more waiter: one notification may announce several jobs."""
         self._events[channel].set()
 
     async def wait(self, channel: str, timeout_s: float) -> None:
-        """Until a notification comes or the time is over."""
+        """Wait for a notification, at most `timeout_s` seconds."""
         event = self._events[channel]
         try:
             async with asyncio.timeout(timeout_s):
@@ -340,32 +380,36 @@ class Listener:
         event.clear()
 
 
-_AWAY = {"08", "57", "53"}
-_FROZEN = "25P03"
-"""Idle in a transaction for too long; the server has ended the session."""
+_UNAVAILABLE_CLASSES = {"08", "57", "53"}
+"""SQLSTATE classes: connection exception, operator intervention, insufficient resources."""
+_IDLE_TIMEOUT = "25P03"
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether the error says that the server is away, rather than that a statement was wrong."""
+    """Return whether the server is unavailable, as opposed to a statement being wrong."""
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")
-        lost = error.connection_invalidated or isinstance(error.orig, _BROKEN)
-        return lost or state[:2] in _AWAY or state == _FROZEN
+        disconnected = error.connection_invalidated or isinstance(error.orig, _CLIENT_ERRORS)
+        return disconnected or state[:2] in _UNAVAILABLE_CLASSES or state == _IDLE_TIMEOUT
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate)[:2] in _AWAY or error.sqlstate == _FROZEN
-    away = ConnectionError | TimeoutError | socket.gaierror | PoolTimeoutError | asyncpg.InterfaceError
-    return isinstance(error, (away | UnavailableError, *_BROKEN))
+        return str(error.sqlstate)[:2] in _UNAVAILABLE_CLASSES or error.sqlstate == _IDLE_TIMEOUT
+    lost = ConnectionError | TimeoutError | socket.gaierror | PoolTimeoutError | asyncpg.InterfaceError
+    return isinstance(error, (lost | UnavailableError, *_CLIENT_ERRORS))
 
 
 def is_refused(error: BaseException, attempt: int) -> bool:
-    """Whether PostgreSQL will never store it: a bad value (class 22), or a rule (23) broken again."""
+    """Return whether PostgreSQL refuses the values for good.
+
+    That is a data exception (class 22), or an integrity violation (class 23) that is not the first: another
+    transaction may have caused that one.
+    """
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = str(getattr(cause, "sqlstate", None) or "")
     return state.startswith("22") or (state.startswith("23") and attempt > 1)
 
 
 def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> str:
-    """Header pairs as JSON. What PostgreSQL takes for text stands as text, other bytes as `{"base64": …}`."""
+    """Return header pairs as JSON: valid text as it is, other bytes as `{"base64": …}`."""
     pairs = list(headers)
     try:
         encoded = to_json(pairs)
@@ -379,7 +423,7 @@ def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> str:
 
 
 def decode_headers(headers: Iterable[tuple[str, Any]]) -> list[tuple[str, bytes | None]]:
-    """Back from the JSON value of `encode_headers`."""
+    """Return the header pairs of a JSON value made by `encode_headers`."""
     return [(name, value.encode() if isinstance(value, str) else _bytes(value)) for name, value in headers]
 
 
@@ -388,7 +432,7 @@ def _bytes(value: dict[str, str] | None) -> bytes | None:
 
 
 def cause_to_json(cause: Cause) -> dict[str, Any]:
-    """A cause as a JSONB value."""
+    """Return a cause as a JSON value."""
     return {
         "event_id": cause.event_id,
         "correlation_id": cause.correlation_id,
@@ -397,5 +441,5 @@ def cause_to_json(cause: Cause) -> dict[str, Any]:
 
 
 def cause_from_json(value: dict[str, Any] | None) -> Cause | None:
-    """Back from `cause_to_json`."""
+    """Return the cause of a JSON value made by `cause_to_json`."""
     return None if value is None else Cause(**value)

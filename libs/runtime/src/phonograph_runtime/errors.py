@@ -44,6 +44,7 @@ __all__ = [
     "StorageFullError",
     "TransientError",
     "UnavailableError",
+    "reason_of",
 ]
 
 
@@ -120,3 +121,8 @@ class LeaseLostError(InterruptedWorkError):
     """Another worker has the job now; the effects of this one are dropped."""
 
     reason = "lease_lost"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the reason code of one of our errors, or the name of any other exception's class."""
+    return error.reason if isinstance(error, PhonographError) else type(error).__name__

@@ -1,6 +1,6 @@
-"""Every metric of the runtime, recorded here so that all services have the same ones.
+"""The metrics of the runtime, recorded here so that all services have the same ones.
 
-Labels are few and their values known beforehand. `docs/metrics.md` is generated from these definitions.
+Labels are few, and their values are known in advance. `docs/metrics.md` is generated from these definitions.
 """
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -9,7 +9,7 @@ LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 WORK_BUCKETS_S = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400)
 
 EVENTS_CONSUMED = Counter(
-    "events_consumed_total", "Records taken: ok, duplicate, retry, parked or foreign", ["topic", "result"]
+    "events_consumed_total", "Records consumed: ok, duplicate, retry, parked or foreign", ["topic", "result"]
 )
 EVENT_LATENCY_SECONDS = Histogram(
     "event_e2e_latency_seconds",
@@ -22,45 +22,48 @@ EVENT_PROCESSING_SECONDS = Histogram(
     "One batch of records, one transaction",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60),
 )
-INBOX_DUPLICATES = Counter("inbox_duplicates_total", "Events delivered again that had taken effect before")
+INBOX_DUPLICATES = Counter("inbox_duplicates_total", "Redelivered events that had already taken effect")
 
 CONSUMER_LAG = Gauge("consumer_lag", "Records waiting", ["topic", "partition"])
 CONSUMER_LAST_PROGRESS = Gauge(
-    "consumer_last_progress_timestamp_seconds", "When the consumer last took a batch or had nothing to take"
+    "consumer_last_progress_timestamp_seconds",
+    "When the consumer last processed a batch or had nothing to process",
 )
 CONSUMER_ASSIGNED_PARTITIONS = Gauge("consumer_assigned_partitions", "Partitions of this process")
-CONSUMER_REBALANCES = Counter("consumer_rebalances_total", "Partitions given out anew")
+CONSUMER_REBALANCES = Counter("consumer_rebalances_total", "Rebalances of the consumer group")
 CONSUMER_COMMIT_FAILURES = Counter("consumer_commit_failures_total", "Offsets that could not be committed")
-CONSUMER_KAFKA_ERRORS = Counter("consumer_kafka_errors_total", "Errors that Kafka or its client reported")
-CONSUMER_RESTARTS = Counter("consumer_restarts_total", "Consumers begun anew because they stood still")
-CONSUMER_FUSED = Gauge("consumer_fused", "1 while consumption is stopped because parking became the rule")
+CONSUMER_KAFKA_ERRORS = Counter("consumer_kafka_errors_total", "Errors reported by Kafka or its client")
+CONSUMER_RESTARTS = Counter("consumer_restarts_total", "Restarts of a stalled consumer")
+CONSUMER_FUSED = Gauge("consumer_fused", "1 while consumption is stopped because too many events were parked")
 
-DLQ_MESSAGES = Gauge("dlq_messages", "Parked records neither replayed nor dropped", ["topic", "reason"])
-DLQ_OLDEST_AGE_SECONDS = Gauge("dlq_oldest_age_seconds", "Age of the oldest of them")
+DLQ_MESSAGES = Gauge("dlq_messages", "Unresolved dead letters", ["topic", "reason"])
+DLQ_OLDEST_AGE_SECONDS = Gauge("dlq_oldest_age_seconds", "Age of the oldest unresolved dead letter")
 DLQ_PARKED = Counter("dlq_parked_total", "Records parked", ["topic", "reason"])
-DLQ_RESOLVED = Counter("dlq_resolved_total", "Parked records replayed or dropped", ["resolution"])
+DLQ_RESOLVED = Counter("dlq_resolved_total", "Dead letters replayed or dropped", ["resolution"])
 
-OUTBOX_PENDING = Gauge("outbox_pending", "Events waiting to be published")
+OUTBOX_PENDING = Gauge("outbox_pending", "Events that wait to be published")
 OUTBOX_OLDEST_AGE_SECONDS = Gauge("outbox_oldest_age_seconds", "Age of the oldest waiting event")
 OUTBOX_PUBLISHED = Counter("outbox_published_total", "Events published")
-OUTBOX_PUBLISH_FAILURES = Counter("outbox_publish_failures_total", "Batches that Kafka did not take")
+OUTBOX_PUBLISH_FAILURES = Counter("outbox_publish_failures_total", "Batches that Kafka did not accept")
 OUTBOX_DELIVERY_SECONDS = Histogram(
-    "outbox_delivery_seconds", "From the row to Kafka's acknowledgement", buckets=LATENCY_BUCKETS_S
+    "outbox_delivery_seconds", "From the row to the acknowledgement of Kafka", buckets=LATENCY_BUCKETS_S
 )
 OUTBOX_LEADER = Gauge("outbox_relay_leader", "1 in the process that publishes")
 
-JOBS = Gauge("jobs", "Jobs that wait, run or were given up", ["status"])
+JOBS = Gauge("jobs", "Jobs that wait, run or have failed; an estimate above 50,000 of one status", ["status"])
 JOB_OLDEST_QUEUED_AGE_SECONDS = Gauge("job_oldest_queued_age_seconds", "Age of the oldest job that may run")
 JOB_WAIT_SECONDS = Histogram("job_wait_seconds", "From request to start", ["kind"], buckets=WORK_BUCKETS_S)
 JOB_RUN_SECONDS = Histogram("job_run_seconds", "Time in the engine", ["kind"], buckets=WORK_BUCKETS_S)
-JOB_ATTEMPTS = Histogram("job_attempts", "Attempts a finished job took", ["kind"], buckets=(1, 2, 3, 4, 8))
+JOB_ATTEMPTS = Histogram("job_attempts", "Attempts of a finished job", ["kind"], buckets=(1, 2, 3, 4, 8))
 JOBS_FINISHED = Counter(
     "jobs_finished_total",
     "Attempts: completed, retried, failed, cancelled or lease_lost",
     ["kind", "outcome"],
 )
-JOB_LEASE_EXPIRED = Counter("job_lease_expired_total", "Jobs whose worker died or fell silent", ["kind"])
-JOB_DEAD = Counter("job_dead_total", "Jobs given up", ["kind", "reason"])
+JOB_LEASE_EXPIRED = Counter(
+    "job_lease_expired_total", "Jobs whose worker died or stopped renewing the lease", ["kind"]
+)
+JOB_DEAD = Counter("job_dead_total", "Jobs that have failed for good", ["kind", "reason"])
 JOB_FENCED_COMPLETIONS = Counter(
     "job_fenced_completions_total", "Results dropped because the lease had passed to another worker", ["kind"]
 )
@@ -73,7 +76,7 @@ MODEL_REALTIME_FACTOR = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 MODEL_RECORDING_SECONDS = Counter(
-    "model_recording_seconds_total", "Seconds of recordings worked off", ["kind"]
+    "model_recording_seconds_total", "Seconds of recordings processed", ["kind"]
 )
 MODEL_LOAD_SECONDS = Histogram(
     "model_load_seconds",
@@ -86,5 +89,5 @@ DATABASE_CONNECTIONS = Gauge("database_connections", "Connections of this proces
 DATABASE_OLDEST_TRANSACTION_SECONDS = Gauge(
     "database_oldest_transaction_seconds", "Age of the oldest open transaction of the service's role"
 )
-DATABASE_DEAD_TUPLES = Gauge("database_dead_tuples", "Rows that vacuum has still to remove", ["table"])
-RETENTION_DELETED = Counter("retention_deleted_total", "Rows removed because of their age", ["table"])
+DATABASE_DEAD_TUPLES = Gauge("database_dead_tuples", "Dead rows that vacuum has not removed yet", ["table"])
+RETENTION_DELETED = Counter("retention_deleted_total", "Rows deleted because of their age", ["table"])

@@ -1,4 +1,4 @@
-"""The object store: a local folder, or S3, by its address."""
+"""The object store: a local folder or S3."""
 
 import asyncio
 import errno
@@ -7,49 +7,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote
+from uuid import UUID
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 from pydantic import BaseModel, ValidationError
 
+from phonograph_events import Service, file_uri_to_path, uuid7
 from phonograph_runtime.errors import PermanentError, StorageError, StorageFullError
 
 M = TypeVar("M", bound=BaseModel)
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def result_key(media_id: UUID, service: Service) -> str:
+    """Return a new key, without a suffix, for a result of a service."""
+    return f"results/{media_id}/{service.value}/{uuid7()}"
 
 
 class ObjectStore:
-    """Keeps objects under keys and gives addresses that any consumer can open.
+    """Stores objects under keys and returns URIs that any consumer can open.
 
-    Methods without a suffix are synchronous, for engines in their child process; those ending in
-    `_async` keep an event loop free.
+    Methods without a suffix block, for engines in their child process; those ending in `_async` do not.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        if self.url.startswith("file://"):
-            folder = Path(url2pathname(urlsplit(self.url).path))
+        folder = file_uri_to_path(self.url)
+        if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._store: obstore.store.ObjectStore = LocalStore(folder, automatic_cleanup=True)
         else:
             self._store = from_url(self.url)
 
     def uri(self, key: str) -> str:
-        """Address of the object with a key."""
+        """Return the URI of the object with a key."""
         return f"{self.url}/{key}"
 
     def put(self, key: str, content: bytes | Path) -> str:
-        """Store bytes or a file; give its address. Replaces what was there, never in part.
+        """Store bytes or a file, replacing the whole object; return its URI.
 
         Raises:
-            StorageFullError: no room is left.
-            StorageError: the store refused it, or cannot be reached.
+            StorageFullError: If no space is left.
+            StorageError: If the store refuses it or cannot be reached.
         """
-        with _in_our_words(self.uri(key)):
+        with _converted_errors(self.uri(key)):
             obstore.put(self._store, key, content)
         return self.uri(key)
 
@@ -57,15 +62,15 @@ class ObjectStore:
         """Read an object.
 
         Raises:
-            PermanentError: `missing_object` (nothing there) or `foreign_object` (another store's address).
-            StorageError: the store cannot be read.
+            PermanentError: With reason `missing_object`, or `foreign_object` for a URI of another store.
+            StorageError: If the store cannot be read.
         """
         key = self._key(uri)
-        with _in_our_words(uri):
+        with _converted_errors(uri):
             return bytes(obstore.get(self._store, key).bytes())
 
     def document(self, uri: str, model: type[M]) -> M:
-        """Read a JSON document. Raises as `get`, and `damaged_object` where it is not what it should be."""
+        """Read a JSON document. Raises as `get`, and with reason `damaged_object` if it is invalid."""
         try:
             return model.model_validate_json(self.get(uri))
         except ValidationError as error:
@@ -75,26 +80,24 @@ class ObjectStore:
 
     @contextmanager
     def as_file(self, uri: str) -> Iterator[Path]:
-        """An object as a local file, to be read in a `with` block. Raises as `get`, and StorageFullError."""
+        """Yield a local file with the content of an object. Raises as `get`, and StorageFullError."""
         local = self.local_path(uri)
         if local is not None:
-            with _in_our_words(uri):
+            with _converted_errors(uri):
                 local.stat()
             yield local
             return
         with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
             target = Path(folder) / Path(uri).name
-            with _in_our_words(uri), target.open("wb") as file:
+            with _converted_errors(uri), target.open("wb") as file:
                 for chunk in obstore.get(self._store, self._key(uri)).stream():
                     file.write(chunk)
             yield target
 
     def local_path(self, uri: str) -> Path | None:
-        """The file behind an address of a local store; null for a remote one."""
-        if not self.url.startswith("file://"):
-            return None
+        """Return the file of an object in a local store, or None for a remote store."""
         self._key(uri)
-        return Path(url2pathname(urlsplit(uri).path))
+        return file_uri_to_path(uri)
 
     async def put_async(self, key: str, content: bytes | Path) -> str:
         """See `put`."""
@@ -106,20 +109,22 @@ class ObjectStore:
 
     def _key(self, uri: str) -> str:
         if not uri.startswith(f"{self.url}/"):
-            raise PermanentError(f"{uri} does not lie in {self.url}.", reason="foreign_object")
+            raise PermanentError(f"{uri} is not in the object store {self.url}.", reason="foreign_object")
         return unquote(uri.removeprefix(f"{self.url}/"))
 
 
 @contextmanager
-def _in_our_words(uri: str) -> Iterator[None]:
+def _converted_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
         raise PermanentError(f"Nothing is stored at {uri}.", reason="missing_object") from error
     except (OSError, BaseError) as error:
-        # obstore tells the system's error number only in its message.
-        said = str(error).partition("\n")[0]
-        full = getattr(error, "errno", None) in _NO_ROOM or any(f"(os error {n})" in said for n in _NO_ROOM)
+        # obstore reports the number of the system error only in its message.
+        message = str(error).partition("\n")[0]
+        full = getattr(error, "errno", None) in _NO_SPACE or any(
+            f"(os error {n})" in message for n in _NO_SPACE
+        )
         if full:
-            raise StorageFullError(f"No room is left for {uri}. Make some, then retry.") from error
-        raise StorageError(f"The object store failed on {uri}: {said}") from error
+            raise StorageFullError(f"No space is left for {uri}. Free some, then retry.") from error
+        raise StorageError(f"The object store failed on {uri}: {message}") from error

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 PLAIN = "text/plain; charset=utf-8"
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 async def serve_probes(
@@ -22,7 +22,14 @@ async def serve_probes(
     liveness_failure: Callable[[], str | None],
     readiness_failure: Callable[[], Awaitable[str | None]],
 ) -> None:
-    """Answer probes until cancelled; what is wrong is the body of a 503."""
+    """Answer probes until cancelled; the body of a 503 says what is wrong.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; a free one is taken if it is 0 or in use.
+        liveness_failure: Returns why the process should be restarted, or None.
+        readiness_failure: Returns why the service consumes no events, or None.
+    """
 
     async def answer(scope: Any, _receive: Any, send: Any) -> None:
         status, body, kind = 200, b"ok\n", PLAIN
@@ -46,7 +53,7 @@ async def serve_probes(
     )
     server = uvicorn.Server(config)
     with contextlib.closing(_listen(host, port)) as listening:
-        _log.info("probes", host=host, port=listening.getsockname()[1])
+        logger.info("probes", host=host, port=listening.getsockname()[1])
         serving = asyncio.create_task(server._serve([listening]))  # noqa: SLF001  # serve() takes the signals
         try:
             await asyncio.shield(serving)
@@ -56,7 +63,7 @@ async def serve_probes(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; a free port where the wanted one is taken, so that a second copy can start."""
+    """Return a listening socket, on a free port if the given one is in use: a second copy can start."""
     for candidate in (port, 0):
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,6 @@
-"""Forgets rows that are past their age, a batch at a time, so that no lock is held for long."""
+"""Deletes expired rows, a batch at a time, so that no lock is held for long."""
 
 import asyncio
-import random
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,23 +10,24 @@ from sqlalchemy import Interval, TextClause, bindparam, delete, func, select, te
 from sqlalchemy.exc import SQLAlchemyError
 
 from phonograph_runtime import metrics
-from phonograph_runtime.consumer import DROPPED, resolve
 from phonograph_runtime.database import Database
+from phonograph_runtime.dead_letters import DROPPED, resolve
 from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.jitter import jitter
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import SqlDeadLetter, SqlInbox, SqlOutbox
 
 BATCH = 1000
 PAUSE_S = 0.05
-"""Between two batches: the service itself and vacuum come first."""
+"""Pause between two batches: the service itself and vacuum come first."""
 INTERVAL_S = 6 * 3600.0
 INBOX, OUTBOX, DEAD_LETTERS = SqlInbox.__tablename__, SqlOutbox.__tablename__, SqlDeadLetter.__tablename__
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class Retention:
-    """Removes what is past its age. Several copies of a service may do it at once: they share the rows."""
+    """Deletes expired rows. Copies of a service may do it at the same time: they skip each other's rows."""
 
     def __init__(self, database: Database, settings: ServiceSettings) -> None:
         self._database = database
@@ -35,30 +35,30 @@ class Retention:
         self._jobs: str | None = getattr(database.job_table, "__tablename__", None)
 
     async def run(self) -> None:
-        """Sweep every few hours until cancelled."""
+        """Delete expired rows every few hours until cancelled."""
         for table in filter(None, (INBOX, OUTBOX, DEAD_LETTERS, self._jobs)):
             metrics.RETENTION_DELETED.labels(table)
         while True:
             try:
                 await self.sweep()
             except (UnavailableError, SQLAlchemyError, OSError) as error:
-                _log.warning("retention interrupted", error=str(error))
-            await asyncio.sleep(INTERVAL_S * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
+                logger.warning("retention interrupted", error=str(error))
+            await asyncio.sleep(jitter(INTERVAL_S, 0.1))
 
     async def sweep(self) -> dict[str, int]:
-        """Remove what is old by now; gives how many rows of each table went."""
+        """Delete the rows that have expired; return the number of deleted rows by table."""
         removed = {
-            INBOX: await self._inbox(),
-            OUTBOX: await self._outbox(),
-            DEAD_LETTERS: await self._letters(),
+            INBOX: await self._delete_inbox(),
+            OUTBOX: await self._delete_outbox(),
+            DEAD_LETTERS: await self._delete_dead_letters(),
         }
         if self._jobs is not None:
-            removed[self._jobs] = await self._finished_jobs(self._jobs)
+            removed[self._jobs] = await self._delete_finished_jobs(self._jobs)
         if any(removed.values()):
-            _log.info("old rows removed", **removed)
+            logger.info("expired rows deleted", **removed)
         return removed
 
-    async def _inbox(self) -> int:
+    async def _delete_inbox(self) -> int:
         removed = 0
         while True:
             async with self._database.transaction() as transaction:
@@ -70,37 +70,40 @@ class Retention:
                 return removed
             await asyncio.sleep(PAUSE_S)
 
-    async def _letters(self) -> int:
-        """A letter that nobody wanted for so long is dropped: its record still lies on its topic."""
-        letter, removed = SqlDeadLetter, 0
+    async def _delete_dead_letters(self) -> int:
+        """Delete old dead letters; an unresolved one is dropped first, its record is still on its topic."""
+        dead_letter, removed = SqlDeadLetter, 0
         old = (
-            func.coalesce(letter.resolved_at, letter.parked_at)
+            func.coalesce(dead_letter.resolved_at, dead_letter.parked_at)
             < func.now() - self._settings.keep_dead_letters
         )
         batch = (
-            select(letter.id, letter.resolution).where(old).order_by(letter.parked_at).limit(BATCH)
+            select(dead_letter.id, dead_letter.resolution)
+            .where(old)
+            .order_by(dead_letter.parked_at)
+            .limit(BATCH)
         ).with_for_update(skip_locked=True)
         while True:
             async with self._database.transaction() as transaction:
                 found = (await transaction.session.execute(batch)).all()
-                unwanted = [row.id for row in found if row.resolution is None]
-                await resolve(transaction, unwanted, DROPPED)
+                unresolved = [row.id for row in found if row.resolution is None]
+                await resolve(transaction, unresolved, DROPPED)
                 await transaction.session.execute(
-                    delete(letter).where(letter.id.in_([row.id for row in found]))
+                    delete(dead_letter).where(dead_letter.id.in_([row.id for row in found]))
                 )
-            if unwanted:
-                _log.warning("dead letters dropped because of their age", count=len(unwanted))
+            if unresolved:
+                logger.warning("expired dead letters dropped", count=len(unresolved))
             metrics.RETENTION_DELETED.labels(DEAD_LETTERS).inc(len(found))
             removed += len(found)
             if len(found) < BATCH:
                 return removed
             await asyncio.sleep(PAUSE_S)
 
-    async def _outbox(self) -> int:
+    async def _delete_outbox(self) -> int:
         statement = _in_order(OUTBOX, "seq", ended="published_at")
         return await self._walk(OUTBOX, statement, self._settings.keep_outbox, -1)
 
-    async def _finished_jobs(self, table: str) -> int:
+    async def _delete_finished_jobs(self, table: str) -> int:
         async with self._database.transaction() as transaction:
             references = (await transaction.session.execute(_REFERENCES, {"table": table})).all()
         unused = [
@@ -112,7 +115,7 @@ class Retention:
         return await self._walk(table, statement, self._settings.keep_jobs, UUID(int=0))
 
     async def _walk(self, table: str, statement: TextClause, keep: timedelta, place: Any) -> int:
-        """Go through a table in the order in which its rows were born, up to a batch of young ones."""
+        """Scan a table in the order in which its rows were created, up to a batch of recent ones."""
         removed, more = 0, True
         while more:
             async with self._database.transaction() as transaction:
@@ -125,10 +128,10 @@ class Retention:
 
 
 def _in_order(table: str, key: str, *, ended: str, unless_kept: str = "true") -> TextClause:
-    """Removes one batch of rows that ended long ago, by the primary key, which grows with time.
+    """Return the statement that deletes one batch of rows that ended long ago.
 
-    An index on the time of the end would cost every event a write. A row cannot have ended before it was
-    born, so the walk may stop where the rows were born lately.
+    It scans the primary key, which grows with time: an index on the time of the end would cost every event a
+    write. A row cannot have ended before it was created, so the scan can stop at recently created rows.
     """
     statement = f"""
         WITH batch AS MATERIALIZED (

@@ -1,6 +1,6 @@
-"""Refuses a database that is not at the newest revision in the folder.
+"""The check that a database is at the newest revision.
 
-It reads Alembic's files and Alembic's table without Alembic, which would stay in the memory of every service.
+It reads the files and the table of Alembic without Alembic, which would stay in the memory of every service.
 """
 
 import ast
@@ -19,15 +19,19 @@ class Revision:
     name: str
     before: str | None
     text: str
-    """What it does, from its docstring."""
+    """The first line of its docstring."""
 
 
 async def check_schema(url: str, folder: Path) -> None:
-    """Compare the database with the newest revision in the folder.
+    """Check that the database is at the newest revision in the folder.
+
+    Args:
+        url: `postgresql://…` of the service.
+        folder: Its folder of migrations.
 
     Raises:
-        StaleSchemaError: they differ; the message names the migrations that are missing, or the revision that
-            this code does not know, and tells how to mend it.
+        StaleSchemaError: If it is not; the message names the missing migrations, or the unknown
+            revision of the database, and says what to do.
     """
     current = await _current(url)
     refuse_too_new(current, folder)
@@ -44,21 +48,21 @@ async def check_schema(url: str, folder: Path) -> None:
 
 
 def refuse_too_new(current: str | None, folder: Path) -> None:
-    """Let nobody work on a database whose revision is not in the folder.
+    """Check that the revision of a database is in the folder.
 
     Raises:
-        StaleSchemaError: it is not; the message tells how to mend it.
+        StaleSchemaError: If it is not: the database belongs to a newer release.
     """
     names = [revision.name for revision in revisions(folder)]
     if current is not None and current not in names:
         raise StaleSchemaError(
             f"The database of {folder.name} is too new: it is at revision {current}, and this code ends at "
-            f"{names[-1]}. Start the release that made it, or take the database back with that release."
+            f"{names[-1]}. Start the release that created it, or downgrade the database with that release."
         )
 
 
 def revisions(folder: Path) -> list[Revision]:
-    """The migrations of a service, oldest first; each has one before it."""
+    """Return the migrations of a service, the oldest first."""
     after = {revision.before: revision for revision in map(_read, (folder / "versions").glob("*.py"))}
     found: list[Revision] = []
     while (revision := after.get(found[-1].name if found else None)) is not None:

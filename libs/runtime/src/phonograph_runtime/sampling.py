@@ -1,9 +1,8 @@
-"""Gauges read from PostgreSQL: what waits, what was parked, how the database itself does."""
+"""Gauges that are read from PostgreSQL: outbox, dead letters, jobs, and the health of the database."""
 
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
-from phonograph_events import JobStatus
 from phonograph_runtime import metrics
 from phonograph_runtime.database import Database
 from phonograph_runtime.jobs import JobQueue
@@ -22,32 +21,35 @@ _OLDEST_TRANSACTION = text("""
 """)
 _DEAD_TUPLES = text("SELECT relname, n_dead_tup FROM pg_stat_user_tables WHERE schemaname = current_schema()")
 
-
 SHARE = 0.05
-"""Of the time that sampling may take: a table can be so large that reading it is a burden."""
+"""Largest part of the time that sampling may take.
+
+Outbox and dead letters are counted one by one, and every index still holds the rows that VACUUM could not
+remove: after a long outage, or under a long transaction, a sample can take seconds.
+"""
 
 
 def pause_s(took_s: float, interval_s: float) -> float:
-    """How long to wait after a sample before the next one."""
+    """Return how long to wait after a sample before the next one."""
     return max(interval_s, took_s / SHARE)
 
 
 async def sample(database: Database, queue: JobQueue | None) -> None:
-    """Read them all once. Raises as `Database.transaction`."""
+    """Set every gauge once. Raises as `Database.transaction`."""
     async with database.transaction() as transaction:
         session = transaction.session
         pending, oldest_s = (await session.execute(_OUTBOX)).one()
-        letters = (await session.execute(_DEAD_LETTERS)).all()
+        dead_letters = (await session.execute(_DEAD_LETTERS)).all()
         transaction_s = await session.scalar(_OLDEST_TRANSACTION)
-        dead = (await session.execute(_DEAD_TUPLES)).all()
+        dead_tuples = (await session.execute(_DEAD_TUPLES)).all()
     metrics.OUTBOX_PENDING.set(pending)
     metrics.OUTBOX_OLDEST_AGE_SECONDS.set(oldest_s)
     metrics.DLQ_MESSAGES.clear()
-    for topic, reason, count, _ in letters:
+    for topic, reason, count, _ in dead_letters:
         metrics.DLQ_MESSAGES.labels(topic, reason).set(count)
-    metrics.DLQ_OLDEST_AGE_SECONDS.set(max((age_s for *_, age_s in letters), default=0.0))
+    metrics.DLQ_OLDEST_AGE_SECONDS.set(max((age_s for *_, age_s in dead_letters), default=0.0))
     metrics.DATABASE_OLDEST_TRANSACTION_SECONDS.set(transaction_s or 0.0)
-    for table, rows in dead:
+    for table, rows in dead_tuples:
         metrics.DATABASE_DEAD_TUPLES.labels(table).set(rows)
     pool = database.engine.pool
     if isinstance(pool, QueuePool):
@@ -55,6 +57,6 @@ async def sample(database: Database, queue: JobQueue | None) -> None:
         metrics.DATABASE_CONNECTIONS.labels("idle").set(pool.checkedin())
     if queue is not None:
         counts, age_s = await queue.counts()
-        for status in set(JobStatus) - {JobStatus.COMPLETED}:
-            metrics.JOBS.labels(status.value).set(counts.get(status.value, 0))
+        for status, jobs in counts.items():
+            metrics.JOBS.labels(status).set(jobs)
         metrics.JOB_OLDEST_QUEUED_AGE_SECONDS.set(age_s)

@@ -1,4 +1,4 @@
-"""Settings that every service has; a service's own class names the environment prefix."""
+"""Settings that every service has; the class of a service sets the environment prefix."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 
 
 class ServiceSettings(BaseSettings):
-    """Where things are and how patient to be; a service's subclass sets `env_prefix`."""
+    """Addresses, limits and time limits; the subclass of a service sets `env_prefix`."""
 
     database_url: SecretStr = Field(
         title="PostgreSQL",
@@ -57,7 +57,10 @@ class ServiceSettings(BaseSettings):
         description="How long one event is retried in process before it is parked.",
     )
     fuse_consecutive: int = Field(
-        default=100, gt=0, title="Fuse", description="Consumption stops after so many parked events in a row."
+        default=100,
+        gt=0,
+        title="Fuse",
+        description="Consumption stops after this many parked events in a row.",
     )
     fuse_ratio: float = Field(
         default=0.1,
@@ -69,24 +72,24 @@ class ServiceSettings(BaseSettings):
     stall_after: timedelta = Field(
         default=timedelta(minutes=1),
         title="Stall",
-        description="With events waiting and none taken for this long the consumer is begun anew.",
+        description="The consumer is restarted if events wait and none is consumed for this long.",
     )
 
     pool_size: int = Field(default=5, gt=0, title="Connections kept open")
     pool_overflow: int = Field(default=5, ge=0, title="Connections opened under load")
     pool_timeout: timedelta = Field(default=timedelta(seconds=30), title="Wait for a connection")
-    pool_recycle: timedelta = Field(default=timedelta(hours=1), title="Age at which a connection is renewed")
+    pool_recycle: timedelta = Field(default=timedelta(hours=1), title="Age at which a connection is replaced")
 
     workers: int = Field(
         default=1,
         ge=0,
         title="Jobs at once",
-        description="One keeps models from sharing memory; 0 only takes events.",
+        description="Each job in progress has models of its own in memory; 0 only consumes events.",
     )
     lease: timedelta = Field(
         default=timedelta(seconds=60),
         title="Lease",
-        description="A job whose worker is silent this long is free again.",
+        description="A job whose worker does not renew its lease for this long may be claimed again.",
     )
     job_timeout: timedelta = Field(
         default=timedelta(hours=6), title="Job timeout", description="An engine that runs longer is killed."
@@ -105,7 +108,7 @@ class ServiceSettings(BaseSettings):
     idle_unload: timedelta = Field(
         default=timedelta(minutes=5),
         title="Idle unload",
-        description="An engine without work gives its memory back.",
+        description="An engine without work is ended after this long, which frees its memory.",
     )
 
     keep_inbox: timedelta = Field(
@@ -116,7 +119,7 @@ class ServiceSettings(BaseSettings):
     keep_outbox: timedelta = Field(
         default=timedelta(days=7),
         title="Age of the outbox",
-        description="Published events, for whoever looks into a trouble; Kafka has them anyway.",
+        description="Published events are kept for diagnosis; Kafka has them in any case.",
     )
     keep_jobs: timedelta = Field(
         default=timedelta(days=90),
@@ -126,16 +129,18 @@ class ServiceSettings(BaseSettings):
     keep_dead_letters: timedelta = Field(
         default=timedelta(days=30),
         title="Age of dead letters",
-        description="As long as the dead-letter topics keep theirs; then one that nobody wanted is dropped.",
+        description="Equal to the retention of the dead-letter topics; an unresolved one is then dropped.",
     )
 
     @model_validator(mode="after")
-    def _patience_fits(self) -> Self:
+    def _check_time_limits(self) -> Self:
         if self.retry_budget >= timedelta(seconds=100):
-            msg = "retry_budget must stay below 100 s: Kafka drops a consumer that does not poll for 300 s."
+            msg = (
+                "retry_budget must be below 100 s: Kafka removes a consumer that does not poll for 300 s."
+            )
             raise ValueError(msg)
         if self.job_timeout <= self.lease:
             raise ValueError(
-                "job_timeout must exceed lease: otherwise every job is killed before it is renewed."
+                "job_timeout must exceed lease: otherwise every job is killed before its lease is renewed."
             )
         return self

@@ -1,6 +1,8 @@
 """Tables that every service has: inbox, outbox, dead letters, and the columns of a job table."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -40,12 +42,12 @@ TYPES: dict[Any, Any] = {
 
 
 def service_registry() -> registry:
-    """A registry of a service's own, so that two services in one process never share a class name (T0-04)."""
+    """Return a registry for one service: services in one process may use equal class names (T0-04)."""
     return registry(metadata=MetaData(naming_convention=NAMING_CONVENTION), type_annotation_map=TYPES)
 
 
 class Timestamps:
-    """When a row was written and last changed, in UTC."""
+    """Times at which a row was written and last changed, in UTC."""
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=1000)
     updated_at: Mapped[datetime] = mapped_column(
@@ -54,13 +56,13 @@ class Timestamps:
 
 
 class DeliveryBase(DeclarativeBase):
-    """The runtime's own tables; they lie in each service's schema, found by its search path."""
+    """Base of the runtime's own tables, which exist in the schema of each service."""
 
     registry = service_registry()
 
 
 class SqlInbox(DeliveryBase):
-    """Events that took effect: a second delivery finds its row and does nothing."""
+    """Events that took effect: a second delivery finds its row and has no effect."""
 
     __tablename__ = "inbox"
 
@@ -70,7 +72,7 @@ class SqlInbox(DeliveryBase):
 
 
 class SqlOutbox(DeliveryBase):
-    """Records to send, written with the effects they tell of."""
+    """Records to be sent, written in the transaction of the effects that they report."""
 
     __tablename__ = "outbox"
 
@@ -79,7 +81,7 @@ class SqlOutbox(DeliveryBase):
     key: Mapped[bytes | None] = mapped_column(LargeBinary)
     value: Mapped[bytes | None] = mapped_column(LargeBinary)
     headers: Mapped[list[Any]]
-    """Pairs of a name and the value in base64."""
+    """Pairs of name and value; see `encode_headers`."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     published_at: Mapped[datetime | None]
 
@@ -87,7 +89,7 @@ class SqlOutbox(DeliveryBase):
 
 
 class SqlDeadLetter(DeliveryBase):
-    """Records that could not be taken, with everything needed to try again."""
+    """Records that could not be processed, with everything that a replay needs."""
 
     __tablename__ = "dead_letters"
 
@@ -103,12 +105,12 @@ class SqlDeadLetter(DeliveryBase):
     attempts: Mapped[int] = mapped_column(Integer)
     parked_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
     resolution: Mapped[str | None] = mapped_column(String(20))
-    """What became of it; null while it lies here."""
+    """What became of it; None while it is unresolved."""
     resolved_at: Mapped[datetime | None]
 
     __table_args__ = (
         CheckConstraint("resolution IN ('replayed', 'dropped')", name="resolution"),
-        # A topic that was made anew has other records at the same places.
+        # A topic that was deleted and created again has other records at the same offsets.
         Index(
             "uq_dead_letters_record",
             "topic",
@@ -123,21 +125,22 @@ class SqlDeadLetter(DeliveryBase):
 
 
 OPEN = "status IN ('pending', 'retrying', 'processing')"
-"""Jobs that are not over, in the very words of the indexes: parameters would hide them from the planner."""
+"""Condition of unfinished jobs, worded as in the indexes: parameters would hide it from the planner."""
 
 
-def _one_of(column: str, words: type[JobStatus]) -> str:
-    return f"{column} IN ({', '.join(repr(word.value) for word in words)})"
+def one_of(column: str, values: Iterable[StrEnum]) -> str:
+    """Return the SQL condition that a column has one of the values of an enumeration."""
+    return f"{column} IN ({', '.join(repr(value.value) for value in values)})"
 
 
 def table_name(table: type) -> str:
-    """Name of a mapped class's table."""
-    name: str = table.__tablename__  # type: ignore[attr-defined]  # every mapped class has it
+    """Return the name of the table of a mapped class."""
+    name: str = vars(table)["__tablename__"]
     return name
 
 
 class JobColumns(Timestamps):
-    """Columns of a service's job table (T1-07 and the lease); the class that uses it names the table."""
+    """Columns of the job table of a service (T1-07, with the lease); a subclass names the table."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     media_file_id: Mapped[UUID] = mapped_column(index=True)
@@ -146,13 +149,13 @@ class JobColumns(Timestamps):
     status: Mapped[str] = mapped_column(String(20), server_default=JobStatus.PENDING.value)
     priority: Mapped[int] = mapped_column(server_default="0")
     owner: Mapped[str] = mapped_column(String(200), server_default="")
-    """Whose file it is; owners take turns."""
-    turn: Mapped[int] = mapped_column(BigInteger, server_default="0")
-    """Its place among the jobs of its priority; see `JobQueue`."""
+    """Owner of the file; jobs of different owners are served in turn."""
+    fair_rank: Mapped[int] = mapped_column("turn", BigInteger, server_default="0")
+    """Its rank among the jobs of its priority; see `Transaction.enqueue`."""
     task: Mapped[dict[str, Any]]
-    """What to do; a pydantic model of the service."""
+    """Input of the job; the JSON of a pydantic model of the service."""
     cause: Mapped[dict[str, Any] | None]
-    """The event that asked for it."""
+    """The event that requested the job."""
     model_config: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     """Engine and model that did the work."""
     processing_options: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
@@ -161,7 +164,7 @@ class JobColumns(Timestamps):
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     processing_time: Mapped[float | None] = mapped_column(Float)
-    """Seconds in the engine."""
+    """Time in the engine, in seconds."""
     error_reason: Mapped[str | None] = mapped_column(String(100))
     error_message: Mapped[str | None] = mapped_column(Text)
     retry_count: Mapped[int] = mapped_column(server_default="0")
@@ -172,17 +175,25 @@ class JobColumns(Timestamps):
     @declared_attr.directive
     @classmethod
     def __table_args__(cls) -> tuple[Any, ...]:
-        """Status words, and the index that the claim reads."""
+        """Return the allowed statuses, and the indexes of claim, enqueue and gauges."""
         name = table_name(cls)
         return (
-            CheckConstraint(_one_of("status", JobStatus), name="status"),
+            CheckConstraint(one_of("status", JobStatus), name="status"),
             CheckConstraint("progress BETWEEN 0 AND 1", name="progress"),
             Index(f"ix_{name}_claim", text("priority DESC"), "turn", "id", postgresql_where=text(OPEN)),
             Index(f"ix_{name}_turn", "owner", "priority", "turn", postgresql_where=text(OPEN)),
-            Index(f"ix_{name}_status", "status", postgresql_where=text("status <> 'completed'")),
+            Index(
+                f"ix_{name}_status_run_at", "status", "run_at", postgresql_where=text("status <> 'completed'")
+            ),
         )
 
 
 def job_sql(table: type[JobColumns], statement: str, change: str = "") -> str:
-    """A statement about a service's own job table: `{jobs}` its name, `{open}` those that are not over."""
+    """Return a statement about the job table of a service.
+
+    Args:
+        table: Mapped class of the job table.
+        statement: SQL with `{jobs}` for the table, `{open}` for the condition `OPEN` and `{change}`.
+        change: Assignments of an UPDATE, in place of `{change}`.
+    """
     return statement.format(jobs=table_name(table), open=OPEN, change=change)

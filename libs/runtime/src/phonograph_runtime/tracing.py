@@ -1,7 +1,7 @@
-"""OpenTelemetry spans for events, jobs and the outbox; without an address nothing of it is imported.
+"""OpenTelemetry spans for events, jobs and the outbox; without an endpoint OpenTelemetry is not imported.
 
-The trace travels in the `traceparent` of the events (W3C Trace Context): one request is one trace over
-all services: event taken → job run → event published → taken by the next.
+The trace is carried by the `traceparent` of the events (W3C Trace Context). One request is one trace over all
+services: event consumed → job executed → event published → consumed by the next service.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ Kind = Literal["consumer", "producer", "internal"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is going on under a span, or under none."""
+    """A piece of work under a span, or under none if nothing is traced."""
 
     traceparent: str | None
-    """For everything that follows from it; the one that came in when nothing is traced."""
+    """Passed on to everything that follows; the incoming one if nothing is traced."""
     span: Any = None
 
     def failed(self, why: str) -> None:
@@ -33,7 +33,7 @@ class Step:
 
 
 class Tracing:
-    """Sends spans to a collector; without one, hands on what came in."""
+    """Sends spans to a collector; without one, only passes the incoming `traceparent` on."""
 
     def __init__(self, service: str = "", otlp_endpoint: str | None = None) -> None:
         """Trace a service.
@@ -53,7 +53,17 @@ class Tracing:
     def step(
         self, name: str, kind: Kind, traceparent: str | None, about: Mapping[str, str | int | float]
     ) -> Iterator[Step]:
-        """A span as the child of a `traceparent`, or as the root of a new trace; an exception marks it."""
+        """Run the block under a span; an exception marks it as failed.
+
+        Args:
+            name: Name of the span.
+            kind: Kind of the span.
+            traceparent: The parent in W3C notation; None starts a new trace.
+            about: Attributes of the span.
+
+        Yields:
+            The step, whose `traceparent` is to be passed on.
+        """
         if self._provider is None:
             yield Step(traceparent)
             return
@@ -77,7 +87,7 @@ class Tracing:
             span.end()
 
     async def aclose(self) -> None:
-        """Send what waits; a collector that does not answer is not waited for."""
+        """Send pending spans, without waiting for a collector that does not answer."""
         if self._provider is not None:
             await asyncio.to_thread(self._provider.shutdown)
 

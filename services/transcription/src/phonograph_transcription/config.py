@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from phonograph_runtime.settings import ServiceSettings
-from phonograph_transcription.domain.engines import Engine
+from phonograph_transcription.domain.engines import EngineChoice
 
 
 class ModelSettings(BaseSettings):
@@ -32,8 +32,8 @@ class Settings(ServiceSettings, ModelSettings):
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIPTION_")
 
-    engine: Engine = Field(
-        default=Engine.AUTO,
+    engine: EngineChoice = Field(
+        default=EngineChoice.AUTO,
         title="Engine",
         description="`auto`: the Whisper model when it lies on this machine, else pocketsphinx.",
     )

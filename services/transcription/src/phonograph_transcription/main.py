@@ -6,33 +6,31 @@ from phonograph_events import DiarizationCompleted, MediaReady, Service
 from phonograph_runtime import command
 from phonograph_runtime.app import ServiceApp
 from phonograph_transcription import factory
-from phonograph_transcription.config import ModelSettings, Settings
-from phonograph_transcription.constants import MERGE, TRANSCRIBE
-from phonograph_transcription.handlers import diarization, media
+from phonograph_transcription.config import Settings
+from phonograph_transcription.handlers import events, jobs
 from phonograph_transcription.storage.tables import SqlTranscriptionJob
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
-    """The service, ready to run."""
-    shell = ServiceApp(
+    """Return the service, ready to run."""
+    app = ServiceApp(
         Service.TRANSCRIPTION,
         settings or Settings(),
         job_table=SqlTranscriptionJob,
-        engines="phonograph_transcription.factory:create_engines",
+        create_engine=factory.create_engine,
     )
-    shell.on(MediaReady, media.media_ready)
-    shell.on(DiarizationCompleted, diarization.diarization_completed)
-    shell.job(TRANSCRIBE, factory.transcribe_job())
-    shell.job(MERGE, factory.merge_job())
-    shell.inventory(factory.inventory)
-    return shell
+    app.add_handler(MediaReady, events.media_ready)
+    app.add_handler(DiarizationCompleted, events.diarization_completed)
+    app.add_job_kind(jobs.TRANSCRIBE_JOB)
+    app.add_job_kind(jobs.MERGE_JOB)
+    app.add_inventory(factory.inventory)
+    return app
 
 
 def main() -> None:
     """Run `phonograph-transcription`, or its command `models`."""
     if sys.argv[1:2] == ["models"]:
-        from phonograph_transcription.handlers.models import run_models
-        from phonograph_transcription.inference.models import ModelFolder
+        from phonograph_transcription.commands import run_models
 
-        sys.exit(run_models(sys.argv[2:], ModelFolder(ModelSettings().models)))
+        sys.exit(run_models(sys.argv[2:], factory.model_folder()))
     command.main(create_app)

@@ -5,7 +5,7 @@ import structlog
 from phonograph_diarization.domain.ports import Diarizer
 from phonograph_runtime.errors import EngineUnavailableError
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 def loaded(diarizer: Diarizer) -> Diarizer:
@@ -15,7 +15,7 @@ def loaded(diarizer: Diarizer) -> Diarizer:
         EngineUnavailableError: it cannot be loaded.
     """
     diarizer.load()
-    _log.info("engine loaded", engine=diarizer.engine, model=diarizer.model)
+    logger.info("engine loaded", engine=diarizer.engine, model=diarizer.model)
     return diarizer
 
 
@@ -31,5 +31,5 @@ def first_that_loads(*candidates: Diarizer) -> Diarizer:
             return loaded(candidate)
         except EngineUnavailableError as error:
             reasons.append(f"{candidate.engine}: {error.message}")
-            _log.info("engine not available, trying the next", engine=candidate.engine, why=error.message)
+            logger.info("engine not available, trying the next", engine=candidate.engine, why=error.message)
     raise EngineUnavailableError(" ".join(["No diarization engine can be loaded.", *reasons]))

@@ -1,4 +1,4 @@
-"""Tables of the schema `diarization`: meetings and their speakers (SCHEMA A.4), voices (T0-10)."""
+"""Tables of the schema `diarization`: meetings with their speakers (M-01), voices of people (T0-10)."""
 
 from datetime import datetime
 from enum import StrEnum

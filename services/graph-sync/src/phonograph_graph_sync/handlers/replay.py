@@ -18,7 +18,7 @@ PATIENCE_S = 300
 
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class KafkaLog:
@@ -63,7 +63,7 @@ class KafkaLog:
             records = await self._next()
             await self._persist(records)
             taken += len(records)
-            _log.info("replaying", events=taken)
+            logger.info("replaying", events=taken)
         return taken
 
     async def _behind(self, ends: dict[TopicPartition, int]) -> bool:

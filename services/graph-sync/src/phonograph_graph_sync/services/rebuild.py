@@ -24,16 +24,16 @@ class RebuildService:
         self, *, graph: GraphEraser, log: EventLog, forget_positions: Callable[[], Awaitable[None]]
     ) -> None:
         self._graph = graph
-        self._log = log
+        self.logger = log
         self._forget_positions = forget_positions
 
     async def rebuild(self) -> Rebuilt:
         """Do it; the end of the log is read after the last writer has stopped."""
         started = time.monotonic()
-        await self._graph.begin(await self._log.partitions())
+        await self._graph.begin(await self.logger.partitions())
         await self._forget_positions()
         await self._graph.wipe()
-        events = await self._log.replay()
+        events = await self.logger.replay()
         await self._graph.end()
         nodes, edges = await self._graph.size()
         return Rebuilt(events, nodes, edges, round(time.monotonic() - started, 1))

@@ -1,4 +1,4 @@
-"""The status words of the lecture tables and the ones that events carry (SCHEMA A.6)."""
+"""The statuses of the lecture tables and those that events carry (C-10)."""
 
 from enum import StrEnum
 

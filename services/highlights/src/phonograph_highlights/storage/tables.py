@@ -1,4 +1,4 @@
-"""Tables of the schema `highlights`: lectures and what was found in them (SCHEMA A.3)."""
+"""Tables of the schema `highlights`: lectures and what was found in them (L-26)."""
 
 from datetime import datetime
 from enum import StrEnum

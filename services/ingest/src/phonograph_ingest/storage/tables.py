@@ -1,4 +1,4 @@
-"""Tables of the schema `ingest`: the registry of all files (SCHEMA A.1, A.2)."""
+"""Tables of the schema `ingest`: the registry of all files (C-01)."""
 
 from datetime import datetime
 from typing import Any

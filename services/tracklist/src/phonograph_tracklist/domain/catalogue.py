@@ -12,7 +12,7 @@ from phonograph_tracklist.domain.tracklist import Finding
 
 
 class RecordingStatus(StrEnum):
-    """State of a recording (SCHEMA A.6)."""
+    """State of a recording (C-10)."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -23,7 +23,7 @@ class RecordingStatus(StrEnum):
 
 
 class ProposalStatus(StrEnum):
-    """State of a rename proposal (SCHEMA A.6)."""
+    """State of a rename proposal (C-10)."""
 
     PENDING = "pending"
     APPROVED = "approved"

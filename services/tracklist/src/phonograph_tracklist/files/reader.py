@@ -17,7 +17,7 @@ from phonograph_tracklist.domain.catalogue import Catalogued, CatalogueTask
 from phonograph_tracklist.domain.rename import propose_rename
 from phonograph_tracklist.domain.tracklist import Finding, Sidecar, find_tracklist, order_sidecars
 
-_log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class LocalCatalogueReader:
@@ -64,14 +64,14 @@ def _sidecars(path: Path) -> Iterator[Sidecar]:
     try:
         names = [entry.name for entry in path.parent.iterdir() if entry.name.casefold().endswith(".cue")]
     except OSError as error:
-        _log.warning("folder cannot be read", folder=str(path.parent), error=str(error))
+        logger.warning("folder cannot be read", folder=str(path.parent), error=str(error))
         return
     for name, beside in islice(order_sidecars(path.name, names), MAX_SIDECARS):
         try:
             with (path.parent / name).open("rb") as file:
                 data = file.read(MAX_CUE_BYTES + 1)
         except OSError as error:
-            _log.warning("cue file cannot be read", cue=name, error=str(error))
+            logger.warning("cue file cannot be read", cue=name, error=str(error))
             continue
         yield Sidecar(name, data, beside)
 

@@ -1,4 +1,4 @@
-"""Tables of the schema `tracklist`: the music catalogue (SCHEMA A.5)."""
+"""Tables of the schema `tracklist`: the music catalog (K-01 to K-07)."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -3,7 +3,13 @@
 from phonograph_events import PipelineVersion
 from phonograph_events import documents as public
 from phonograph_transcription.domain.speakers import Turn
-from phonograph_transcription.domain.transcript import Segment, Transcript, Warned, WarningCode, Word
+from phonograph_transcription.domain.transcript import (
+    Segment,
+    Transcript,
+    TranscriptWarning,
+    WarningCode,
+    Word,
+)
 
 
 def to_document(transcript: Transcript, pipeline_version: PipelineVersion) -> public.TranscriptDocument:
@@ -45,7 +51,9 @@ def from_document(
             )
             for segment in document.segments
         ),
-        warnings=tuple(Warned(WarningCode(w.code), w.message, w.segment) for w in document.warnings),
+        warnings=tuple(
+            TranscriptWarning(WarningCode(w.code), w.message, w.segment) for w in document.warnings
+        ),
     )
 
 

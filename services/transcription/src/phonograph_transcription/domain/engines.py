@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Engine(StrEnum):
+class EngineChoice(StrEnum):
     """What may be asked for."""
 
     AUTO = "auto"

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from phonograph_runtime.ports import Progress
-from phonograph_transcription.domain.results import Diarization, Halves, Result
+from typing_extensions import override
+
+from phonograph_runtime.ports import InferenceEngine, Progress
+from phonograph_transcription.domain.results import Diarization, MergeInputs, Result
 from phonograph_transcription.domain.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -12,24 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Transcriber(Protocol):
-    """A speech recogniser."""
+class Transcriber(InferenceEngine, Protocol):
+    """An engine that recognizes speech."""
 
-    @property
-    def name(self) -> str:
-        """The engine's name, as results carry it."""
-
-    @property
-    def model(self) -> str:
-        """The model's name, as results carry it."""
-
-    def load(self) -> None:
-        """Get ready; does nothing the second time.
-
-        Raises:
-            EngineUnavailableError: the engine or its model cannot be used on this machine.
-        """
-
+    @override
     def predict(
         self, samples: "NDArray[np.float32]", *, language: str | None, progress: Progress
     ) -> Transcript:
@@ -48,14 +36,14 @@ class Transcriber(Protocol):
 class TranscriptStore(Protocol):
     """Keeps every version of every transcript, and knows which halves wait for each other.
 
-    Methods that give `Halves` hold the file until the end of the transaction, so that of two halves that come
+    Methods that give `MergeInputs` hold the file until the end of the transaction, so that of two halves that come
     at the same time the second one sees the first.
     """
 
-    async def add(self, result: Result) -> Halves:
-        """Add a result as the newest version of its file; `Halves.version` is its number."""
+    async def add(self, result: Result) -> MergeInputs:
+        """Add a result as the newest version of its file; `MergeInputs.version` is its number."""
 
-    async def note(self, diarization: Diarization) -> Halves:
+    async def save_diarization(self, diarization: Diarization) -> MergeInputs:
         """Keep a diarization, unless a newer one is known."""
 
     async def versions(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from phonograph_transcription.domain.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class StoredTranscript:
     """A transcript whose document lies in the object store."""
 
     transcript: Transcript
@@ -29,7 +29,7 @@ class Result:
     job_id: UUID
     pipeline_version: PipelineVersion
     parent_id: UUID | None
-    written: Written
+    stored: StoredTranscript
     processing_s: float | None
 
 
@@ -45,7 +45,7 @@ class Diarization:
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class LatestTranscript:
     """The newest transcript without speakers."""
 
     result_id: UUID
@@ -54,10 +54,10 @@ class Recognised:
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
+class MergeInputs:
     """What is known of a file so far; both together make a transcript with speakers."""
 
     version: int
     """Number of results of this file."""
-    recognised: Recognised | None
+    transcript: LatestTranscript | None
     diarization: Diarization | None

@@ -9,7 +9,7 @@ from itertools import accumulate, groupby
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
-    Warned,
+    TranscriptWarning,
     WarningCode,
     Word,
     mean_confidence,
@@ -145,7 +145,7 @@ def _cut(text: str, runs: Sequence[Sequence[Word]]) -> list[str]:
     return [text[start:end].strip() for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
 
 
-def _moved(before: Transcript, after: Transcript) -> Iterator[Warned]:
+def _moved(before: Transcript, after: Transcript) -> Iterator[TranscriptWarning]:
     """Warnings on segments, at the pieces that took their place."""
     for warned in before.warnings:
         if warned.segment is None:
@@ -157,14 +157,16 @@ def _moved(before: Transcript, after: Transcript) -> Iterator[Warned]:
                 yield replace(warned, segment=number)
 
 
-def _warnings(merged: Transcript, turns: Turns) -> Iterator[Warned]:
+def _warnings(merged: Transcript, turns: Turns) -> Iterator[TranscriptWarning]:
     if not merged.segments:
         return
     if not len(turns):
-        yield Warned(WarningCode.NO_SPEAKERS, "The diarization found no speakers; no word has one.")
+        yield TranscriptWarning(
+            WarningCode.NO_SPEAKERS, "The diarization found no speakers; no word has one."
+        )
         return
     for number, segment in enumerate(merged.segments):
         if segment.speaker is None:
-            yield Warned(
+            yield TranscriptWarning(
                 WarningCode.UNKNOWN_SPEAKER, f"No speaker's turn lies within {TOLERANCE_S} s.", number
             )

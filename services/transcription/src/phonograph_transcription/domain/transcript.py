@@ -22,7 +22,7 @@ class WarningCode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
+class TranscriptWarning:
     """A warning; `segment` is an index into the segments."""
 
     code: WarningCode
@@ -63,7 +63,7 @@ class Transcript:
     language: str | None
     language_probability: float | None
     segments: tuple[Segment, ...] = ()
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[TranscriptWarning, ...] = ()
 
     @property
     def text(self) -> str:
@@ -93,7 +93,7 @@ class Transcript:
         reasons = (WarningCode.NO_SPEECH, WarningCode.UNSUPPORTED_LANGUAGE)
         return next((w.code.value for w in self.warnings if w.code in reasons), None)
 
-    def warned(self, *warnings: Warned) -> "Transcript":
+    def with_warnings(self, *warnings: TranscriptWarning) -> "Transcript":
         """The same with more warnings."""
         return replace(self, warnings=(*self.warnings, *warnings))
 

@@ -1,1 +1,1 @@
-"""The Kafka edge of the transcription service."""
+"""The edges of the transcription service: events from Kafka, and the end of its jobs."""

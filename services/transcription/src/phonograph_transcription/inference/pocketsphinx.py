@@ -15,7 +15,7 @@ from phonograph_transcription.domain.ports import Transcriber
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
-    Warned,
+    TranscriptWarning,
     WarningCode,
     Word,
     bounded,
@@ -74,13 +74,15 @@ class PocketsphinxTranscriber(Transcriber):
             message = (
                 f"pocketsphinx knows English only, not {language!r}; a Whisper model knows more languages."
             )
-            return nothing.warned(Warned(WarningCode.UNSUPPORTED_LANGUAGE, message))
+            return nothing.with_warnings(TranscriptWarning(WarningCode.UNSUPPORTED_LANGUAGE, message))
         self.load()
         # Features keep a noise estimate from the sound before: every file starts afresh.
         self._decoder.reinit_feat()
         segments = tuple(self._segments(samples, progress))
         if not segments:
-            return nothing.warned(Warned(WarningCode.NO_SPEECH, "Nobody speaks in this recording."))
+            return nothing.with_warnings(
+                TranscriptWarning(WarningCode.NO_SPEECH, "Nobody speaks in this recording.")
+            )
         return Transcript(NAME, MODEL, LANGUAGE, None, segments)
 
     def _segments(self, samples: NDArray[np.float32], progress: Progress) -> Iterator[Segment]:

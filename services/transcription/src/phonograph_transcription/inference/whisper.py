@@ -18,7 +18,7 @@ from phonograph_transcription.domain.repetition import without_loops
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
-    Warned,
+    TranscriptWarning,
     WarningCode,
     Word,
     bounded,
@@ -113,12 +113,12 @@ class WhisperTranscriber(Transcriber):
     ) -> Transcript:
         progress(0.0, "speech")
         if not find_speech(samples, max_speech_s=CHUNK_S):
-            return Transcript(NAME, self._model_name, None, None).warned(_NO_SPEECH)
+            return Transcript(NAME, self._model_name, None, None).with_warnings(_NO_SPEECH)
         self.load()
         if language is not None and language not in self._loaded.supported_languages:
             message = f"The model {self._model_name} does not know the language {language!r}."
-            warned = Warned(WarningCode.UNSUPPORTED_LANGUAGE, message)
-            return Transcript(NAME, self._model_name, None, None).warned(warned)
+            warned = TranscriptWarning(WarningCode.UNSUPPORTED_LANGUAGE, message)
+            return Transcript(NAME, self._model_name, None, None).with_warnings(warned)
         progress(0.0, "language")
         found, info = self._transcribe(samples, language)
         duration_s = len(samples) / SAMPLE_RATE_HZ
@@ -126,7 +126,7 @@ class WhisperTranscriber(Transcriber):
         transcript = Transcript(
             NAME, self._model_name, info.language, float(info.language_probability), tuple(segments), warnings
         )
-        return transcript if segments else transcript.warned(_NO_SPEECH)
+        return transcript if segments else transcript.with_warnings(_NO_SPEECH)
 
     def _transcribe(self, samples: NDArray[np.float32], language: str | None) -> tuple[Iterable[Any], Any]:
         options: dict[str, Any] = {
@@ -157,7 +157,7 @@ class WhisperTranscriber(Transcriber):
         return found, info
 
 
-_NO_SPEECH = Warned(WarningCode.NO_SPEECH, "Nobody speaks in this recording.")
+_NO_SPEECH = TranscriptWarning(WarningCode.NO_SPEECH, "Nobody speaks in this recording.")
 
 
 def _reported(found: Iterable[Any], duration_s: float, progress: Progress) -> Iterator[Any]:
@@ -166,24 +166,24 @@ def _reported(found: Iterable[Any], duration_s: float, progress: Progress) -> It
         progress(min(segment.end / duration_s, 1.0), "words")
 
 
-def _believed(found: Iterable[Any], duration_s: float) -> tuple[list[Segment], tuple[Warned, ...]]:
+def _believed(found: Iterable[Any], duration_s: float) -> tuple[list[Segment], tuple[TranscriptWarning, ...]]:
     """Segments without those that the model made up; a warning for each thing left out."""
     segments: list[Segment] = []
-    warnings: list[Warned] = []
+    warnings: list[TranscriptWarning] = []
     for raw in found:
         text = raw.text.strip()
         if not text:
             continue
         if raw.no_speech_prob > NO_SPEECH_PROBABILITY and raw.avg_logprob < MIN_LOG_PROBABILITY:
             message = f"Text at {raw.start:.1f} s was left out: the model itself hears no speech there."
-            warnings.append(Warned(WarningCode.INVENTED_TEXT, message))
+            warnings.append(TranscriptWarning(WarningCode.INVENTED_TEXT, message))
             continue
         segment = _segment(raw, text, duration_s)
         kept = without_loops([word.text for word in segment.words])
         left_out = len(segment.words) - len(kept)
         if left_out:
             message = f"{left_out} words that repeat in a loop were left out."
-            warnings.append(Warned(WarningCode.REPETITION, message, len(segments)))
+            warnings.append(TranscriptWarning(WarningCode.REPETITION, message, len(segments)))
             segment = _only(segment, kept, raw.words)
         segments.append(segment)
     return segments, tuple(warnings)

@@ -1,4 +1,4 @@
-"""Tables of the schema `transcription` (SCHEMA A.1, A.2)."""
+"""Tables of the schema `transcription`: jobs, transcripts in versions, exports (C-02)."""
 
 from datetime import datetime
 from typing import Any

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from phonograph_events import MediaRef, PipelineVersion
 from phonograph_events.documents import TranscriptDocument, Turn
 from phonograph_transcription.domain.documents import to_document
-from phonograph_transcription.domain.results import Diarization, Halves, Recognised, Result
+from phonograph_transcription.domain.results import Diarization, LatestTranscript, MergeInputs, Result
 from phonograph_transcription.domain.transcript import Transcript
 from phonograph_transcription.storage.tables import SqlTranscriptHalves, SqlTranscriptionResult
 
@@ -67,7 +67,7 @@ class SqlTranscriptStore:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, result: Result) -> Halves:
+    async def add(self, result: Result) -> MergeInputs:
         """Count first: the row of the file serialises its results."""
         counted = await self._put(
             result.media_id, {"version": 1}, {"version": SqlTranscriptHalves.version + 1}
@@ -77,12 +77,12 @@ class SqlTranscriptStore:
             return _to_domain(counted)
         recognised = {
             "result_id": result.id,
-            "transcript_uri": result.written.document_uri,
-            "language_probability": result.written.transcript.language_probability,
+            "transcript_uri": result.stored.document_uri,
+            "language_probability": result.stored.transcript.language_probability,
         }
         return _to_domain(await self._put(result.media_id, recognised, recognised))
 
-    async def note(self, diarization: Diarization) -> Halves:
+    async def save_diarization(self, diarization: Diarization) -> MergeInputs:
         """Insert or renew the diarization's half; an older one changes nothing."""
         values = {
             "diarization_job_id": diarization.job_id,
@@ -117,7 +117,7 @@ class SqlTranscriptStore:
 
 
 def _values(result: Result, version: int) -> dict[str, Any]:
-    written, transcript = result.written, result.written.transcript
+    written, transcript = result.stored, result.stored.transcript
     document = to_document(transcript, result.pipeline_version)
     content = _json(_content(document))
     has_speakers = result.pipeline_version is PipelineVersion.V4
@@ -186,12 +186,12 @@ def _json(value: BaseModel) -> dict[str, Any]:
     return value.model_dump(mode="json")
 
 
-def _to_domain(row: SqlTranscriptHalves) -> Halves:
-    return Halves(
+def _to_domain(row: SqlTranscriptHalves) -> MergeInputs:
+    return MergeInputs(
         version=row.version,
-        recognised=None
+        transcript=None
         if row.result_id is None or row.transcript_uri is None
-        else Recognised(row.result_id, row.transcript_uri, row.language_probability),
+        else LatestTranscript(row.result_id, row.transcript_uri, row.language_probability),
         diarization=None
         if row.diarization_job_id is None
         else Diarization(

@@ -1,0 +1,15 @@
+"""Handlers of the events that the service consumes."""
+
+from phonograph_events import DiarizationCompleted, MediaReady
+from phonograph_runtime.database import Transaction
+from phonograph_transcription.factory import transcription_service
+
+
+async def media_ready(event: MediaReady, transaction: Transaction) -> None:
+    """Request the transcript of a new recording."""
+    await transcription_service(transaction).request_transcript(event)
+
+
+async def diarization_completed(event: DiarizationCompleted, transaction: Transaction) -> None:
+    """Store who speaks when, and request the merge with the words."""
+    await transcription_service(transaction).add_diarization(event)
