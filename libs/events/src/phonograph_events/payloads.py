@@ -66,7 +66,7 @@ class Event(EventModel):
 
 
 class Options(EventModel):
-    """What the producer knows about the file; the services determine a value that is null."""
+    """Facts that the producer knows about the file; the services determine a value that is `null`."""
 
     language: str | None = None
     """ISO 639-1 code of the spoken language."""
@@ -233,7 +233,7 @@ class Result(Event):
 
 
 class MusicAnalyzed(Result):
-    """Tempo, key and character of the music; a value not measured is null, with a code in `reasons`."""
+    """Tempo, key and character of the music; a value not measured is `null`, with a code in `reasons`."""
 
     TOPIC: ClassVar[str] = "music-analyzed"
     DOCUMENT: ClassVar[type[Document]] = MusicDocument
