@@ -1,7 +1,7 @@
-"""Generator of the dashboards in `dashboards/`: `python deploy/grafana/dashboards.py`.
+"""Writes the dashboards in `dashboards/`: `python deploy/grafana/dashboards.py`.
 
-Every query returns a result on a healthy, idle system: zero rather than nothing. Gauges that every replica of
-a service reads from the same database are aggregated by `max`, all other metrics by `sum`.
+On a healthy, idle system every query returns zero, not an empty result. Every copy of a service exposes the
+same gauges of the database: they are aggregated with `max`, everything else with `sum`.
 """
 
 from pathlib import Path
@@ -25,16 +25,16 @@ OURS = 'job="phonograph", service=~"$service"'
 MEMORY = f"sum by (service) (process_resident_memory_bytes{{{OURS}}} + engine_memory_bytes{{{OURS}}})"
 
 Thresholds = tuple[float, float]
-"""The values from which a value is orange and red."""
+"""The lowest value shown in orange, and the lowest shown in red."""
 
 
 def or_zero(expression: str) -> str:
-    """Return an expression that is 0 for every service without a value."""
+    """Return the expression, extended by 0 for every service without a value."""
     return f"{expression} or on (service) 0 * sum by (service) (up{{{OURS}}})"
 
 
 def rate(metric: str, by: str = "service", where: str = "") -> str:
-    """Return the increase of a counter per second.
+    """Return an expression for the increase of a counter per second.
 
     Args:
         metric: Name of the counter.
@@ -45,7 +45,7 @@ def rate(metric: str, by: str = "service", where: str = "") -> str:
 
 
 def increase(metric: str, by: str = "service", where: str = "") -> str:
-    """Return the increase of a counter between two points of a graph.
+    """Return an expression for the increase of a counter between two points of the graph.
 
     Args:
         metric: Name of the counter.
@@ -56,7 +56,7 @@ def increase(metric: str, by: str = "service", where: str = "") -> str:
 
 
 def quantile(share: float, metric: str, by: str = "service") -> str:
-    """Return a quantile of a histogram.
+    """Return an expression for a quantile of a histogram.
 
     Args:
         share: Quantile from 0 to 1.
@@ -68,7 +68,7 @@ def quantile(share: float, metric: str, by: str = "service") -> str:
 
 
 def largest(gauge: str, by: str = "service", where: str = "") -> str:
-    """Return a gauge that has the same value in all replicas of a service.
+    """Return an expression for a gauge that has the same value in all copies of a service.
 
     Args:
         gauge: Name of the gauge.
@@ -79,7 +79,7 @@ def largest(gauge: str, by: str = "service", where: str = "") -> str:
 
 
 def total(gauge: str, by: str = "service", where: str = "") -> str:
-    """Return the sum of a gauge over the replicas of a service.
+    """Return an expression for the sum of a gauge over all copies of a service.
 
     Args:
         gauge: Name of the gauge.
@@ -90,12 +90,12 @@ def total(gauge: str, by: str = "service", where: str = "") -> str:
 
 
 def query(expression: str, legend: str = "") -> prometheus.Dataquery:
-    """Return a query over the time range of a graph."""
+    """Return a query over the range of a graph."""
     return prometheus.Dataquery().expr(expression).legend_format(legend).datasource(SOURCE).range()
 
 
 def instant_query(expression: str, reference: str = "A") -> prometheus.Dataquery:
-    """Return a query for the current value."""
+    """Return a query for the current moment."""
     instant = prometheus.Dataquery().expr(expression).datasource(SOURCE).ref_id(reference)
     return instant.instant().format(PromQueryFormat.TABLE)
 
@@ -109,7 +109,7 @@ def thresholds(limits: Thresholds | None, *, normal: str = "green") -> build.Thr
 
 
 def runbook_links(alerts: tuple[str, ...]) -> list[Builder[dashboard.DashboardLink]]:
-    """Return the links from a panel to the runbooks of its alerts."""
+    """Return links from a panel to the pages of its alerts."""
     return [
         build.DashboardLink(f"Runbook: {alert}")
         .type(dashboard.DashboardLinkType.LINK)
@@ -119,12 +119,12 @@ def runbook_links(alerts: tuple[str, ...]) -> list[Builder[dashboard.DashboardLi
 
 
 def runbook_url(alert: str) -> str:
-    """Return the URL of an alert's runbook in Grafana."""
+    """Return the address at which Grafana shows the page of an alert."""
     return f"/d/phonograph-runbooks?viewPanel={runbook_names().index(alert) + 1}"
 
 
 def runbook_names() -> list[str]:
-    """Return the alerts that have a runbook."""
+    """Return the alerts that have a page."""
     return sorted(path.stem for path in RUNBOOKS.glob("*.md"))
 
 
@@ -138,15 +138,15 @@ def graph(
     stacked: bool = False,
     span: int = 8,
 ) -> timeseries.Panel:
-    """Return a panel with lines over time.
+    """Return a graph of lines over time, with a dashed line at each limit.
 
     Args:
         title: Title of the panel.
         description: Explanation of the panel.
         queries: At most eight queries.
         unit: Grafana's name of the unit.
-        limits: Values from which a line is orange and red, shown as dashed lines.
-        alerts: Alerts whose runbooks the panel links to.
+        limits: Lowest orange and lowest red value.
+        alerts: Alerts whose pages the panel links to.
         stacked: Stack the lines.
         span: Width in columns, of 24.
     """
@@ -193,15 +193,15 @@ def number(
     span: int = 4,
     place: dashboard.GridPos | None = None,
 ) -> stat.Panel:
-    """Return a panel with the current value of one number.
+    """Return a panel with one current number; the dashboard places it if `place` is None.
 
     Args:
         title: Title of the panel.
         description: Explanation of the panel.
         expression: PromQL expression with one value.
         unit: Grafana's name of the unit.
-        limits: Values from which the number is orange and red.
-        alerts: Alerts whose runbooks the panel links to.
+        limits: Lowest orange and lowest red value.
+        alerts: Alerts whose pages the panel links to.
         span: Width in columns, of 24.
         place: Position on the dashboard; by default after the previous panel.
     """
@@ -224,7 +224,7 @@ def number(
 
 
 def service_variable(values: str) -> build.QueryVariable:
-    """Return the variable that selects the services; rows may be repeated for each of them."""
+    """Return the variable that selects services; a row can be repeated for each of them."""
     return (
         build.QueryVariable("service")
         .label("Service")
@@ -240,13 +240,13 @@ def service_variable(values: str) -> build.QueryVariable:
 
 
 def board(name: str, title: str, description: str, *, services: str = "") -> build.Dashboard:
-    """Return an empty dashboard with the properties common to all.
+    """Return an empty dashboard with the properties that all dashboards share.
 
     Args:
         name: Last part of the dashboard's id.
         title: Title of the dashboard.
         description: Explanation of the dashboard.
-        services: Metric whose label `service` lists the services to select; none for no selection.
+        services: Metric whose label `service` lists the services to select; empty for no selection.
     """
     empty = (
         build.Dashboard(title)
@@ -272,9 +272,9 @@ def board(name: str, title: str, description: str, *, services: str = "") -> bui
 
 
 def alerts_table() -> table.Panel:
-    """Return a table of the firing alerts, with one line if none fires."""
+    """Return the table of firing alerts; it has one neutral line if there are none."""
     firing = 'max by (alertname, service, severity) (ALERTS{alertstate="firing"})'
-    placeholder = 'label_replace(vector(0), "alertname", "No alert is firing", "", "")'
+    placeholder = 'label_replace(vector(0), "alertname", "No alert fires", "", "")'
     link = dashboard.DynamicConfigValue(
         "links",
         [
@@ -287,7 +287,7 @@ def alerts_table() -> table.Panel:
     return (
         table.Panel()
         .title("Firing alerts")
-        .description("A page requires action at once, a ticket within the working day.")
+        .description("Act on a page at once, on a ticket within the working day.")
         .datasource(SOURCE)
         .height(8)
         .span(12)
@@ -307,11 +307,11 @@ def alerts_table() -> table.Panel:
 
 
 def services_table() -> table.Panel:
-    """Return a table with one line per service: its backlog, dead letters and failures."""
+    """Return the table of services: what waits, what is parked, what failed."""
     columns = {
-        "replicas": (f"sum by (service) (up{{{OURS}}})", "short", None),
+        "copies": (f"sum by (service) (up{{{OURS}}})", "short", None),
         "events behind": (total("consumer_lag"), "short", (1000, 10000)),
-        "dead letters": (
+        "parked": (
             or_zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
             "short",
             (1, 100),
@@ -333,7 +333,7 @@ def services_table() -> table.Panel:
     panel = (
         table.Panel()
         .title("Services")
-        .description("Orange values need attention, red ones raise an alert. Replicas: responding processes.")
+        .description("Orange deserves attention, red has an alert. Copies: processes that respond.")
         .datasource(SOURCE)
         .grid_pos(dashboard.GridPos(h=9, w=24, x=0, y=8))
     )
@@ -361,15 +361,15 @@ def services_table() -> table.Panel:
 
 
 def overview() -> build.Dashboard:
-    """Return the dashboard for the person on call."""
-    answering = "count(sum by (service) (up{job='phonograph'}) > 0) or vector(0)"
+    """Return the dashboard for the operator on duty."""
+    responding = "count(sum by (service) (up{job='phonograph'}) > 0) or vector(0)"
     return (
-        board("overview", "Phonograph: overview", "Current problems and throughput.", services=UP)
+        board("overview", "Phonograph: overview", "Firing alerts, and the work in progress.", services=UP)
         .with_panel(alerts_table())
         .with_panel(
             number(
                 "Pages",
-                "Alerts that require action at once.",
+                "Alerts that need action now.",
                 'count(ALERTS{alertstate="firing", severity="page"}) or vector(0)',
                 limits=(1, 1),
             )
@@ -377,7 +377,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Tickets",
-                "Alerts that require action today.",
+                "Alerts that need action today.",
                 'count(ALERTS{alertstate="firing", severity="ticket"}) or vector(0)',
                 limits=(1, 10),
             )
@@ -385,8 +385,8 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Services missing",
-                "Services of seven without any responding replica.",
-                f"{SERVICES} - ({answering})",
+                "Of seven, those without a copy that responds.",
+                f"{SERVICES} - ({responding})",
                 limits=(1, 1),
                 alerts=("ServiceDown",),
             )
@@ -394,7 +394,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Files ingested, 24 h",
-                "Requests that ingest has processed, including rejected ones.",
+                "Requests that ingest completed, including rejected ones.",
                 'sum(increase(jobs_finished_total{service="ingest", outcome="completed"}[24h])) or vector(0)',
                 place=dashboard.GridPos(h=4, w=4, x=12, y=4),
             )
@@ -402,7 +402,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Recorded time processed, 24 h",
-                "Seconds of recordings, counted once for each service that processed them.",
+                "Seconds of recordings, counted once per service that processed them.",
                 "sum(increase(model_recording_seconds_total[24h])) or vector(0)",
                 unit="s",
                 place=dashboard.GridPos(h=4, w=4, x=16, y=4),
@@ -411,17 +411,17 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Jobs waiting",
-                "Sum over all services.",
+                "Total of all services.",
                 'sum(max by (service) (jobs{status=~"pending|retrying"})) or vector(0)',
                 place=dashboard.GridPos(h=4, w=4, x=20, y=4),
             )
         )
         .with_panel(services_table())
-        .with_row(build.Row("Timeliness"))
+        .with_row(build.Row("Latency"))
         .with_panel(
             graph(
-                "Event latency",
-                "Time from an event's publication to its effect, 99th percentile.",
+                "Late events",
+                "From an event's own time to its effect, 99th percentile.",
                 query(quantile(0.99, "event_e2e_latency_seconds"), "{{service}}"),
                 unit="s",
                 limits=(10, 30),
@@ -431,15 +431,15 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Events behind",
-                "Records on the topics that the service has not processed yet.",
+                "Records on the topics that the service has not consumed yet.",
                 query(total("consumer_lag"), "{{service}}"),
                 alerts=("LagGrows", "ConsumerStalled"),
             )
         )
         .with_panel(
             graph(
-                "Oldest runnable job",
-                "Time that it has waited for a free worker.",
+                "Oldest job ready to run",
+                "How long a file waits for a free worker.",
                 query(largest("job_oldest_queued_age_seconds"), "{{service}}"),
                 unit="s",
                 limits=(900, 3600),
@@ -471,7 +471,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Memory",
-                "Memory of the services and of their engines.",
+                "Of the services and their engines.",
                 query(MEMORY, "{{service}}"),
                 unit="bytes",
                 stacked=True,
@@ -483,17 +483,12 @@ def overview() -> build.Dashboard:
 def event_plane() -> build.Dashboard:
     """Return the dashboard of consumers, dead letters, outbox and database."""
     return (
-        board(
-            "events",
-            "Phonograph: event plane",
-            "Incoming events, outgoing events and dead letters.",
-            services=UP,
-        )
+        board("events", "Phonograph: event plane", "Events in, events out, dead letters.", services=UP)
         .with_row(build.Row("Events in"))
         .with_panel(
             graph(
-                "Processed, by result",
-                "`ok`: applied; `duplicate`: applied before; `retry`: retried later; `parked`: dead letter.",
+                "Consumed events, by result",
+                "`ok` took effect, `duplicate` did so before, `retry` runs again, `parked` is a dead letter.",
                 query(or_zero(rate("events_consumed_total", "service, result")), "{{service}} {{result}}"),
                 unit="cps",
                 stacked=True,
@@ -501,7 +496,7 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Time from publication to effect",
+                "From an event's time to its effect",
                 "50th, 95th and 99th percentile.",
                 query(quantile(0.5, "event_e2e_latency_seconds"), "{{service}} p50"),
                 query(quantile(0.95, "event_e2e_latency_seconds"), "{{service}} p95"),
@@ -522,15 +517,15 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Events behind, by topic",
-                "Records on the topics that are not processed yet.",
+                "Records that wait on the topics.",
                 query(total("consumer_lag", "service, topic"), "{{service}} {{topic}}"),
                 alerts=("LagGrows",),
             )
         )
         .with_panel(
             graph(
-                "Time since consumer progress",
-                "Progress or an empty topic resets it. While events are waiting, it must stay low.",
+                "Time since the last progress of the consumer",
+                "Having no events to consume counts as progress. While events wait, the value must stay low.",
                 query(
                     or_zero(
                         f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{OURS}}} > 0)"
@@ -545,14 +540,14 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Assigned partitions",
-                "Sum over all replicas of a service; should be constant.",
+                "Total of all copies of a service; it must be constant.",
                 query(total("consumer_assigned_partitions"), "{{service}}"),
             )
         )
         .with_panel(
             graph(
-                "Problems with Kafka",
-                "Failed commits, errors, rebalances and consumer restarts.",
+                "Kafka problems",
+                "Failed commits, errors, rebalances, restarted consumers.",
                 query(or_zero(increase("consumer_commit_failures_total")), "{{service}} commit failures"),
                 query(or_zero(increase("consumer_kafka_errors_total")), "{{service}} errors"),
                 query(or_zero(increase("consumer_rebalances_total")), "{{service}} rebalances"),
@@ -563,8 +558,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Redelivered events",
-                "Duplicates found in the inbox; each was applied once.",
+                "Delivered again",
+                "Duplicates found by the inbox. They took effect once.",
                 query(or_zero(rate("inbox_duplicates_total")), "{{service}}"),
                 unit="cps",
                 span=12,
@@ -574,7 +569,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             number(
                 "Unresolved",
-                "Dead letters neither replayed nor dropped. See `phonograph dlq list`.",
+                "Neither replayed nor dropped. See `phonograph dlq list`.",
                 f"sum({largest('dlq_messages', 'service, topic, reason')}) or vector(0)",
                 limits=(1, 100),
                 alerts=("EventsParked", "DeadLettersWait"),
@@ -594,8 +589,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Services that stopped consuming",
-                "Because they could process hardly any event.",
+                "Services with consumption stopped",
+                "Their circuit breaker opened, because they parked too many events.",
                 f"sum({largest('consumer_fused')}) or vector(0)",
                 limits=(1, 1),
                 alerts=("ConsumptionStopped",),
@@ -604,8 +599,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Share of dead letters, 10 min",
-                "Relative to all processed events.",
+                "Share parked, 10 min",
+                "Of the consumed events.",
                 f'sum(increase(events_consumed_total{{{OURS}, result="parked"}}[10m]))'
                 f" / (sum(increase(events_consumed_total{{{OURS}}}[10m])) > 0) or vector(0)",
                 unit="percentunit",
@@ -617,7 +612,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Unresolved, by reason",
-                "Dead letters neither replayed nor dropped.",
+                "Current number.",
                 query(
                     or_zero(largest("dlq_messages", "service, topic, reason")),
                     "{{service}} {{topic}} {{reason}}",
@@ -638,7 +633,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Resolved",
-                "Replayed or dropped since the previous point.",
+                "Replayed or dropped, since the previous point.",
                 query(
                     or_zero(increase("dlq_resolved_total", "service, resolution")),
                     "{{service}} {{resolution}}",
@@ -649,7 +644,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Oldest waiting event",
-                "Normally milliseconds; a high value means that Kafka does not respond.",
+                "The relay publishes within milliseconds; more means that Kafka does not respond.",
                 query(largest("outbox_oldest_age_seconds"), "{{service}}"),
                 unit="s",
                 limits=(30, 60),
@@ -659,7 +654,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(graph("Waiting", "Rows of the outbox.", query(largest("outbox_pending"), "{{service}}")))
         .with_panel(
             graph(
-                "Time from insertion to Kafka's acknowledgment",
+                "From the row to Kafka's acknowledgment",
                 "50th and 99th percentile.",
                 query(quantile(0.5, "outbox_delivery_seconds"), "{{service}} p50"),
                 query(quantile(0.99, "outbox_delivery_seconds"), "{{service}} p99"),
@@ -678,7 +673,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Rejected by Kafka",
-                "Batches, which are retried.",
+                "Batches; they are sent again.",
                 query(or_zero(increase("outbox_publish_failures_total")), "{{service}}"),
                 alerts=("OutboxWaits",),
             )
@@ -686,7 +681,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Relays",
-                "Exactly one replica of a service publishes: must be 1.",
+                "Exactly one copy of a service publishes: the value must be 1.",
                 query(total("outbox_relay_leader"), "{{service}}"),
             )
         )
@@ -694,7 +689,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Connections",
-                "Sum over all replicas of a service.",
+                "Total of all copies of a service.",
                 query(or_zero(total("database_connections", "service, state")), "{{service}} {{state}}"),
                 span=6,
             )
@@ -702,7 +697,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Oldest open transaction",
-                "An old transaction prevents vacuum from removing rows.",
+                "An old one prevents vacuum from removing rows.",
                 query(largest("database_oldest_transaction_seconds"), "{{service}}"),
                 unit="s",
                 limits=(300, 900),
@@ -720,8 +715,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Removed by retention",
-                "Rows since the previous point.",
+                "Expired rows deleted",
+                "Since the previous point.",
                 query(
                     or_zero(increase("retention_deleted_total", "service, table")), "{{service}} {{table}}"
                 ),
@@ -732,17 +727,15 @@ def event_plane() -> build.Dashboard:
 
 
 def jobs() -> build.Dashboard:
-    """Return the dashboard of jobs, with one row per service."""
+    """Return the dashboard of jobs and models, with one row per service that has jobs."""
     row, by = build.Row("$service").repeat("service"), "service, kind"
     return (
-        board(
-            "jobs", "Phonograph: jobs and models", "Jobs and engines, one row per service.", services="jobs"
-        )
+        board("jobs", "Phonograph: jobs and models", "One row per service.", services="jobs")
         .with_row(row)
         .with_panel(
             graph(
                 "Jobs",
-                "`failed` jobs are not retried: see `phonograph jobs list --status failed`.",
+                "For `failed` jobs see `phonograph jobs list --status failed`.",
                 query(largest("jobs", "service, status", ', status!="completed"'), "{{status}}"),
                 stacked=True,
                 alerts=("JobsFail",),
@@ -751,8 +744,8 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Oldest runnable job",
-                "Time that it has waited for a free worker.",
+                "Oldest job ready to run",
+                "How long a file waits for a free worker.",
                 query(largest("job_oldest_queued_age_seconds"), "age"),
                 unit="s",
                 limits=(900, 3600),
@@ -763,7 +756,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Workers",
-                "Sum over all replicas of the service.",
+                "Total of all copies of the service.",
                 query(or_zero(total("workers", "service, state")), "{{state}}"),
                 stacked=True,
                 alerts=("JobsUnclaimed",),
@@ -785,7 +778,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Waiting time",
-                "Time from request to start, 50th and 95th percentile.",
+                "From request to start, 50th and 95th percentile.",
                 query(or_zero(quantile(0.5, "job_wait_seconds", by)), "{{kind}} p50"),
                 query(or_zero(quantile(0.95, "job_wait_seconds", by)), "{{kind}} p95"),
                 unit="s",
@@ -805,8 +798,8 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Real-time factor",
-                "50th and 95th percentile. Above 1, processing takes longer than the recording.",
+                "Seconds per second of recording",
+                "50th and 95th percentile; above 1 the engine is slower than the recording plays.",
                 query(or_zero(quantile(0.5, "model_realtime_factor", by)), "{{kind}} p50"),
                 query(or_zero(quantile(0.95, "model_realtime_factor", by)), "{{kind}} p95"),
                 limits=(0.5, 1),
@@ -836,8 +829,8 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Problems",
-                "Expired leases of workers, results that came too late, permanently failed jobs.",
+                "Job problems",
+                "Workers that died or stopped responding, results that came too late, failed jobs.",
                 query(or_zero(increase("job_lease_expired_total")), "leases expired"),
                 query(or_zero(increase("job_fenced_completions_total")), "results dropped"),
                 query(or_zero(increase("job_dead_total", "service, reason")), "failed {{reason}}"),
@@ -848,7 +841,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Engine start",
-                "Time from its start to its first task, 50th and 95th percentile.",
+                "From its start to its first task, 50th and 95th percentile.",
                 query(quantile(0.5, "model_load_seconds"), "p50"),
                 query(quantile(0.95, "model_load_seconds"), "p95"),
                 unit="s",
@@ -858,7 +851,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Memory",
-                "Memory of the service and of its engines.",
+                "Of the processes of the service and of its engines.",
                 query(total("process_resident_memory_bytes"), "service"),
                 query(total("engine_memory_bytes"), "engines"),
                 unit="bytes",
@@ -870,18 +863,18 @@ def jobs() -> build.Dashboard:
 
 
 def graph_sync() -> build.Dashboard:
-    """Return the dashboard of the graph."""
+    """Return the dashboard of graph-sync."""
     return (
         board(
             "graph",
             "Phonograph: graph sync",
-            "Writing of results to Neo4j.",
+            "Mirroring of results into Neo4j.",
             services="graph_tx_seconds_count",
         )
         .with_panel(
             number(
-                "Lag",
-                "Time between the newest event received and the newest event in the graph.",
+                "Behind",
+                "From the newest event seen to the newest event in the graph.",
                 f"max({largest('graph_sync_lag_seconds')}) or vector(0)",
                 unit="s",
                 limits=(30, 120),
@@ -911,17 +904,17 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Placeholders",
-                "Nodes that others refer to and whose event has not arrived yet.",
+                "Stubs",
+                "Nodes to which another node points and whose own event has not arrived yet.",
                 f"max({largest('graph_stub_nodes')}) or vector(0)",
                 span=6,
             )
         )
         .with_panel(
             graph(
-                "Lag",
-                "Time between the newest event received and the newest event in the graph.",
-                query(largest("graph_sync_lag_seconds"), "lag"),
+                "Behind",
+                "From the newest event seen to the newest event in the graph.",
+                query(largest("graph_sync_lag_seconds"), "behind"),
                 unit="s",
                 limits=(30, 120),
                 alerts=("GraphLags",),
@@ -930,7 +923,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Events in the graph",
-                "Events per second, by topic.",
+                "Per second, by topic.",
                 query(or_zero(rate("events_consumed_total", "service, topic", ', result="ok"')), "{{topic}}"),
                 unit="cps",
                 stacked=True,
@@ -938,7 +931,7 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Time from publication to the graph",
+                "From an event's time to the graph",
                 "50th and 99th percentile.",
                 query(quantile(0.5, "event_e2e_latency_seconds"), "p50"),
                 query(quantile(0.99, "event_e2e_latency_seconds"), "p99"),
@@ -950,7 +943,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Rows sent",
-                "Rows per second: nodes, their parts and edges.",
+                "Per second: nodes, their parts, edges.",
                 query(or_zero(rate("graph_sync_rows_total", "service, kind")), "{{kind}}"),
                 unit="cps",
                 stacked=True,
@@ -968,7 +961,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Retried transactions",
-                "By Neo4j's error code, since the previous point. Occasional deadlocks are normal.",
+                "By Neo4j's code, since the previous point. An occasional deadlock is normal.",
                 query(or_zero(increase("graph_tx_retries_total", "service, code")), "{{code}}"),
                 alerts=("GraphLags",),
             )
@@ -977,10 +970,8 @@ def graph_sync() -> build.Dashboard:
 
 
 def runbook_board() -> build.Dashboard:
-    """Return the dashboard of all runbooks, to which alerts link."""
-    runbooks = board(
-        "runbooks", "Phonograph: runbooks", "One page for each alert; the same as docs/runbooks."
-    )
+    """Return the dashboard of the pages in docs/runbooks, to which the panels link."""
+    runbooks = board("runbooks", "Phonograph: runbooks", "One page per alert, as in docs/runbooks.")
     for alert in runbook_names():
         page = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
         runbooks = runbooks.with_panel(text.Panel().title(alert).content(page).height(14).span(12))
@@ -1006,12 +997,12 @@ def render_dashboards() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write all dashboards and remove obsolete files."""
-    rendered = render_dashboards()
+    """Write the dashboards, and delete files of dashboards that no longer exist."""
+    written = render_dashboards()
     for path in DASHBOARDS.glob("*.json"):
-        if path.name not in rendered:
+        if path.name not in written:
             path.unlink()
-    for name, document in rendered.items():
+    for name, document in written.items():
         (DASHBOARDS / name).write_text(document, encoding="utf-8")
 
 

@@ -359,7 +359,7 @@ def speak(voice: str, text: str) -> Samples:
         with wave.open(str(path)) as file:
             if file.getframerate() != SPEECH_RATE_HZ:
                 sys.exit(
-                    f"flite produced {file.getframerate()} Hz instead of {SPEECH_RATE_HZ} Hz. Install another voice."
+                    f"flite produced {file.getframerate()} Hz, not {SPEECH_RATE_HZ} Hz. Use another voice."
                 )
             pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     samples: Samples = pcm.astype(np.float32) / np.float32(32_768)

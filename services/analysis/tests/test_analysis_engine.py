@@ -1,4 +1,4 @@
-"""The essentia engine on sound that is made here, and on one real voice."""
+"""The essentia engine on synthetic audio, and on recordings of real voices."""
 
 import math
 import wave
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phonograph_analysis.exceptions import UnreadableMediaError
-from phonograph_analysis.inference.essentia_analyzer import EssentiaAnalyzer
+from phonograph_analysis.inference.essentia import EssentiaAnalyzer
+from phonograph_media import MediaError
 
 RATE_HZ = 44_100
 NOTES = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"]
@@ -24,7 +24,7 @@ def analyzer():
 
 
 @pytest.fixture
-def analyse(analyzer, tmp_path):
+def analyze(analyzer, tmp_path):
     def run(samples, rate_hz=RATE_HZ):
         return analyzer.predict(write(tmp_path / "sound.wav", samples, rate_hz), ignore)
 
@@ -84,7 +84,7 @@ def drums(bpm, duration_s, rate_hz=RATE_HZ):
 
 
 def cadence(tonic, scale, duration_s=24.0):
-    """I-IV-V-I, in minor with the leading note."""
+    """Return chords I-IV-V-I of two seconds each, with their roots in the bass."""
     degrees = SCALES[scale]
     track = np.zeros(int(duration_s * RATE_HZ))
     for bar in range(int(duration_s / 2)):
@@ -95,16 +95,16 @@ def cadence(tonic, scale, duration_s=24.0):
     return 0.1 * track
 
 
-def noise(colour, duration_s, seed=0):
+def noise(color, duration_s, seed=0):
     size = int(duration_s * RATE_HZ)
     spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(size))
     frequency = np.maximum(np.fft.rfftfreq(size, 1 / RATE_HZ), 20.0)
-    coloured = np.fft.irfft(spectrum / frequency ** {"white": 0, "pink": 0.5, "brown": 1}[colour], size)
-    return 0.1 * coloured / coloured.std()
+    colored = np.fft.irfft(spectrum / frequency ** {"white": 0, "pink": 0.5, "brown": 1}[color], size)
+    return 0.1 * colored / colored.std()
 
 
 def babble(duration_s):
-    """Syllables of a gliding voice with changing vowels, and pauses between phrases."""
+    """Return syllables of a gliding voice with changing vowels, and pauses between phrases."""
     rng = np.random.default_rng(3)
     track = np.zeros(int(duration_s * RATE_HZ))
     at_s, pitch = 0.0, 120.0
@@ -128,7 +128,7 @@ def babble(duration_s):
     return 0.3 * track / np.abs(track).max()
 
 
-def assert_nothing(result, reason):
+def assert_no_music(result, reason):
     assert result.reason == reason
     assert result.tempo is None
     assert result.key is None
@@ -137,8 +137,8 @@ def assert_nothing(result, reason):
 
 
 @pytest.mark.parametrize("bpm", [70, 85, 124, 140, 174])
-def test_tempo_of_drums_or_an_octave_of_it_among_the_candidates(analyse, bpm):
-    tempo = analyse(drums(bpm, 30)).tempo
+def test_candidates_contain_the_tempo_of_drums(analyze, bpm):
+    tempo = analyze(drums(bpm, 30)).tempo
     assert min(abs(candidate - bpm) for candidate in tempo.candidates) < 0.5
     assert tempo.bpm in tempo.candidates
     assert all(40 <= candidate <= 250 for candidate in tempo.candidates)
@@ -147,50 +147,50 @@ def test_tempo_of_drums_or_an_octave_of_it_among_the_candidates(analyse, bpm):
 
 
 @pytest.mark.parametrize("bpm", [85, 140, 170])
-def test_tempo_of_clicks_is_exact(analyse, bpm):
+def test_tempo_of_clicks_is_exact(analyze, bpm):
     track = np.zeros(30 * RATE_HZ)
     click = tone(1000, 0.02) * np.exp(-np.arange(882) / 200)
     for beat in range(int(30 * bpm / 60)):
         add(track, beat * 60 / bpm, click)
-    result = analyse(0.5 * track)
+    result = analyze(0.5 * track)
     assert result.tempo.bpm == pytest.approx(bpm, abs=0.3)
     assert result.reasons == dict.fromkeys(("key", "scale", "key_strength"), "not_tonal")
 
 
 @pytest.mark.parametrize(("tonic", "scale"), [(0, "major"), (6, "major"), (9, "minor"), (3, "minor")])
-def test_key_of_a_cadence(analyse, tonic, scale):
-    key = analyse(cadence(tonic, scale)).key
+def test_key_of_a_cadence(analyze, tonic, scale):
+    key = analyze(cadence(tonic, scale)).key
     assert (key.key, key.scale) == (NOTES[tonic], scale)
     assert 0.6 <= key.strength <= 1
     assert key.profile == "bgate" or not key.agreed
 
 
 @pytest.mark.parametrize("tonic", [2, 7])
-def test_key_of_a_triad_and_a_scale(analyse, tonic):
+def test_key_of_a_triad_and_a_scale(analyze, tonic):
     track = np.zeros(20 * RATE_HZ)
     for second in range(0, 20, 2):
         for step in (0, 4, 7):
             add(track, second, note(48 + tonic + step, 1.0))
         for index, step in enumerate((0, 2, 4, 5, 7, 9, 11, 12)):
             add(track, second + 1 + index / 8, note(60 + tonic + step, 0.125))
-    key = analyse(0.1 * track).key
+    key = analyze(0.1 * track).key
     assert (key.key, key.scale) == (NOTES[tonic], "major")
 
 
-def test_digital_silence_and_dither_give_nothing_but_the_reason(analyse):
+def test_digital_silence_and_dither_have_only_a_reason(analyze):
     dither = np.random.default_rng(0).integers(-1, 2, 10 * RATE_HZ) / 32767
     for samples in (np.zeros(10 * RATE_HZ), dither, np.zeros(100)):
-        result = analyse(samples)
-        assert_nothing(result, "silence")
+        result = analyze(samples)
+        assert_no_music(result, "silence")
         assert result.loudness_lufs is None
         assert result.timbre is None
 
 
-@pytest.mark.parametrize("colour", ["white", "pink", "brown"])
+@pytest.mark.parametrize("color", ["white", "pink", "brown"])
 @pytest.mark.parametrize("duration_s", [2, 6, 10, 30])
-def test_noise_gives_nothing_but_the_reason(analyse, colour, duration_s):
-    result = analyse(noise(colour, duration_s))
-    assert_nothing(result, "noise")
+def test_noise_has_only_a_reason(analyze, color, duration_s):
+    result = analyze(noise(color, duration_s))
+    assert_no_music(result, "noise")
     assert result.loudness_lufs is None
     assert result.timbre is None
 
@@ -200,48 +200,48 @@ def test_noise_gives_nothing_but_the_reason(analyse, colour, duration_s):
     [drums(120, 4), cadence(0, "major", 4.0), 0.5 * tone(440, 0.2)],
     ids=["drums", "chords", "blip"],
 )
-def test_a_very_short_file_has_loudness_and_timbre_but_no_tempo(analyse, samples):
-    result = analyse(samples)
-    assert_nothing(result, "too_short")
+def test_a_very_short_file_has_loudness_and_timbre_but_no_tempo(analyze, samples):
+    result = analyze(samples)
+    assert_no_music(result, "too_short")
     assert -60 < result.loudness_lufs < 0
     assert len(result.timbre.mean) == len(result.timbre.variance) == 13
 
 
-def test_one_tone_has_loudness_but_neither_tempo_nor_key(analyse):
-    result = analyse(0.1 * tone(1000, 20))
+def test_one_tone_has_loudness_but_neither_tempo_nor_key(analyze):
+    result = analyze(0.1 * tone(1000, 20))
     assert result.reason is None
     assert result.reasons["bpm"] == result.reasons["danceability"] == "no_steady_beat"
     assert result.reasons["key"] == "not_tonal"
 
 
-def test_a_made_up_voice_is_speech(analyse):
+def test_a_synthetic_voice_is_speech(analyze):
     for duration_s in (12, 30):
-        result = analyse(babble(duration_s))
-        assert_nothing(result, "speech")
+        result = analyze(babble(duration_s))
+        assert_no_music(result, "speech")
         assert result.loudness_lufs is not None
 
 
 @pytest.mark.parametrize(("name", "lufs"), [("jfk.flac", -12.5), ("sample.wav", -32.5)])
 def test_a_real_voice_is_speech(analyzer, name, lufs):
     if not SHARED.exists():
-        pytest.skip(f"{SHARED} is not there: real recordings are not part of the repository")
+        pytest.skip(f"{SHARED} does not exist: real recordings are not part of the repository")
     result = analyzer.predict(SHARED / name, ignore)
-    assert_nothing(result, "speech")
+    assert_no_music(result, "speech")
     assert result.loudness_lufs == pytest.approx(lufs, abs=0.1)
 
 
-def test_loudness_of_ebu_tech_3341_case_1_and_of_its_mono_half(analyse):
+def test_loudness_of_ebu_tech_3341_case_1_and_of_its_mono_version(analyze):
     sine = decibels(-23) * tone(1000, 20)
-    assert analyse(np.stack([sine, sine], axis=1)).loudness_lufs == pytest.approx(-23.0, abs=0.1)
-    assert analyse(sine).loudness_lufs == pytest.approx(-26.0, abs=0.1)
+    assert analyze(np.stack([sine, sine], axis=1)).loudness_lufs == pytest.approx(-23.0, abs=0.1)
+    assert analyze(sine).loudness_lufs == pytest.approx(-26.0, abs=0.1)
 
 
-def test_loudness_of_ebu_tech_3341_case_3_across_blocks(analyse):
+def test_loudness_of_ebu_tech_3341_case_3_across_blocks(analyze):
     sine = np.concatenate([decibels(level) * tone(1000, s) for level, s in ((-36, 10), (-23, 60), (-36, 10))])
-    assert analyse(np.stack([sine, sine], axis=1)).loudness_lufs == pytest.approx(-23.0, abs=0.1)
+    assert analyze(np.stack([sine, sine], axis=1)).loudness_lufs == pytest.approx(-23.0, abs=0.1)
 
 
-def test_two_files_through_one_analyzer_equal_two_fresh_analyzers(tmp_path, analyzer):
+def test_one_analyzer_for_two_files_returns_the_same_as_two_analyzers(tmp_path, analyzer):
     first = write(tmp_path / "first.wav", drums(100, 20) + cadence(0, "major", 20))
     second = write(tmp_path / "second.wav", drums(140, 20) + cadence(7, "minor", 20))
     together = [analyzer.predict(path, ignore) for path in (first, second, first)]
@@ -251,27 +251,27 @@ def test_two_files_through_one_analyzer_equal_two_fresh_analyzers(tmp_path, anal
     assert together[0].timbre != together[1].timbre
 
 
-def test_every_file_has_algorithm_objects_of_its_own(tmp_path, monkeypatch):
+def test_each_file_has_new_algorithm_objects(tmp_path, monkeypatch):
     analyzer = EssentiaAnalyzer()
     analyzer.load()
-    real, built = analyzer._standard, []
+    real, created = analyzer._standard, []
 
     class Recording:
         def __getattr__(self, name):
-            built.append(name)
+            created.append(name)
             return getattr(real, name)
 
     monkeypatch.setattr(analyzer, "_standard", Recording())
     path = write(tmp_path / "song.wav", drums(100, 20) + cadence(0, "major", 20))
     analyzer.predict(path, ignore)
-    once = list(built)
+    once = list(created)
     analyzer.predict(path, ignore)
-    assert built == once * 2
+    assert created == once * 2
     assert once.count("RhythmExtractor2013") == once.count("MFCC") == once.count("Danceability") == 1
     assert once.count("KeyExtractor") == 2
 
 
-def test_sound_after_a_long_silence_is_read_again_at_its_place(tmp_path, analyzer):
+def test_audio_after_a_long_silence_is_analyzed_at_its_time(tmp_path, analyzer):
     rate_hz, begin_s = 8000, 615.0
     track = np.concatenate([np.zeros(int(begin_s * rate_hz)), drums(125, 24, rate_hz)])
     result = analyzer.predict(write(tmp_path / "late.wav", track, rate_hz), ignore)
@@ -281,24 +281,24 @@ def test_sound_after_a_long_silence_is_read_again_at_its_place(tmp_path, analyze
     assert result.excerpt_end_s == pytest.approx(begin_s + 24, abs=0.5)
 
 
-def test_progress_rises_and_names_its_stages(tmp_path, analyzer):
-    seen = []
+def test_progress_increases_through_all_stages(tmp_path, analyzer):
+    reports = []
     path = write(tmp_path / "sound.wav", drums(120, 10))
-    analyzer.predict(path, lambda fraction, stage: seen.append((fraction, stage)))
-    assert [fraction for fraction, _ in seen] == sorted(fraction for fraction, _ in seen)
-    assert [stage for _, stage in seen] == ["decoding", "texture", "tempo", "key", "timbre"]
-    assert all(0 <= fraction <= 1 for fraction, _ in seen)
+    analyzer.predict(path, lambda fraction, stage: reports.append((fraction, stage)))
+    assert [fraction for fraction, _ in reports] == sorted(fraction for fraction, _ in reports)
+    assert [stage for _, stage in reports] == ["decoding", "texture", "tempo", "key", "timbre"]
+    assert all(0 <= fraction <= 1 for fraction, _ in reports)
 
 
-def test_what_is_no_media_is_refused_with_a_reason(tmp_path, analyzer):
+def test_a_file_that_is_not_media_fails_with_a_reason(tmp_path, analyzer):
     broken = tmp_path / "broken.mp3"
-    broken.write_bytes(b"this is a letter, not a recording" * 100)
-    with pytest.raises(UnreadableMediaError) as refusal:
+    broken.write_bytes(b"this is a text, not a recording" * 100)
+    with pytest.raises(MediaError) as raised:
         analyzer.predict(broken, ignore)
-    assert refusal.value.reason == "not_media"
+    assert raised.value.reason == "not_media"
 
 
-def test_a_wav_of_numbers_that_are_none_does_not_break_the_engine(tmp_path, analyzer):
+def test_a_wav_of_not_a_number_samples_is_silence(tmp_path, analyzer):
     samples = np.full(10 * RATE_HZ, math.nan, dtype="<f4")
     header = b"RIFF" + (36 + samples.nbytes).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
     form = b"".join(
@@ -307,10 +307,10 @@ def test_a_wav_of_numbers_that_are_none_does_not_break_the_engine(tmp_path, anal
     )
     path = tmp_path / "nan.wav"
     path.write_bytes(header + form + b"data" + samples.nbytes.to_bytes(4, "little") + samples.tobytes())
-    assert_nothing(analyzer.predict(path, ignore), "silence")
+    assert_no_music(analyzer.predict(path, ignore), "silence")
 
 
-def test_the_engine_says_nothing_on_the_console(tmp_path, capfd):
+def test_the_engine_prints_nothing(tmp_path, capfd):
     EssentiaAnalyzer().predict(write(tmp_path / "sound.wav", drums(120, 8)), ignore)
     output = capfd.readouterr()
     assert (output.out, output.err) == ("", "")

@@ -37,7 +37,7 @@ async def service(stack: Stack, folder: Path):
 
 
 def groove(duration_s: float = 12.0) -> np.ndarray:
-    """Clicks at 120 BPM over a C major chord."""
+    """Return kicks at 120 BPM over a C major chord."""
     time_s = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ
     chord = sum(
         np.sin(2 * np.pi * 440 * 2 ** ((midi - 69) / 12) * k * time_s) / k
@@ -58,7 +58,7 @@ def write(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-def ready(path: Path, *, media_id: UUID | None = None, profile: str = "auto") -> MediaReady:
+def media_ready(path: Path, *, media_id: UUID | None = None, profile: str = "auto") -> MediaReady:
     media_id = media_id or uuid7()
     media = MediaRef(
         media_id=media_id,
@@ -83,8 +83,8 @@ def ready(path: Path, *, media_id: UUID | None = None, profile: str = "auto") ->
     )
 
 
-def of(kind, events: list[Envelope]) -> list[Envelope]:
-    return [event for event in events if isinstance(event.data, kind)]
+def of_type(event_type, events: list[Envelope]) -> list[Envelope]:
+    return [event for event in events if isinstance(event.data, event_type)]
 
 
 async def rows(stack: Stack, query: str, **values: object) -> list:
@@ -96,22 +96,24 @@ async def rows(stack: Stack, query: str, **values: object) -> list:
         await engine.dispose()
 
 
-async def test_music_is_measured_once_and_published_with_its_document(stack, tmp_path, correlation_id):
-    event = ready(write(tmp_path / "a groove #1.wav", groove()))
+async def test_music_is_analyzed_once_and_published_with_its_document(stack, tmp_path, correlation_id):
+    event = media_ready(write(tmp_path / "a groove #1.wav", groove()))
     async with service(stack, tmp_path) as app:
         published = await stack.publish(event, correlation_id=correlation_id)
         await stack.send(published.to_record())
         await stack.publish(event, correlation_id=correlation_id)
         events = await stack.collect(
-            lambda found: len(of(MusicAnalyzed, found)) == 1, correlation_id=correlation_id
+            lambda collected: len(of_type(MusicAnalyzed, collected)) == 1, correlation_id=correlation_id
         )
-        last = ready(write(tmp_path / "last.wav", np.zeros(RATE_HZ)))
+        last = media_ready(write(tmp_path / "last.wav", np.zeros(RATE_HZ)))
         await stack.publish(last, correlation_id=correlation_id)
         events = await stack.collect(
-            lambda found: {last.media_id} & {each.data.media_id for each in of(MusicAnalyzed, found)},
+            lambda collected: (
+                {last.media_id} & {each.data.media_id for each in of_type(MusicAnalyzed, collected)}
+            ),
             correlation_id=correlation_id,
         )
-    (result,) = [each for each in of(MusicAnalyzed, events) if each.data.media_id == event.media_id]
+    (result,) = [each for each in of_type(MusicAnalyzed, events) if each.data.media_id == event.media_id]
     music = result.data
     assert result.aggregateversion == 1
     assert music.bpm == pytest.approx(120, abs=0.5)
@@ -135,39 +137,45 @@ async def test_music_is_measured_once_and_published_with_its_document(stack, tmp
     assert [tuple(row) for row in stored] == [(music.result_id, music.bpm, 1, True, "completed")]
 
 
-async def test_noise_is_an_answer_with_a_reason(stack, tmp_path, correlation_id):
+async def test_noise_is_a_result_with_a_reason(stack, tmp_path, correlation_id):
     noise = 0.1 * np.random.default_rng(0).standard_normal(8 * RATE_HZ)
-    event = ready(write(tmp_path / "noise.wav", np.clip(noise, -1, 1)))
+    event = media_ready(write(tmp_path / "noise.wav", np.clip(noise, -1, 1)))
     async with service(stack, tmp_path):
         await stack.publish(event, correlation_id=correlation_id)
-        events = await stack.collect(lambda found: of(MusicAnalyzed, found), correlation_id=correlation_id)
-    (result,) = of(MusicAnalyzed, events)
+        events = await stack.collect(
+            lambda collected: of_type(MusicAnalyzed, collected), correlation_id=correlation_id
+        )
+    (result,) = of_type(MusicAnalyzed, events)
     assert result.data.job.reason == "noise"
     assert (result.data.bpm, result.data.key, result.data.loudness_lufs) == (None, None, None)
     assert result.data.bpm_candidates == []
     assert set(result.data.reasons.values()) == {"noise"}
 
 
-async def test_a_profile_without_music_starts_nothing(stack, tmp_path, correlation_id):
+async def test_a_profile_without_music_requests_no_analysis(stack, tmp_path, correlation_id):
     path = write(tmp_path / "talk.wav", np.zeros(RATE_HZ))
-    talk, music = ready(path, profile="meeting"), ready(path, profile="music")
+    talk, music = media_ready(path, profile="meeting"), media_ready(path, profile="music")
     async with service(stack, tmp_path):
-        talked = await stack.publish(talk, correlation_id=correlation_id)
+        talk_envelope = await stack.publish(talk, correlation_id=correlation_id)
         await stack.publish(music, correlation_id=correlation_id)
-        await stack.collect(lambda found: of(MusicAnalyzed, found), correlation_id=correlation_id)
+        await stack.collect(
+            lambda collected: of_type(MusicAnalyzed, collected), correlation_id=correlation_id
+        )
         async with asyncio.timeout(30):
-            while not await rows(stack, "SELECT 1 FROM inbox WHERE event_id = :id", id=talked.id):
+            while not await rows(stack, "SELECT 1 FROM inbox WHERE event_id = :id", id=talk_envelope.id):
                 await asyncio.sleep(0.1)
     assert not await rows(stack, "SELECT 1 FROM analysis_jobs WHERE media_file_id = :id", id=talk.media_id)
 
 
-async def test_a_file_that_is_gone_fails_at_once_with_a_reason(stack, tmp_path, correlation_id):
-    path = write(tmp_path / "gone.wav", np.zeros(RATE_HZ))
-    event = ready(path)
+async def test_a_file_that_was_deleted_fails_at_once_with_a_reason(stack, tmp_path, correlation_id):
+    path = write(tmp_path / "deleted.wav", np.zeros(RATE_HZ))
+    event = media_ready(path)
     path.unlink()
     async with service(stack, tmp_path):
         await stack.publish(event, correlation_id=correlation_id)
-        events = await stack.collect(lambda found: of(JobFailed, found), correlation_id=correlation_id)
-    (failure,) = of(JobFailed, events)
+        events = await stack.collect(
+            lambda collected: of_type(JobFailed, collected), correlation_id=correlation_id
+        )
+    (failure,) = of_type(JobFailed, events)
     assert (failure.data.reason, failure.data.final, failure.data.attempt) == ("missing", True, 1)
-    assert "gone.wav" in failure.data.message
+    assert "deleted.wav" in failure.data.message

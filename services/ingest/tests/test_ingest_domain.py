@@ -1,10 +1,10 @@
-"""Addresses of files: what is understood, what is refused, how names are shown."""
+"""URIs of files: which are accepted, which are rejected, and how names are displayed."""
 
 from pathlib import Path
 
 import pytest
 
-from phonograph_ingest.domain.media import canonical_uri, display_name, local_path, rejected_id
+from phonograph_ingest.domain.media import canonical_uri, display_name, rejected_id, require_local_path
 from phonograph_ingest.exceptions import RejectedError
 
 
@@ -22,9 +22,9 @@ from phonograph_ingest.exceptions import RejectedError
         ("/music/Björk.mp3", "/music/Björk.mp3"),
     ],
 )
-def test_paths_are_normalised(uri: str, path: str) -> None:
-    """Paths and file addresses become absolute paths without `.`, `..` and percent codes (T0-39)."""
-    assert local_path(uri) == Path(path)
+def test_paths_are_normalized(uri: str, path: str) -> None:
+    """Paths and file URIs become absolute paths without `.`, `..` and percent codes (T0-39)."""
+    assert require_local_path(uri) == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_paths_are_normalised(uri: str, path: str) -> None:
         ("file:///music/a%00.mp3", "bad_name"),
     ],
 )
-def test_other_addresses_are_refused_in_a_sentence(uri: str, reason: str) -> None:
+def test_other_uris_are_rejected_with_a_reason_and_a_sentence(uri: str, reason: str) -> None:
     with pytest.raises(RejectedError) as caught:
-        local_path(uri)
+        require_local_path(uri)
     assert caught.value.reason == reason
     assert caught.value.message.endswith(".")
     assert display_name(uri).encode()
 
 
-def test_one_address_has_one_spelling_and_one_rejected_id() -> None:
+def test_spellings_of_one_path_have_one_canonical_uri_and_one_rejected_id() -> None:
     spellings = {"/music/Night Drive.mp3", "file:///music/Night%20Drive.mp3", "/music/./Night Drive.mp3"}
     assert {canonical_uri(uri) for uri in spellings} == {"file:///music/Night%20Drive.mp3"}
     assert rejected_id(None, "file:///a") == rejected_id(None, "file:///a") != rejected_id("me", "file:///a")
@@ -59,5 +59,5 @@ def test_one_address_has_one_spelling_and_one_rejected_id() -> None:
     ("uri", "name"),
     [("/music/a.mp3", "a.mp3"), ("file:///music/%FF.mp3", "\ufffd.mp3"), ("/music/", "music"), ("/", "/")],
 )
-def test_names_are_shown_whatever_they_hold(uri: str, name: str) -> None:
+def test_names_are_displayed_whatever_bytes_they_contain(uri: str, name: str) -> None:
     assert display_name(uri) == name

@@ -1,4 +1,4 @@
-"""Files through the running service: new, known, rotten; on real servers."""
+"""New, duplicate and unusable files through the running service, on real servers."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ OUTCOMES = (MediaReady, MediaDuplicated, MediaRejected)
 
 
 def write_wav(path: Path, *, silent: bool = False, seconds: float = 1.0, rate: int = 16_000) -> Path:
-    """Noise that no other file has, or digital silence."""
+    """Write noise that no other file contains, or digital silence."""
     count = int(seconds * rate)
     samples = bytes(2 * count) if silent else os.urandom(2 * count)
     with wave.open(str(path), "wb") as file:
@@ -44,44 +44,45 @@ def write_wav(path: Path, *, silent: bool = False, seconds: float = 1.0, rate: i
 
 @pytest.fixture(scope="module")
 async def service(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """The service at work until the module ends."""
+    """The servers, with the service running until the module ends."""
     folder = tmp_path_factory.mktemp("ingest")
     async with running(create_app(Settings(**stack.settings(Service.INGEST, folder)))):
         yield stack
 
 
-async def take_in(stack: Stack, uri: str | Path, **about: Any) -> Any:
-    """Ask for a file; the event that tells what became of it."""
-    return (await take_in_whole(stack, uri, **about)).data
+async def ingest(stack: Stack, uri: str | Path, **request: Any) -> Any:
+    """Request a file; return the event that reports the outcome."""
+    return (await ingest_envelope(stack, uri, **request)).data
 
 
-async def take_in_whole(stack: Stack, uri: str | Path, **about: Any) -> Envelope:
+async def ingest_envelope(stack: Stack, uri: str | Path, **request: Any) -> Envelope:
+    """Request a file; return the outcome with its envelope."""
     correlation_id = str(uuid7())
-    await stack.publish(IngestRequested(uri=str(uri), **about), correlation_id=correlation_id)
+    await stack.publish(IngestRequested(uri=str(uri), **request), correlation_id=correlation_id)
     events = await stack.collect(
-        lambda found: isinstance(found[-1].data, OUTCOMES), correlation_id=correlation_id
+        lambda collected: isinstance(collected[-1].data, OUTCOMES), correlation_id=correlation_id
     )
     return events[-1]
 
 
-async def count(stack: Stack, query: str, *arguments: Any) -> int:
+async def fetch_count(stack: Stack, query: str, *arguments: Any) -> int:
     connection = await asyncpg.connect(stack.database_url(Service.INGEST).replace("+asyncpg", ""))
     try:
-        found: int = await connection.fetchval(query, *arguments)
-        return found
+        rows: int = await connection.fetchval(query, *arguments)
+        return rows
     finally:
         await connection.close()
 
 
-async def test_new_file_is_measured_and_its_rendition_kept(service: Stack, tmp_path: Path) -> None:
+async def test_new_file_is_described_and_its_rendition_stored(service: Stack, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "Ein Lied.wav", seconds=2.5)
-    whole = await take_in_whole(
+    envelope = await ingest_envelope(
         service, path, profile=Profile.SPEECH, owner="me", priority=7, options=Options(language="de")
     )
-    ready = whole.data
+    ready = envelope.data
     assert isinstance(ready, MediaReady)
     media = ready.media
-    assert whole.subject == str(media.media_id)
+    assert envelope.subject == str(media.media_id)
     assert (media.file_name, media.uri, media.kind) == ("Ein Lied.wav", path.as_uri(), "audio")
     assert (media.file_size, media.duration_s) == (path.stat().st_size, 2.5)
     assert media.mime_type in {"audio/wav", "audio/x-wav", "audio/wave"}
@@ -94,51 +95,55 @@ async def test_new_file_is_measured_and_its_rendition_kept(service: Stack, tmp_p
     with wave.open(str(rendition), "rb") as file:
         assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (16_000, 1, 40_000)
     rows = "SELECT count(*) FROM audio_processing_metadata WHERE media_file_id = $1"
-    assert await count(service, rows, media.media_id) == 1
+    assert await fetch_count(service, rows, media.media_id) == 1
 
 
-async def test_same_bytes_elsewhere_name_the_first(service: Stack, tmp_path: Path) -> None:
-    first = await take_in(service, write_wav(tmp_path / "first.wav"))
+async def test_copy_of_a_file_is_a_duplicate_of_the_first(service: Stack, tmp_path: Path) -> None:
+    first = await ingest(service, write_wav(tmp_path / "first.wav"))
     copy = Path(shutil.copy(tmp_path / "first.wav", tmp_path / "second.wav"))
-    known = await take_in(service, copy)
-    assert isinstance(known, MediaDuplicated)
-    assert (known.duplicate, known.media_id) == ("same_bytes", first.media_id)
-    assert (known.uri, known.media.uri) == (copy.as_uri(), first.media.uri)
+    duplicate = await ingest(service, copy)
+    assert isinstance(duplicate, MediaDuplicated)
+    assert (duplicate.duplicate, duplicate.media_id) == ("same_bytes", first.media_id)
+    assert (duplicate.uri, duplicate.media.uri) == (copy.as_uri(), first.media.uri)
     where = "SELECT count(*) FROM media_locations WHERE media_file_id = $1"
-    assert await count(service, where, first.media_id) == 2
+    assert await fetch_count(service, where, first.media_id) == 2
 
 
-async def test_two_owners_have_a_file_each(service: Stack, tmp_path: Path) -> None:
+async def test_one_file_of_two_owners_is_registered_for_each(service: Stack, tmp_path: Path) -> None:
     """C-13: one row per hash and owner."""
     path = write_wav(tmp_path / "shared.wav")
-    mine, yours = await take_in(service, path, owner="me"), await take_in(service, path, owner="you")
+    mine, yours = await ingest(service, path, owner="me"), await ingest(service, path, owner="you")
     assert isinstance(mine, MediaReady)
     assert isinstance(yours, MediaReady)
     assert mine.media_id != yours.media_id
 
 
-async def test_silence_does_not_make_two_files_one(service: Stack, tmp_path: Path) -> None:
-    first = await take_in(service, write_wav(tmp_path / "a.wav", silent=True, rate=16_000))
-    second = await take_in(service, write_wav(tmp_path / "b.wav", silent=True, rate=8_000))
+async def test_two_silent_files_are_not_duplicates(service: Stack, tmp_path: Path) -> None:
+    first = await ingest(service, write_wav(tmp_path / "a.wav", silent=True, rate=16_000))
+    second = await ingest(service, write_wav(tmp_path / "b.wav", silent=True, rate=8_000))
     assert isinstance(first, MediaReady)
     assert isinstance(second, MediaReady)
     assert first.media.content_fp == second.media.content_fp
 
 
-async def test_request_with_the_producers_own_id_is_done_once(service: Stack, tmp_path: Path) -> None:
+async def test_request_id_makes_a_repeated_request_do_nothing(service: Stack, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "once.wav")
-    first = await take_in(service, path, request_id="playout-1")
+    first = await ingest(service, path, request_id="playout-1")
     again = str(uuid7())
     await service.publish(IngestRequested(uri=str(path), request_id="playout-1"), correlation_id=again)
-    await take_in(service, write_wav(tmp_path / "later.wav"))
+    await ingest(service, write_wav(tmp_path / "later.wav"))
     jobs = "SELECT count(*) FROM ingest_jobs WHERE cause->>'correlation_id' = $1"
     assert isinstance(first, MediaReady)
-    assert await count(service, jobs, again) == 0
+    assert await fetch_count(service, jobs, again) == 0
+    keyed = "SELECT count(*) FROM ingest_jobs WHERE dedupe_key = $1"
+    assert await fetch_count(service, keyed, "|playout-1") == 1
 
 
-async def test_twenty_requests_for_one_file_at_once_make_one(service: Stack, tmp_path: Path) -> None:
+async def test_twenty_concurrent_requests_for_one_file_register_it_once(
+    service: Stack, tmp_path: Path
+) -> None:
     path = write_wav(tmp_path / "popular.wav")
-    outcomes = await asyncio.gather(*(take_in(service, path) for _ in range(20)))
+    outcomes = await asyncio.gather(*(ingest(service, path) for _ in range(20)))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["MediaDuplicated"] * 19 + ["MediaReady"]
     assert len({outcome.media_id for outcome in outcomes}) == 1
 
@@ -148,26 +153,26 @@ async def test_twenty_requests_for_one_file_at_once_make_one(service: Stack, tmp
     [
         ("missing.mp3", None, "missing"),
         ("empty.mp3", b"", "empty"),
-        ("letter.mp3", b"Dear reader, this is no music.\n" * 100, "not_media"),
+        ("text.mp3", b"Dear reader, this is no music.\n" * 100, "not_media"),
     ],
 )
-async def test_rotten_file_is_rejected_and_the_next_is_taken(
+async def test_unusable_file_is_rejected_and_the_next_one_is_ingested(
     service: Stack, tmp_path: Path, name: str, content: bytes | None, reason: str
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    rejected = await take_in(service, tmp_path / name)
+    rejected = await ingest(service, tmp_path / name)
     assert isinstance(rejected, MediaRejected)
     assert (rejected.reason, rejected.file_name) == (reason, name)
     assert rejected.uri == (tmp_path / name).as_uri()
-    again = await take_in(service, tmp_path / name)
-    assert again.media_id == rejected.media_id, "one rejection per address"
-    good = await take_in(service, write_wav(tmp_path / "good.wav"))
+    again = await ingest(service, tmp_path / name)
+    assert again.media_id == rejected.media_id, "one rejection per URI"
+    good = await ingest(service, write_wav(tmp_path / "good.wav"))
     assert isinstance(good, MediaReady)
 
 
 @pytest.mark.parametrize(
-    ("uri", "about", "reason"),
+    ("uri", "request_fields", "reason"),
     [
         ("https://example.org/a.mp3", {}, "unsupported_scheme"),
         ("file:///music/%FF.mp3", {}, "bad_name"),
@@ -176,16 +181,16 @@ async def test_rotten_file_is_rejected_and_the_next_is_taken(
         ("/music/a.mp3", {"profile": "podcast"}, "unknown_profile"),
     ],
 )
-async def test_request_that_cannot_be_met_says_why(
-    service: Stack, uri: str, about: dict[str, Any], reason: str
+async def test_impossible_request_is_rejected_with_a_reason(
+    service: Stack, uri: str, request_fields: dict[str, Any], reason: str
 ) -> None:
-    rejected = await take_in(service, uri, **about)
+    rejected = await ingest(service, uri, **request_fields)
     assert isinstance(rejected, MediaRejected)
     assert rejected.reason == reason
 
 
-async def test_rejected_file_is_taken_once_it_is_mended(service: Stack, tmp_path: Path) -> None:
+async def test_rejected_file_is_ingested_once_it_exists(service: Stack, tmp_path: Path) -> None:
     path = tmp_path / "late.wav"
-    assert isinstance(await take_in(service, path), MediaRejected)
+    assert isinstance(await ingest(service, path), MediaRejected)
     write_wav(path)
-    assert isinstance(await take_in(service, path), MediaReady)
+    assert isinstance(await ingest(service, path), MediaReady)

@@ -1,15 +1,9 @@
-"""Why a file cannot be analysed; trying again would not help."""
+"""Errors of the analysis service."""
 
 from phonograph_runtime.errors import PermanentError
 
 
-class UnreadableMediaError(PermanentError):
-    """The file cannot be found or decoded."""
-
-    reason = "unreadable"
-
-
 class EngineFailedError(PermanentError):
-    """The engine failed on sound that could be decoded; it would fail on it again."""
+    """The engine failed on audio that could be decoded; it would fail on it again."""
 
     reason = "engine_failed"

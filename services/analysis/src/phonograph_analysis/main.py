@@ -2,8 +2,7 @@
 
 from phonograph_analysis import factory
 from phonograph_analysis.config import Settings
-from phonograph_analysis.constants import ANALYSIS
-from phonograph_analysis.handlers import media
+from phonograph_analysis.handlers import events, jobs
 from phonograph_analysis.storage.tables import SqlAnalysisJob
 from phonograph_events import MediaReady, Service
 from phonograph_runtime import command
@@ -11,17 +10,17 @@ from phonograph_runtime.app import ServiceApp
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
-    """The service, ready to run."""
-    shell = ServiceApp(
+    """Return the service, ready to run."""
+    app = ServiceApp(
         Service.ANALYSIS,
         settings or Settings(),
         job_table=SqlAnalysisJob,
-        engines="phonograph_analysis.factory:create_engines",
+        create_engine=factory.create_engine,
     )
-    shell.on(MediaReady, media.media_ready)
-    shell.job(ANALYSIS, factory.analysis_job())
-    shell.inventory(factory.inventory)
-    return shell
+    app.add_handler(MediaReady, events.media_ready)
+    app.add_job_kind(jobs.ANALYZE_JOB)
+    app.add_inventory(factory.inventory)
+    return app
 
 
 def main() -> None:

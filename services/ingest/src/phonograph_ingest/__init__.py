@@ -1,1 +1,1 @@
-"""Takes files in: probes, hashes, fingerprints, de-duplicates and makes the 16 kHz rendition."""
+"""Ingests files: probes, hashes, fingerprints, de-duplicates and makes the 16 kHz rendition."""

@@ -6,6 +6,6 @@ from phonograph_runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """The runtime's settings; the service has none of its own."""
+    """Settings of the service: those of the runtime, and no others."""
 
     model_config = SettingsConfigDict(env_prefix="INGEST_")

@@ -1,1 +1,1 @@
-"""What is measured on music, without any engine."""
+"""Measurements on music, without any engine."""

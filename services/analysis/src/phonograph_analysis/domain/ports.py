@@ -1,39 +1,59 @@
-"""What the use cases and the engine need from outside, in the words of the domain."""
+"""Ports of the use cases and of the engine, in terms of the domain."""
 
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from phonograph_analysis.domain.result import Measured, MusicAnalysis
-from phonograph_runtime.ports import Progress
+from typing_extensions import override
+
+from phonograph_analysis.domain.results import MusicAnalysis, StoredAnalysis
+from phonograph_runtime.ports import InferenceEngine, Progress
 
 
-class MusicAnalyzer(Protocol):
-    """Measures the music of one file after another."""
+class MusicAnalyzer(InferenceEngine, Protocol):
+    """An engine that measures music, one file after the other.
 
-    engine: str
+    Its `model` is the version of everything that decides a result, `algorithm_build` in results: results of
+    different builds are not comparable.
+    """
 
-    @property
-    def algorithm_build(self) -> str:
-        """Version of everything that decides a result; results of different builds do not compare."""
-        ...
-
-    def load(self) -> None:
-        """Bring the engine into memory. A second call does nothing."""
-
+    @override
     def predict(self, path: Path, progress: Progress) -> MusicAnalysis:
-        """Measure a media file.
+        """Measure a media file. Called by `AnalysisEngine` in the child process; blocks, for minutes at most.
+
+        Args:
+            path: Any file that FFmpeg decodes.
+            progress: Called with the fraction done and the stage.
+
+        Returns:
+            For a file without music: no tempo and no key, and a reason.
 
         Raises:
-            UnreadableMediaError: the file cannot be decoded.
-            EngineFailedError: the engine failed on its sound.
+            EngineUnavailableError: If the engine is not loaded yet and cannot be.
+            MediaError: If the file does not exist or cannot be decoded.
+            EngineFailedError: If the engine failed on the audio.
         """
-        ...
 
 
-class AnalysisResults(Protocol):
-    """The results of all analyses."""
+class AnalysisStore(Protocol):
+    """The analyses of all recordings, in versions.
 
-    async def add(self, result_id: UUID, media_id: UUID, job_id: UUID, measured: Measured) -> int:
-        """Keep a result beside earlier ones of the same file; gives its version, counted from 1."""
-        ...
+    Methods are called by use cases and wait for PostgreSQL, without blocking the event loop. They raise the
+    exceptions of the transaction, which the runtime converts.
+    """
+
+    async def add(self, result_id: UUID, media_id: UUID, job_id: UUID, stored: StoredAnalysis) -> int:
+        """Add an analysis as the newest version of its recording; earlier ones are kept.
+
+        Args:
+            result_id: Id of the new row.
+            media_id: The recording.
+            job_id: The job that made the analysis.
+            stored: The analysis, and where its document is stored.
+
+        Returns:
+            The version, counted from 1 within a recording.
+        """
+
+    async def versions(self) -> dict[str, int]:
+        """Return the newest version of each analyzed recording by its id. Called for the inventory."""

@@ -1,24 +1,28 @@
-"""Whether sound has a key, and which of two opinions on it counts."""
+"""Detection of audio that is not music, and the choice between two estimates of a key."""
 
 from dataclasses import dataclass
 
 from phonograph_analysis import constants
-from phonograph_analysis.domain.result import Key, Reason
+from phonograph_analysis.domain.results import Key, Reason
 
 
 @dataclass(frozen=True, slots=True)
-class KeyOpinion:
-    """The key that fits best by one profile."""
+class KeyEstimate:
+    """The key that fits one profile best."""
 
     profile: str
+    """Name of the key profile."""
     key: str
+    """Tonic, as in `Key`."""
     scale: str
+    """`major` or `minor`."""
     strength: float
+    """Correlation with the profile, up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """What tells music, speech and noise apart without knowing notes or words."""
+    """Measures of audio that separate music, speech and noise without knowledge of notes or words."""
 
     flatness: float
     """Spectral flatness within third octaves in the median frame: 0 for tones, about 0.6 for noise."""
@@ -28,52 +32,57 @@ class Texture:
     """Share of frames well below the mean level."""
 
     @property
-    def noisy(self) -> bool:
-        """Whether no pitch stands out: noise, but drums as well."""
+    def is_noisy(self) -> bool:
+        """Whether no pitch stands out, as in noise, but in drums as well."""
         return self.flatness >= constants.FLATNESS_MAX
 
     @property
-    def spoken(self) -> bool:
-        """Whether it sounds like a voice that speaks. True of little that has a pulse."""
+    def is_speech_like(self) -> bool:
+        """Whether it resembles a speaking voice; audio with a pulse rarely does."""
         return (
-            not self.noisy
+            not self.is_noisy
             and self.pauses >= constants.PAUSES_MIN
             and self.chroma_spread < constants.CHROMA_SPREAD_SUNG
         )
 
     @property
-    def tonal(self) -> bool:
-        """Whether some pitch classes, three at least, are used more than others."""
-        return not self.noisy and (
+    def is_tonal(self) -> bool:
+        """Whether at least three pitch classes are used more than others."""
+        return not self.is_noisy and (
             constants.CHROMA_SPREAD_MIN <= self.chroma_spread <= constants.CHROMA_SPREAD_MAX
         )
 
 
-def not_music(texture: Texture, *, has_tempo: bool) -> Reason | None:
-    """Why a sound is no music: a pulse always makes it music."""
+def detect_non_music(texture: Texture, *, has_tempo: bool) -> Reason | None:
+    """Return why audio is not music, or None if it is; audio with a tempo always is."""
     if has_tempo:
         return None
-    if texture.noisy:
+    if texture.is_noisy:
         return Reason.NOISE
-    return Reason.SPEECH if texture.spoken else None
+    return Reason.SPEECH if texture.is_speech_like else None
 
 
-def choose_key(first: KeyOpinion, second: KeyOpinion, texture: Texture) -> Key | Reason:
-    """The key that two profiles give, or why there is none.
+def choose_key(first: KeyEstimate, second: KeyEstimate, texture: Texture) -> Key | Reason:
+    """Return the key by two profiles, or the reason why there is none.
 
-    Where both agree the first one's strength counts. Where they differ the stronger wins, but it must be
-    stronger than an undisputed one.
+    If the profiles agree, the strength is that of the first. If they differ, the stronger one wins, and its
+    strength must reach a higher limit.
+
+    Args:
+        first: Estimate by the preferred profile.
+        second: Estimate by the other profile.
+        texture: Texture of the audio.
     """
-    if not texture.tonal:
+    if not texture.is_tonal:
         return Reason.NOT_TONAL
-    agreed = (first.key, first.scale) == (second.key, second.scale)
-    winner = first if agreed or first.strength >= second.strength else second
-    if winner.strength < (constants.KEY_STRENGTH_MIN if agreed else constants.KEY_STRENGTH_DISPUTED):
+    agree = (first.key, first.scale) == (second.key, second.scale)
+    winner = first if agree or first.strength >= second.strength else second
+    if winner.strength < (constants.KEY_STRENGTH_MIN if agree else constants.KEY_STRENGTH_DISPUTED):
         return Reason.AMBIGUOUS_KEY
     return Key(
         key=winner.key,
         scale=winner.scale,
         strength=round(min(winner.strength, 1.0), 3),
         profile=winner.profile,
-        agreed=agreed,
+        profiles_agree=agree,
     )

@@ -1,1 +1,1 @@
-"""The Kafka edge of the analysis service."""
+"""The edges of the analysis service: events from Kafka, and the end of its jobs."""

@@ -1,1 +1,1 @@
-"""Engines that listen to music."""
+"""The engine that measures music, with essentia and numpy."""

@@ -1,4 +1,4 @@
-"""Measurements on spectra that the engine has no algorithm for, in blocks of constant memory."""
+"""Spectral measurements that essentia has no algorithm for, in blocks of constant memory."""
 
 from collections.abc import Iterator
 
@@ -16,19 +16,27 @@ ONSET_HOP = 512
 BLOCK_FRAMES = 512
 LOWEST_HZ, HIGHEST_HZ = 100.0, 5000.0
 ACTIVE_DB = 40.0
+"""Frames within this distance from the loudest one are active."""
 PAUSE_DB = 12.0
+"""Frames at least this far below the mean level of active ones are pauses."""
 
 
-def magnitudes(samples: NDArray[np.float32], frame: int, hop: int) -> Iterator[NDArray[np.float32]]:
-    """Hann-windowed magnitude spectra of 44.1 kHz mono in blocks of shape (up to 512, frame / 2 + 1)."""
+def magnitude_blocks(samples: NDArray[np.float32], frame: int, hop: int) -> Iterator[NDArray[np.float32]]:
+    """Yield Hann-windowed magnitude spectra in blocks of shape (up to 512, frame / 2 + 1).
+
+    Args:
+        samples: Shape (n,), 44.1 kHz mono, n at least `frame`.
+        frame: Samples in a frame.
+        hop: Samples between the starts of two frames.
+    """
     window = np.hanning(frame).astype(np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, frame)[::hop]
     for start in range(0, len(frames), BLOCK_FRAMES):
         yield np.abs(np.fft.rfft(frames[start : start + BLOCK_FRAMES] * window, axis=1)).astype(np.float32)
 
 
-def texture(samples: NDArray[np.float32]) -> Texture:
-    """Flatness, pitch-class spread and pauses of 44.1 kHz mono, at least one frame of 4096 samples long."""
+def measure_texture(samples: NDArray[np.float32]) -> Texture:
+    """Return flatness, pitch-class spread and pauses of 44.1 kHz mono, at least 4096 samples long."""
     frequencies = np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE_HZ)
     bands = [
         (frequencies >= LOWEST_HZ * 2 ** (third / 3)) & (frequencies < LOWEST_HZ * 2 ** ((third + 1) / 3))
@@ -40,7 +48,7 @@ def texture(samples: NDArray[np.float32]) -> Texture:
     to_chroma = (pitch_class[:, np.newaxis] == np.arange(12)).astype(np.float32)
 
     flatness, chroma, level_db = [], [], []
-    for spectrum in magnitudes(samples, FRAME, HOP):
+    for spectrum in magnitude_blocks(samples, FRAME, HOP):
         power = spectrum.astype(np.float64) ** 2 + 1e-15
         weight = np.stack([power[:, band].sum(axis=1) for band in bands])
         flat = np.stack(
@@ -60,37 +68,39 @@ def texture(samples: NDArray[np.float32]) -> Texture:
     )
 
 
-def pulse(samples: NDArray[np.float32]) -> Pulse:
-    """Regularity of the onsets of 44.1 kHz mono at a level of about -20 dBFS, at least two seconds long.
+def measure_pulse(samples: NDArray[np.float32]) -> Pulse:
+    """Return the regularity of the onsets of 44.1 kHz mono at about -20 dBFS, at least two seconds long.
 
-    Onset strength is the rise of the log magnitude spectrum from frame to frame (spectral flux), less its
+    Onset strength is the rise of the log magnitude spectrum from frame to frame (spectral flux), minus its
     mean over half a second.
     """
     rises, levels = [], []
-    last: NDArray[np.float32] | None = None
-    for spectrum in magnitudes(samples, ONSET_FRAME, ONSET_HOP):
+    previous: NDArray[np.float32] | None = None
+    for spectrum in magnitude_blocks(samples, ONSET_FRAME, ONSET_HOP):
         log = np.log1p(1000.0 * spectrum)
         levels.append(log.mean(axis=1))
-        joined = log if last is None else np.concatenate([last, log])
+        joined = log if previous is None else np.concatenate([previous, log])
         rises.append(np.maximum(np.diff(joined, axis=0), 0.0).mean(axis=1))
-        last = log[-1:]
+        previous = log[-1:]
     frames_per_s = SAMPLE_RATE_HZ / ONSET_HOP
     strength = np.concatenate(rises).astype(np.float64)
-    around = int(frames_per_s / 2)
-    strength -= np.convolve(strength, np.full(around, 1 / around), "same")
+    width = int(frames_per_s / 2)
+    strength -= np.convolve(strength, np.full(width, 1 / width), "same")
+    # The transform is twice as long as the signal: otherwise the end would correlate with the start.
     correlation = np.fft.irfft(np.abs(np.fft.rfft(strength, 2 * strength.size)) ** 2)[: strength.size]
-    distances = slice(int(frames_per_s * 60 / BPM_MAX), int(frames_per_s * 60 / BPM_MIN) + 1)
+    periods = slice(int(frames_per_s * 60 / BPM_MAX), int(frames_per_s * 60 / BPM_MIN) + 1)
     return Pulse(
-        strength=float(correlation[distances].max() / (correlation[0] + 1e-12)),
+        strength=float(correlation[periods].max() / (correlation[0] + 1e-12)),
         depth=float(strength.std() / (np.concatenate(levels).mean() + 1e-9)),
     )
 
 
 def active_spectra(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Magnitude spectra, shape (2049,), of the frames within 40 dB of the loudest."""
-    block_db = [_level_db(spectrum) for spectrum in magnitudes(samples, FRAME, HOP)]
-    floor_db = max(float(level.max()) for level in block_db) - ACTIVE_DB
-    for level, spectrum in zip(block_db, magnitudes(samples, FRAME, HOP), strict=True):
+    """Yield magnitude spectra, shape (2049,), of the frames within 40 dB of the loudest."""
+    # Two passes cost less memory than the spectra of a ten-minute excerpt, 210 MB.
+    levels_db = [_level_db(spectrum) for spectrum in magnitude_blocks(samples, FRAME, HOP)]
+    floor_db = max(float(level.max()) for level in levels_db) - ACTIVE_DB
+    for level, spectrum in zip(levels_db, magnitude_blocks(samples, FRAME, HOP), strict=True):
         yield from spectrum[level > floor_db]
 
 

@@ -1,40 +1,40 @@
-"""From a file that is ready to its published music features."""
+"""From a recording to its published music features."""
 
-from phonograph_analysis.constants import ANALYSIS
-from phonograph_analysis.domain.ports import AnalysisResults
-from phonograph_analysis.domain.request import AnalysisTask
-from phonograph_analysis.domain.result import Measured
+import structlog
+
+from phonograph_analysis.constants import ANALYZE
+from phonograph_analysis.domain.ports import AnalysisStore
+from phonograph_analysis.domain.results import StoredAnalysis
+from phonograph_analysis.domain.tasks import AnalyzeTask
 from phonograph_events import MediaReady, MusicAnalyzed, Service, uuid7
-from phonograph_runtime.jobs import Job
-from phonograph_runtime.ports import JobRequests, Publisher
+from phonograph_runtime.ports import Job, JobRequests, Publisher
+
+logger = structlog.get_logger()
 
 
 class AnalysisService:
-    """Has files analysed; lives as long as one transaction."""
+    """Requests, stores and publishes analyses; lives as long as one transaction."""
 
-    def __init__(self, *, jobs: JobRequests, publisher: Publisher, results: AnalysisResults) -> None:
+    def __init__(self, *, jobs: JobRequests, publisher: Publisher, store: AnalysisStore) -> None:
         self._jobs = jobs
         self._publisher = publisher
-        self._results = results
+        self._store = store
 
-    async def request(self, event: MediaReady) -> None:
-        """Plan the analysis of a file whose profile asks for it. A second time for one file does nothing."""
-        media = event.media
-        if not media.wants(Service.ANALYSIS):
-            return
-        await self._jobs.enqueue(
-            ANALYSIS,
-            AnalysisTask(media=media),
-            media_id=media.media_id,
-            owner=media.owner,
-            priority=media.priority,
-            dedupe_key=f"{ANALYSIS}|{media.media_id}",
-        )
+    async def request_analysis(self, event: MediaReady) -> None:
+        """Request the analysis of a recording whose profile includes it, once."""
+        if event.media.wants(Service.ANALYSIS):
+            await self._jobs.enqueue(ANALYZE, AnalyzeTask(media=event.media), media=event.media)
 
-    async def finish(self, job: Job, task: AnalysisTask, measured: Measured) -> None:
-        """Keep what was measured and tell everybody."""
-        analysis, result_id = measured.analysis, uuid7()
-        version = await self._results.add(result_id, task.media.media_id, job.id, measured)
+    async def complete_analysis(self, job: Job, task: AnalyzeTask, stored: StoredAnalysis) -> None:
+        """Store and publish an analysis.
+
+        Args:
+            job: The job that has ended.
+            task: Its task.
+            stored: The analysis, and where its document is stored.
+        """
+        analysis, result_id = stored.analysis, uuid7()
+        version = await self._store.add(result_id, task.media.media_id, job.id, stored)
         tempo, key = analysis.tempo, analysis.key
         await self._publisher.publish(
             MusicAnalyzed(
@@ -43,7 +43,7 @@ class AnalysisService:
                 job=job.summary(
                     engine=analysis.engine, model=analysis.algorithm_build, reason=analysis.first_reason
                 ),
-                document_uri=measured.document_uri,
+                document_uri=stored.document_uri,
                 result_id=result_id,
                 algorithm_build=analysis.algorithm_build,
                 bpm=tempo.bpm if tempo else None,
@@ -57,4 +57,13 @@ class AnalysisService:
                 reasons=analysis.reasons,
             ),
             version=version,
+        )
+        logger.info(
+            "analysis stored",
+            version=version,
+            engine=analysis.engine,
+            algorithm_build=analysis.algorithm_build,
+            bpm=tempo.bpm if tempo else None,
+            key=f"{key.key} {key.scale}" if key else None,
+            reason=analysis.first_reason,
         )

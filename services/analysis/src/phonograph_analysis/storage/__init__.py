@@ -1,1 +1,1 @@
-"""The analysis service's tables."""
+"""Analyses in PostgreSQL."""

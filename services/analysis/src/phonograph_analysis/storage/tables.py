@@ -1,4 +1,4 @@
-"""Tables of the schema `analysis`: jobs, and music features by file and version."""
+"""Tables of the schema `analysis`: jobs, and music features by recording and version."""
 
 from typing import Any
 from uuid import UUID
@@ -16,13 +16,13 @@ class Base(DeclarativeBase):
 
 
 class SqlAnalysisJob(JobColumns, Base):
-    """Files to be measured."""
+    """Jobs that measure recordings."""
 
     __tablename__ = "analysis_jobs"
 
 
 class SqlAnalysisResult(Timestamps, Base):
-    """What was measured on a file by one build of the algorithms."""
+    """The measurements on a recording by one build of the algorithms."""
 
     __tablename__ = "analysis_results"
 
@@ -30,7 +30,7 @@ class SqlAnalysisResult(Timestamps, Base):
     media_file_id: Mapped[UUID]
     job_id: Mapped[UUID] = mapped_column(ForeignKey("analysis_jobs.id", ondelete="CASCADE"), unique=True)
     version: Mapped[int]
-    """Counts the results of one file."""
+    """Number of the result among those of its recording, from 1."""
     engine: Mapped[str] = mapped_column(String(50))
     algorithm_build: Mapped[str] = mapped_column(String(100), index=True)
     bpm: Mapped[float | None] = mapped_column(Float)
@@ -49,7 +49,7 @@ class SqlAnalysisResult(Timestamps, Base):
     excerpt_start_s: Mapped[float] = mapped_column(Float)
     excerpt_end_s: Mapped[float] = mapped_column(Float)
     reason: Mapped[str | None] = mapped_column(String(50))
-    """Why there is no music at all."""
+    """Reason code if there is no music at all."""
     reasons: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     document_uri: Mapped[str] = mapped_column(Text)
 

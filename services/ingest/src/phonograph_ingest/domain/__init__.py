@@ -1,1 +1,1 @@
-"""What a media file is, without Kafka, SQL or codecs."""
+"""Media files and their registration, without Kafka, SQL or codecs."""

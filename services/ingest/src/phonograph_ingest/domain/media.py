@@ -1,19 +1,29 @@
-"""A file as it was read, and what became of the request for it."""
+"""A media file as it was read, and the outcome of its request."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 from uuid import UUID, uuid5
 
-from phonograph_events import Chapter, DuplicateKind, MediaKind, MediaRef, Stream
+from phonograph_events import Chapter, DuplicateKind, MediaKind, MediaRef, Stream, file_uri_to_path
 from phonograph_ingest.constants import REJECTED_NAMESPACE
 from phonograph_ingest.exceptions import RejectedError
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """Everything one look at a file gives."""
+class RequestedMedia:
+    """A recording that is not read yet: the subject of an ingest job."""
+
+    media_id: UUID
+    """Id of the recording if it proves to be new."""
+    owner: str | None
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    """A media file as it was read."""
 
     uri: str
     file_name: str
@@ -27,77 +37,78 @@ class Intake:
     kind: MediaKind
     duration_s: float
     content_fp: str
-    silent: bool
-    """Nothing but digital silence: such a sound does not tell two files apart."""
+    """Fingerprint of the decoded audio."""
+    is_silent: bool
+    """Whether the audio is digital silence, whose fingerprint does not identify a recording."""
     container: str
     bit_rate: int | None
+    """Bits per second of the whole file."""
     audio: Stream
     video: Stream | None
     chapters: tuple[Chapter, ...]
     tags: dict[str, list[str]]
+    """Names in lower case."""
     rendition_uri: str
     warnings: tuple[str, ...]
     preprocessing_s: float
+    """Time for probing, hashing and decoding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a file cannot be taken in."""
+class RejectedFile:
+    """A file that is not accepted, and why."""
 
     uri: str
     file_name: str
     reason: str
+    """Reason code."""
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """A file in the registry: new, or known by its bytes or by its sound."""
+class RegisteredMedia:
+    """A recording in the registry."""
 
     media: MediaRef
+    """The new file, or the earlier one that it duplicates."""
     duplicate: DuplicateKind | None
+    """None if the file is new."""
 
 
-def local_path(uri: str) -> Path:
-    """The file behind a request's address.
+def require_local_path(uri: str) -> Path:
+    """Return the normalized path of a requested URI, which may also be an absolute path.
 
     Raises:
-        RejectedError: `unsupported_scheme`, `relative_path` or `bad_name`.
+        RejectedError: With reason `unsupported_scheme`, `relative_path` or `bad_name`.
     """
-    scheme, separator, _ = uri.partition("://")
-    if separator and scheme.lower() != "file":
-        raise RejectedError(
-            f"Addresses with {scheme}:// are not supported; give a local path or a file:// address.",
-            reason="unsupported_scheme",
-        )
-    if separator:
-        parts = urlsplit(uri)
-        if parts.netloc not in {"", "localhost"}:
+    name = uri
+    if "://" in uri:
+        path = file_uri_to_path(uri)
+        if path is None:
             raise RejectedError(
-                f"{uri} lies on another machine; give a local file.", reason="unsupported_scheme"
+                f"{uri} is not a file on this machine; use an absolute path or a file:// URI.",
+                reason="unsupported_scheme",
             )
-        name = os.fsdecode(unquote_to_bytes(uri.partition("://")[2].removeprefix(parts.netloc)))
-    else:
-        name = uri
+        name = str(path)
     if "\x00" in name or not _is_utf8(name):
         raise RejectedError(
             f"The name of {display_name(name)!r} is not valid UTF-8; rename the file.", reason="bad_name"
         )
     if not name.startswith("/"):
-        raise RejectedError(f"{name!r} is not an absolute path; give the whole path.", reason="relative_path")
+        raise RejectedError(f"{name!r} is not an absolute path; use the whole path.", reason="relative_path")
     return Path(os.path.normpath(name))
 
 
 def canonical_uri(uri: str) -> str:
-    """One spelling for each address: a local path as `file://`, the rest as it came."""
+    """Return a local path or file URI in its one canonical spelling, and any other URI unchanged."""
     try:
-        return local_path(uri).as_uri()
+        return require_local_path(uri).as_uri()
     except RejectedError:
         return uri
 
 
 def display_name(uri: str) -> str:
-    """The last part of an address, readable whatever bytes it holds."""
+    """Return the last component of a path or URI as printable text, at most 255 characters long."""
     path = unquote_to_bytes(uri) if uri.lower().startswith("file://") else os.fsencode(uri)
     return (
         path.rstrip(b"/").rpartition(b"/")[2].decode(errors="replace").replace("\x00", "\ufffd")[:255] or "/"
@@ -105,7 +116,7 @@ def display_name(uri: str) -> str:
 
 
 def rejected_id(owner: str | None, uri: str) -> UUID:
-    """The same id for every rejection of one address."""
+    """Return the id of the rejection of a file, which is the same for each request of it."""
     return uuid5(REJECTED_NAMESPACE, f"{owner or ''}|{uri}")
 
 

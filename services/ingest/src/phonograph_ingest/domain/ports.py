@@ -1,25 +1,36 @@
-"""What the use cases need from outside, in the words of the domain."""
+"""Ports of the use cases, in terms of the domain."""
 
 from typing import Protocol
 from uuid import UUID
 
-from phonograph_ingest.domain.media import Intake, Registered, Rejection
-from phonograph_ingest.domain.request import IngestTask
-from phonograph_runtime.ports import Progress
-
-
-class FileReader(Protocol):
-    """Reads a file once and tells everything about it."""
-
-    def read(self, task: IngestTask, progress: Progress) -> Intake | Rejection:
-        """Probe, hash and decode; never raises for a file that is at fault."""
+from phonograph_ingest.domain.media import MediaFile, RegisteredMedia, RejectedFile
+from phonograph_ingest.domain.tasks import IngestTask
 
 
 class MediaRegistry(Protocol):
-    """The registry of all files."""
+    """The registry of all files.
 
-    async def register(self, media_id: UUID, intake: Intake, task: IngestTask) -> Registered:
-        """Add a file, or find the one that it repeats."""
+    Methods are called by use cases and wait for PostgreSQL, without blocking the event loop. They raise the
+    exceptions of the transaction, which the runtime converts.
+    """
 
-    async def reject(self, media_id: UUID, rejection: Rejection, task: IngestTask) -> None:
-        """Keep that a file was asked for and could not be taken in."""
+    async def register(self, media_id: UUID, file: MediaFile, task: IngestTask) -> RegisteredMedia:
+        """Add a file, or find the earlier file of the same owner that it duplicates.
+
+        Args:
+            media_id: Id of the file if it is new.
+            file: The file as it was read.
+            task: Owner, profile, priority and options that were requested.
+        """
+
+    async def reject(self, media_id: UUID, rejected: RejectedFile, task: IngestTask) -> None:
+        """Store that a file was requested and not accepted; a later rejection replaces an earlier one.
+
+        Args:
+            media_id: Id of the rejection, see `rejected_id`.
+            rejected: The file and the reason.
+            task: Owner and profile that were requested.
+        """
+
+    async def versions(self) -> dict[str, int]:
+        """Return the ids of all ready files, each with version 1. Called for the inventory."""

@@ -1,1 +1,1 @@
-"""The Kafka edge of the ingest service."""
+"""The edges of the ingest service: events from Kafka, and the end of its jobs."""

@@ -1,30 +1,42 @@
-"""From a request to a registered file, or to the reason why there is none."""
+"""From a request to a registered file, or to the reason for its rejection."""
+
+import structlog
 
 from phonograph_events import (
+    DuplicateKind,
     IngestRequested,
     MediaDuplicated,
     MediaReady,
     MediaRejected,
     uuid7,
 )
-from phonograph_ingest.constants import INGEST
-from phonograph_ingest.domain.media import Intake, Registered, Rejection, rejected_id
+from phonograph_ingest.constants import ENGINE, INGEST
+from phonograph_ingest.domain.media import (
+    MediaFile,
+    RegisteredMedia,
+    RejectedFile,
+    RequestedMedia,
+    canonical_uri,
+    display_name,
+    rejected_id,
+)
 from phonograph_ingest.domain.ports import MediaRegistry
-from phonograph_ingest.domain.request import IngestTask
-from phonograph_runtime.jobs import Job
-from phonograph_runtime.ports import JobRequests, Publisher
+from phonograph_ingest.domain.tasks import IngestTask
+from phonograph_runtime.ports import Job, JobFailure, JobRequests, Publisher
+
+logger = structlog.get_logger()
 
 
 class IngestService:
-    """Takes files in; lives as long as one transaction."""
+    """Requests, registers and publishes files; lives as long as one transaction."""
 
     def __init__(self, *, jobs: JobRequests, publisher: Publisher, registry: MediaRegistry) -> None:
         self._jobs = jobs
         self._publisher = publisher
         self._registry = registry
 
-    async def request(self, event: IngestRequested) -> None:
-        """Plan the reading of a file. A second request with the same owner and request id does nothing."""
+    async def request_ingest(self, event: IngestRequested) -> None:
+        """Request the ingest of a file, once per owner and request id if the event has a request id."""
         task = IngestTask(
             uri=event.uri,
             profile=event.profile,
@@ -32,57 +44,91 @@ class IngestService:
             priority=event.priority,
             options=event.options,
         )
-        key = None if event.request_id is None else f"{event.owner or ''}|{event.request_id}"
-        await self._jobs.enqueue(
-            INGEST, task, media_id=uuid7(), owner=event.owner, priority=event.priority, dedupe_key=key
-        )
+        dedupe_key = None if event.request_id is None else f"{event.owner or ''}|{event.request_id}"
+        media = RequestedMedia(uuid7(), event.owner, event.priority)
+        await self._jobs.enqueue(INGEST, task, media=media, dedupe_key=dedupe_key)
 
-    async def finish(self, job: Job, task: IngestTask, outcome: Intake | Rejection) -> None:
-        """Register what was read, or keep why it was not, and tell everybody."""
-        if isinstance(outcome, Rejection):
-            await self.reject(job, task, outcome)
+    async def complete_ingest(self, job: Job, task: IngestTask, outcome: MediaFile | RejectedFile) -> None:
+        """Register a file and publish it as new or as a duplicate; or store and publish its rejection.
+
+        Args:
+            job: The job that has ended.
+            task: Its task.
+            outcome: The file as it was read, or the reason why it is not accepted.
+        """
+        if isinstance(outcome, RejectedFile):
+            await self._reject(job, task, outcome)
             return
         registered = await self._registry.register(job.media_id, outcome, task)
         if registered.duplicate is None:
-            await self._publisher.publish(_ready(job, outcome, registered))
+            await self._publisher.publish(_media_ready(job, outcome, registered))
+            logger.info(
+                "file registered",
+                engine=ENGINE,
+                media_kind=outcome.kind.value,
+                duration_s=outcome.duration_s,
+                warnings=list(outcome.warnings),
+            )
         else:
-            await self._publisher.publish(
-                MediaDuplicated(
-                    media_id=registered.media.media_id,
-                    media=registered.media,
-                    duplicate=registered.duplicate,
-                    uri=outcome.uri,
-                    file_name=outcome.file_name,
-                    file_hash=outcome.file_hash,
-                    job=job.summary(reason=registered.duplicate),
-                )
+            await self._publisher.publish(_media_duplicated(job, outcome, registered, registered.duplicate))
+            logger.info(
+                "duplicate found",
+                duplicate=registered.duplicate.value,
+                original_media_id=str(registered.media.media_id),
             )
 
-    async def reject(self, job: Job, task: IngestTask, rejection: Rejection) -> None:
-        """Keep a rejection and publish it."""
-        media_id = rejected_id(task.owner, rejection.uri)
-        await self._registry.reject(media_id, rejection, task)
+    async def fail_ingest(self, job: Job, task: IngestTask, failure: JobFailure) -> None:
+        """Store and publish the rejection of a file whose job has failed.
+
+        Args:
+            job: The job that has ended.
+            task: Its task.
+            failure: Why it has no result.
+        """
+        rejected = RejectedFile(
+            canonical_uri(task.uri), display_name(task.uri), failure.reason, failure.message
+        )
+        await self._reject(job, task, rejected)
+
+    async def _reject(self, job: Job, task: IngestTask, rejected: RejectedFile) -> None:
+        media_id = rejected_id(task.owner, rejected.uri)
+        await self._registry.reject(media_id, rejected, task)
         await self._publisher.publish(
             MediaRejected(
                 media_id=media_id,
-                uri=rejection.uri,
-                file_name=rejection.file_name,
-                reason=rejection.reason,
-                message=rejection.message,
-                job=job.summary(reason=rejection.reason),
+                uri=rejected.uri,
+                file_name=rejected.file_name,
+                reason=rejected.reason,
+                message=rejected.message,
+                job=job.summary(reason=rejected.reason),
             )
         )
+        logger.info("file rejected", reason=rejected.reason, rejected_media_id=str(media_id))
 
 
-def _ready(job: Job, intake: Intake, registered: Registered) -> MediaReady:
+def _media_ready(job: Job, file: MediaFile, registered: RegisteredMedia) -> MediaReady:
     return MediaReady(
         media_id=registered.media.media_id,
         media=registered.media,
-        container=intake.container,
-        audio=intake.audio,
-        video=intake.video,
-        chapters=list(intake.chapters),
-        tags=intake.tags,
-        warnings=list(intake.warnings),
-        job=job.summary(engine="pyav"),
+        container=file.container,
+        audio=file.audio,
+        video=file.video,
+        chapters=list(file.chapters),
+        tags=file.tags,
+        warnings=list(file.warnings),
+        job=job.summary(engine=ENGINE),
+    )
+
+
+def _media_duplicated(
+    job: Job, file: MediaFile, registered: RegisteredMedia, duplicate: DuplicateKind
+) -> MediaDuplicated:
+    return MediaDuplicated(
+        media_id=registered.media.media_id,
+        media=registered.media,
+        duplicate=duplicate,
+        uri=file.uri,
+        file_name=file.file_name,
+        file_hash=file.file_hash,
+        job=job.summary(reason=duplicate),
     )

@@ -1,1 +1,1 @@
-"""The ingest service's tables."""
+"""The registry of files in PostgreSQL."""

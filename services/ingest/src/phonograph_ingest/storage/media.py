@@ -1,4 +1,4 @@
-"""The registry of files in PostgreSQL."""
+"""Registration of files in PostgreSQL."""
 
 from uuid import UUID
 
@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from phonograph_events import DuplicateKind, MediaRef, Options, Stream, uuid7
 from phonograph_ingest.constants import PROCESSED_CHANNELS, PROCESSED_FORMAT, PROCESSED_SAMPLE_RATE_HZ
-from phonograph_ingest.domain.media import Intake, Registered, Rejection
-from phonograph_ingest.domain.request import IngestTask
+from phonograph_ingest.domain.media import MediaFile, RegisteredMedia, RejectedFile
+from phonograph_ingest.domain.tasks import IngestTask
 from phonograph_ingest.storage.tables import SqlAudioProcessingMetadata, SqlMediaFile, SqlMediaLocation
 
 
@@ -32,25 +32,27 @@ class SqlMediaRegistry:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def register(self, media_id: UUID, intake: Intake, task: IngestTask) -> Registered:
-        """Insert, or find what is there: unique indexes decide, so that two workers cannot both win."""
+    async def register(self, media_id: UUID, file: MediaFile, task: IngestTask) -> RegisteredMedia:
+        """See `MediaRegistry.register`."""
+        # Insert first and look up only after a conflict: the unique indexes decide between two workers, and
+        # the insert waits for the other transaction, so that its row is visible to the lookup.
         statement = (
             insert(SqlMediaFile)
             .values(
                 id=media_id,
                 owner=task.owner,
-                filename=intake.file_name,
-                file_size=intake.file_size,
-                duration=intake.duration_s,
-                kind=intake.kind,
-                mime_type=intake.mime_type,
-                source_path=intake.uri,
-                local_path=intake.rendition_uri,
-                file_hash=intake.file_hash,
-                secondary_hash=intake.secondary_hash,
-                content_fp=intake.content_fp,
-                silent=intake.silent,
-                file_metadata=_metadata(intake).model_dump(mode="json"),
+                filename=file.file_name,
+                file_size=file.file_size,
+                duration=file.duration_s,
+                kind=file.kind,
+                mime_type=file.mime_type,
+                source_path=file.uri,
+                local_path=file.rendition_uri,
+                file_hash=file.file_hash,
+                secondary_hash=file.secondary_hash,
+                content_fp=file.content_fp,
+                silent=file.is_silent,
+                file_metadata=_file_metadata(file).model_dump(mode="json"),
                 profile=task.profile,
                 priority=task.priority,
                 options=task.options.model_dump(mode="json"),
@@ -61,27 +63,27 @@ class SqlMediaRegistry:
         )
         row = (await self._session.scalars(statement)).one_or_none()
         if row is not None:
-            await self._locate(row.id, intake.uri, task.owner)
+            await self._save_location(row.id, file.uri, task.owner)
             await self._session.execute(
-                insert(SqlAudioProcessingMetadata).values(_processing(row.id, intake))
+                insert(SqlAudioProcessingMetadata).values(_processing_values(row.id, file))
             )
-            return Registered(_to_domain(row), None)
-        first = await self._first(intake, task.owner)
-        same_bytes = first.file_hash == intake.file_hash
-        await self._locate(first.id, intake.uri, task.owner)
-        kind = DuplicateKind.SAME_BYTES if same_bytes else DuplicateKind.SAME_SOUND
-        return Registered(_to_domain(first), kind)
+            return RegisteredMedia(_to_domain(row), None)
+        original = await self._find_original(file, task.owner)
+        has_same_bytes = original.file_hash == file.file_hash
+        await self._save_location(original.id, file.uri, task.owner)
+        kind = DuplicateKind.SAME_BYTES if has_same_bytes else DuplicateKind.SAME_SOUND
+        return RegisteredMedia(_to_domain(original), kind)
 
-    async def reject(self, media_id: UUID, rejection: Rejection, task: IngestTask) -> None:
-        """Insert or renew the row of a file that cannot be taken in."""
+    async def reject(self, media_id: UUID, rejected: RejectedFile, task: IngestTask) -> None:
+        """See `MediaRegistry.reject`."""
         values = {
-            "filename": rejection.file_name,
-            "source_path": rejection.uri,
+            "filename": rejected.file_name,
+            "source_path": rejected.uri,
             "owner": task.owner,
             "profile": str(task.profile)[:20],
             "status": "failed",
-            "error_reason": rejection.reason,
-            "download_error": rejection.message,
+            "error_reason": rejected.reason,
+            "download_error": rejected.message,
         }
         statement = insert(SqlMediaFile).values(id=media_id, **values)
         await self._session.execute(
@@ -89,14 +91,14 @@ class SqlMediaRegistry:
         )
 
     async def versions(self) -> dict[str, int]:
-        """Ids of all ready files, each at version 1."""
+        """See `MediaRegistry.versions`."""
         ids = await self._session.scalars(select(SqlMediaFile.id).where(SqlMediaFile.status == "ready"))
         return {str(media_id): 1 for media_id in ids}
 
-    async def _first(self, intake: Intake, owner: str | None) -> SqlMediaFile:
-        """The file with the same bytes, else the one with the same sound."""
-        same_bytes = SqlMediaFile.file_hash == intake.file_hash
-        same_sound = (SqlMediaFile.content_fp == intake.content_fp) & ~SqlMediaFile.silent
+    async def _find_original(self, file: MediaFile, owner: str | None) -> SqlMediaFile:
+        """Return the owner's file with the same bytes, or else with the same audio."""
+        same_bytes = SqlMediaFile.file_hash == file.file_hash
+        same_sound = (SqlMediaFile.content_fp == file.content_fp) & ~SqlMediaFile.silent
         statement = (
             select(SqlMediaFile)
             .where(SqlMediaFile.owner.is_not_distinct_from(owner), or_(same_bytes, same_sound))
@@ -105,7 +107,7 @@ class SqlMediaRegistry:
         )
         return (await self._session.scalars(statement)).one()
 
-    async def _locate(self, media_id: UUID, uri: str, owner: str | None) -> None:
+    async def _save_location(self, media_id: UUID, uri: str, owner: str | None) -> None:
         statement = insert(SqlMediaLocation).values(uri=uri, owner=owner or "", media_file_id=media_id)
         await self._session.execute(
             statement.on_conflict_do_update(
@@ -115,29 +117,29 @@ class SqlMediaRegistry:
         )
 
 
-def _metadata(intake: Intake) -> FileMetadata:
+def _file_metadata(file: MediaFile) -> FileMetadata:
     return FileMetadata(
-        format=intake.container,
-        codec=intake.audio.codec,
-        bitrate=intake.bit_rate,
-        sample_rate=intake.audio.sample_rate_hz,
-        channels=intake.audio.channels,
-        video=intake.video,
-        tags=intake.tags,
+        format=file.container,
+        codec=file.audio.codec,
+        bitrate=file.bit_rate,
+        sample_rate=file.audio.sample_rate_hz,
+        channels=file.audio.channels,
+        video=file.video,
+        tags=file.tags,
     )
 
 
-def _processing(media_id: UUID, intake: Intake) -> dict[str, object]:
+def _processing_values(media_id: UUID, file: MediaFile) -> dict[str, object]:
     return {
         "id": uuid7(),
         "media_file_id": media_id,
-        "original_format": intake.container[:100],
-        "original_sample_rate": intake.audio.sample_rate_hz,
-        "original_channels": intake.audio.channels,
+        "original_format": file.container[:100],
+        "original_sample_rate": file.audio.sample_rate_hz,
+        "original_channels": file.audio.channels,
         "processed_format": PROCESSED_FORMAT,
         "processed_sample_rate": PROCESSED_SAMPLE_RATE_HZ,
         "processed_channels": PROCESSED_CHANNELS,
-        "preprocessing_time_seconds": intake.preprocessing_s,
+        "preprocessing_time_seconds": file.preprocessing_s,
     }
 
 

@@ -17,7 +17,7 @@ class Base(DeclarativeBase):
 
 
 class SqlIngestJob(JobColumns, Base):
-    """Files to be read."""
+    """Jobs that read and register files."""
 
     __tablename__ = "ingest_jobs"
 
@@ -37,7 +37,7 @@ class SqlMediaFile(Timestamps, Base):
     mime_type: Mapped[str | None] = mapped_column(String(100))
     source_path: Mapped[str] = mapped_column(Text)
     local_path: Mapped[str | None] = mapped_column(Text)
-    """Address of the 16 kHz rendition."""
+    """URI of the 16 kHz rendition."""
     file_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     secondary_hash: Mapped[str | None] = mapped_column(String(32))
     content_fp: Mapped[str | None] = mapped_column(String(128))
@@ -75,7 +75,7 @@ class SqlMediaFile(Timestamps, Base):
 
 
 class SqlMediaLocation(Base):
-    """Where the bytes of a file were seen (C-13)."""
+    """URIs under which the content of a file was found (C-13)."""
 
     __tablename__ = "media_locations"
 
@@ -87,7 +87,7 @@ class SqlMediaLocation(Base):
 
 
 class SqlAudioProcessingMetadata(Base):
-    """How the rendition was made (T0-17, C-28)."""
+    """The formats of a file and of its rendition (T0-17, C-28)."""
 
     __tablename__ = "audio_processing_metadata"
 

@@ -1,4 +1,4 @@
-"""The results of analyses in PostgreSQL."""
+"""Analyses in PostgreSQL, in versions."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, RootModel
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from phonograph_analysis.domain.result import Measured
+from phonograph_analysis.domain.results import StoredAnalysis
 from phonograph_analysis.storage.tables import SqlAnalysisResult
 
 
@@ -15,25 +15,27 @@ class BpmCandidates(RootModel[list[float]]):
 
 
 class TimbreVector(BaseModel):
-    """Shape of `analysis_results.timbre`: MFCC."""
+    """Shape of `analysis_results.timbre`: mean and variance of each MFCC coefficient."""
 
     mean: list[float]
     variance: list[float]
 
 
 class Reasons(RootModel[dict[str, str]]):
-    """Shape of `analysis_results.reasons`: field to reason word."""
+    """Shape of `analysis_results.reasons`: name of a field to its reason code."""
 
 
-class SqlAnalysisResults:
-    """See `phonograph_analysis.domain.ports.AnalysisResults`."""
+class SqlAnalysisStore:
+    """See `phonograph_analysis.domain.ports.AnalysisStore`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, result_id: UUID, media_id: UUID, job_id: UUID, measured: Measured) -> int:
-        """Insert with the next version; of two at once, the unique constraint sends one back to try again."""
-        analysis = measured.analysis
+    async def add(self, result_id: UUID, media_id: UUID, job_id: UUID, stored: StoredAnalysis) -> int:
+        """See `AnalysisStore.add`."""
+        # Two concurrent inserts for one recording compute the same version: the unique constraint refuses one
+        # of them, which is tried again.
+        analysis = stored.analysis
         tempo, key, timbre = analysis.tempo, analysis.key, analysis.timbre
         table = SqlAnalysisResult
         next_version = (
@@ -57,7 +59,7 @@ class SqlAnalysisResults:
                 scale=key.scale if key else None,
                 key_strength=key.strength if key else None,
                 key_profile=key.profile if key else None,
-                key_agreed=key.agreed if key else None,
+                key_agreed=key.profiles_agree if key else None,
                 loudness_lufs=analysis.loudness_lufs,
                 danceability=analysis.danceability,
                 timbre=TimbreVector(mean=list(timbre.mean), variance=list(timbre.variance)).model_dump()
@@ -67,14 +69,14 @@ class SqlAnalysisResults:
                 excerpt_end_s=analysis.excerpt_end_s,
                 reason=analysis.reason,
                 reasons=Reasons(analysis.reasons).model_dump(),
-                document_uri=measured.document_uri,
+                document_uri=stored.document_uri,
             )
             .returning(table.version)
         )
         return (await self._session.scalars(statement)).one()
 
     async def versions(self) -> dict[str, int]:
-        """The newest version of every file that was analysed."""
+        """See `AnalysisStore.versions`."""
         rows = await self._session.execute(
             select(SqlAnalysisResult.media_file_id, func.max(SqlAnalysisResult.version)).group_by(
                 SqlAnalysisResult.media_file_id

@@ -1,4 +1,4 @@
-"""Takes requests for files."""
+"""Handlers of the events that the service consumes."""
 
 from phonograph_events import IngestRequested
 from phonograph_ingest.factory import ingest_service
@@ -6,5 +6,5 @@ from phonograph_runtime.database import Transaction
 
 
 async def ingest_requested(event: IngestRequested, transaction: Transaction) -> None:
-    """A producer asks for a file."""
-    await ingest_service(transaction).request(event)
+    """Request the ingest of a file."""
+    await ingest_service(transaction).request_ingest(event)

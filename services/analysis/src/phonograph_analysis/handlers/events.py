@@ -1,4 +1,4 @@
-"""Takes files that are ready."""
+"""Handlers of the events that the service consumes."""
 
 from phonograph_analysis.factory import analysis_service
 from phonograph_events import MediaReady
@@ -6,5 +6,5 @@ from phonograph_runtime.database import Transaction
 
 
 async def media_ready(event: MediaReady, transaction: Transaction) -> None:
-    """A new file is there."""
-    await analysis_service(transaction).request(event)
+    """Request the analysis of a new recording."""
+    await analysis_service(transaction).request_analysis(event)

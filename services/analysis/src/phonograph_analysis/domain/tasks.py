@@ -1,12 +1,12 @@
-"""A request for an analysis, as the job keeps it."""
+"""Tasks of the jobs of this service."""
 
 from pydantic import BaseModel, ConfigDict
 
 from phonograph_events import MediaRef
 
 
-class AnalysisTask(BaseModel):
-    """The task of an analysis job (a JSONB column)."""
+class AnalyzeTask(BaseModel):
+    """Measure the music of a recording (a JSONB column)."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""What is known about the music of a file, and why the rest is not."""
+"""The analysis of a recording: its music features, and reasons for those that are missing."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -12,22 +12,22 @@ TIMBRE_FIELDS: Final = ("timbre_mean", "timbre_variance")
 
 
 class Reason(StrEnum):
-    """Why a value is null."""
+    """Reason codes for missing values."""
 
     SILENCE = "silence"
-    """Nothing sounds."""
+    """Nothing is audible."""
     NOISE = "noise"
-    """It sounds, but no pitch and no pulse stand out."""
+    """It is audible, but no pitch and no pulse stand out."""
     SPEECH = "speech"
-    """A voice that speaks: no pulse, no steady pitches, pauses between words."""
+    """A speaking voice: no pulse, no steady pitches, pauses between words."""
     TOO_SHORT = "too_short"
-    """Less than five seconds sound."""
+    """Less than five seconds are audible."""
     NO_STEADY_BEAT = "no_steady_beat"
     """It is not noise, but no regular beat stands out."""
     NOT_TONAL = "not_tonal"
-    """The pitch classes are as evenly used as in noise or drums, or only one or two sound at all."""
+    """The pitch classes are as evenly used as in noise or drums, or only one or two are used at all."""
     AMBIGUOUS_KEY = "ambiguous_key"
-    """It has pitches, but they fit no key well."""
+    """It has pitches, but they fit no key well enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Tempo:
     bpm: float
     """Beats per minute, 40 to 250."""
     confidence: float
-    """0 to 1: agreement of the engine's five beat trackers, of the most they can reach."""
+    """0 to 1: agreement of the engine's five beat trackers, relative to the largest possible."""
     candidates: tuple[float, ...]
-    """Half, same and double tempo, ascending, those within 40 to 250: listeners differ by octaves."""
+    """Half, same and double tempo, ascending, if within 40 to 250: listeners differ by octaves."""
     beats: tuple[float, ...]
     """Seconds from the start of the file."""
 
@@ -55,14 +55,14 @@ class Key:
     strength: float
     """0 to 1: correlation with the winning profile."""
     profile: str
-    """The profile that won: the first where both agree, else the stronger."""
-    agreed: bool
+    """The profile that won: the first if both agree, else the stronger."""
+    profiles_agree: bool
     """Whether both profiles name this key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timbre:
-    """MFCC over the frames that sound, at a level normalised to -20 dBFS: 13 coefficients."""
+    """Statistics of 13 MFCC over the audible frames, at a level normalized to -20 dBFS."""
 
     mean: tuple[float, ...]
     variance: tuple[float, ...]
@@ -70,7 +70,7 @@ class Timbre:
 
 @dataclass(frozen=True, slots=True)
 class MusicAnalysis:
-    """Everything measured on one file; `reasons` has a word for every value that is null."""
+    """All measurements on one file; `reasons` has a code for each value that is missing."""
 
     engine: str
     algorithm_build: str
@@ -79,30 +79,36 @@ class MusicAnalysis:
     loudness_lufs: float | None = None
     """EBU R128 integrated loudness of the whole file; a mono file counts as one channel."""
     danceability: float | None = None
-    """Detrended fluctuation analysis (Streich and Herrera 2005): 0 to about 3, higher dances better."""
+    """Detrended fluctuation analysis (Streich and Herrera 2005): 0 to about 3; more is easier to dance to."""
     timbre: Timbre | None = None
     excerpt_start_s: float = 0.0
-    """Where the stretch begins on which tempo, key, danceability and timbre were measured."""
+    """Start of the excerpt on which tempo, key, danceability and timbre were measured."""
     excerpt_end_s: float = 0.0
+    """End of the excerpt."""
     reason: Reason | None = None
-    """Why there is no music here at all."""
+    """Reason if there is no music at all."""
     reasons: dict[str, str] = field(default_factory=dict)
-    """Name of a null field, as in the result document, to the reason."""
+    """Name of a missing field, as in the result document, to its reason."""
 
     @property
     def first_reason(self) -> str | None:
-        """One word for why there is nothing, or not all, in the result."""
+        """The reason why there is no music, else that of the first missing field; None if none is missing."""
         return self.reason or next(iter(self.reasons.values()), None)
 
     def without_music(self, reason: Reason, *more: str) -> Self:
-        """The same, with one reason for all that music would have, and for `more` fields."""
+        """Return a copy with one reason for all features of music, and for further fields.
+
+        Args:
+            reason: Why there is no music.
+            more: Names of fields that are missing as well.
+        """
         fields = (*TEMPO_FIELDS, *KEY_FIELDS, DANCEABILITY_FIELD, *more)
         return replace(self, reason=reason, reasons=dict.fromkeys(fields, reason.value))
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A finished analysis and where its full document lies."""
+class StoredAnalysis:
+    """An analysis whose document is in the object store."""
 
     analysis: MusicAnalysis
     document_uri: str

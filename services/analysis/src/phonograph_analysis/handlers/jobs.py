@@ -1,0 +1,19 @@
+"""Handlers of the jobs that have ended."""
+
+from phonograph_analysis.constants import ANALYZE
+from phonograph_analysis.domain.results import StoredAnalysis
+from phonograph_analysis.domain.tasks import AnalyzeTask
+from phonograph_analysis.factory import analysis_service
+from phonograph_runtime.database import Transaction
+from phonograph_runtime.jobs import JobKind
+from phonograph_runtime.ports import Job
+
+
+async def analyze_completed(
+    task: AnalyzeTask, stored: StoredAnalysis, job: Job, transaction: Transaction
+) -> None:
+    """Store and publish the features of a recording."""
+    await analysis_service(transaction).complete_analysis(job, task, stored)
+
+
+ANALYZE_JOB = JobKind(ANALYZE, AnalyzeTask, analyze_completed)

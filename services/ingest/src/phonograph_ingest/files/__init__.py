@@ -1,1 +1,0 @@
-"""Reading files: content type, hashes, tags, sound."""

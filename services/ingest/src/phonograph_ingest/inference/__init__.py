@@ -1,0 +1,1 @@
+"""Reading of files: content type, hashes, tags, audio."""
