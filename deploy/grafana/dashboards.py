@@ -21,8 +21,8 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 SERVICES = 7
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 UP = 'up{job="phonograph"}'
-OURS = 'job="phonograph", service=~"$service"'
-MEMORY = f"sum by (service) (process_resident_memory_bytes{{{OURS}}} + engine_memory_bytes{{{OURS}}})"
+SELECTED = 'job="phonograph", service=~"$service"'
+MEMORY = f"sum by (service) (process_resident_memory_bytes{{{SELECTED}}} + engine_memory_bytes{{{SELECTED}}})"
 
 Thresholds = tuple[float, float]
 """The lowest value shown in orange, and the lowest shown in red."""
@@ -30,7 +30,7 @@ Thresholds = tuple[float, float]
 
 def or_zero(expression: str) -> str:
     """Return the expression, extended by 0 for every service without a value."""
-    return f"{expression} or on (service) 0 * sum by (service) (up{{{OURS}}})"
+    return f"{expression} or on (service) 0 * sum by (service) (up{{{SELECTED}}})"
 
 
 def rate(metric: str, by: str = "service", where: str = "") -> str:
@@ -41,7 +41,7 @@ def rate(metric: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"sum by ({by}) (rate({metric}{{{OURS}{where}}}[$__rate_interval]))"
+    return f"sum by ({by}) (rate({metric}{{{SELECTED}{where}}}[$__rate_interval]))"
 
 
 def increase(metric: str, by: str = "service", where: str = "") -> str:
@@ -52,7 +52,7 @@ def increase(metric: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"sum by ({by}) (increase({metric}{{{OURS}{where}}}[$__rate_interval]))"
+    return f"sum by ({by}) (increase({metric}{{{SELECTED}{where}}}[$__rate_interval]))"
 
 
 def quantile(share: float, metric: str, by: str = "service") -> str:
@@ -63,7 +63,7 @@ def quantile(share: float, metric: str, by: str = "service") -> str:
         metric: Name of the histogram, without a suffix.
         by: Labels to group by.
     """
-    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{OURS}}}[$__rate_interval]))"
+    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{SELECTED}}}[$__rate_interval]))"
     return f"histogram_quantile({share}, {buckets})"
 
 
@@ -75,7 +75,7 @@ def largest(gauge: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"max by ({by}) ({gauge}{{{OURS}{where}}})"
+    return f"max by ({by}) ({gauge}{{{SELECTED}{where}}})"
 
 
 def total(gauge: str, by: str = "service", where: str = "") -> str:
@@ -86,7 +86,7 @@ def total(gauge: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"sum by ({by}) ({gauge}{{{OURS}{where}}})"
+    return f"sum by ({by}) ({gauge}{{{SELECTED}{where}}})"
 
 
 def query(expression: str, legend: str = "") -> prometheus.Dataquery:
@@ -173,7 +173,7 @@ def graph(
         )
         .thresholds(thresholds(limits))
         .links(runbook_links(alerts))
-        .targets([each.ref_id(letter) for letter, each in zip("ABCDEFGH", queries, strict=False)])
+        .targets([each.ref_id(reference) for reference, each in zip("ABCDEFGH", queries, strict=False)])
     )
     if limits:
         panel = panel.thresholds_style(
@@ -309,7 +309,7 @@ def alerts_table() -> table.Panel:
 def services_table() -> table.Panel:
     """Return the table of services: what waits, what is parked, what failed."""
     columns = {
-        "copies": (f"sum by (service) (up{{{OURS}}})", "short", None),
+        "copies": (f"sum by (service) (up{{{SELECTED}}})", "short", None),
         "events behind": (total("consumer_lag"), "short", (1000, 10000)),
         "parked": (
             or_zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
@@ -320,7 +320,7 @@ def services_table() -> table.Panel:
         "jobs waiting": (or_zero(largest("jobs", where=', status=~"pending|retrying"')), "short", None),
         "oldest job": (largest("job_oldest_queued_age_seconds"), "s", (900, 3600)),
         "failed in 1 h": (
-            or_zero(f'sum by (service) (increase(jobs_finished_total{{{OURS}, outcome="failed"}}[1h]))'),
+            or_zero(f'sum by (service) (increase(jobs_finished_total{{{SELECTED}, outcome="failed"}}[1h]))'),
             "short",
             (1, 10),
         ),
@@ -338,9 +338,9 @@ def services_table() -> table.Panel:
         .grid_pos(dashboard.GridPos(h=9, w=24, x=0, y=8))
     )
     names = {}
-    for letter, (name, (expression, unit, limits)) in zip("ABCDEFGH", columns.items(), strict=True):
-        panel = panel.with_target(instant_query(expression, letter))
-        names[f"Value #{letter}"] = name
+    for reference, (name, (expression, unit, limits)) in zip("ABCDEFGH", columns.items(), strict=True):
+        panel = panel.with_target(instant_query(expression, reference))
+        names[f"Value #{reference}"] = name
         properties = [
             dashboard.DynamicConfigValue("unit", unit),
             dashboard.DynamicConfigValue("decimals", 0),
@@ -528,7 +528,7 @@ def event_plane() -> build.Dashboard:
                 "Having no events to consume counts as progress. While events wait, the value must stay low.",
                 query(
                     or_zero(
-                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{OURS}}} > 0)"
+                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{SELECTED}}} > 0)"
                     ),
                     "{{service}}",
                 ),
@@ -601,8 +601,8 @@ def event_plane() -> build.Dashboard:
             number(
                 "Share parked, 10 min",
                 "Of the consumed events.",
-                f'sum(increase(events_consumed_total{{{OURS}, result="parked"}}[10m]))'
-                f" / (sum(increase(events_consumed_total{{{OURS}}}[10m])) > 0) or vector(0)",
+                f'sum(increase(events_consumed_total{{{SELECTED}, result="parked"}}[10m]))'
+                f" / (sum(increase(events_consumed_total{{{SELECTED}}}[10m])) > 0) or vector(0)",
                 unit="percentunit",
                 limits=(0.001, 0.01),
                 alerts=("ManyEventsParked",),
