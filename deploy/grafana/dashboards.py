@@ -21,8 +21,8 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 SERVICES = 7
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 UP = 'up{job="phonograph"}'
-SELECTED = 'job="phonograph", service=~"$service"'
-MEMORY = f"sum by (service) (process_resident_memory_bytes{{{SELECTED}}} + engine_memory_bytes{{{SELECTED}}})"
+SCOPE = 'job="phonograph", service=~"$service"'
+MEMORY = f"sum by (service) (process_resident_memory_bytes{{{SCOPE}}} + engine_memory_bytes{{{SCOPE}}})"
 
 Thresholds = tuple[float, float]
 """The lowest value shown in orange, and the lowest shown in red."""
@@ -30,7 +30,7 @@ Thresholds = tuple[float, float]
 
 def or_zero(expression: str) -> str:
     """Return the expression, extended by 0 for every service without a value."""
-    return f"{expression} or on (service) 0 * sum by (service) (up{{{SELECTED}}})"
+    return f"{expression} or on (service) 0 * sum by (service) (up{{{SCOPE}}})"
 
 
 def rate(metric: str, by: str = "service", where: str = "") -> str:
@@ -41,7 +41,7 @@ def rate(metric: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"sum by ({by}) (rate({metric}{{{SELECTED}{where}}}[$__rate_interval]))"
+    return f"sum by ({by}) (rate({metric}{{{SCOPE}{where}}}[$__rate_interval]))"
 
 
 def increase(metric: str, by: str = "service", where: str = "") -> str:
@@ -52,7 +52,7 @@ def increase(metric: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"sum by ({by}) (increase({metric}{{{SELECTED}{where}}}[$__rate_interval]))"
+    return f"sum by ({by}) (increase({metric}{{{SCOPE}{where}}}[$__rate_interval]))"
 
 
 def quantile(share: float, metric: str, by: str = "service") -> str:
@@ -63,7 +63,7 @@ def quantile(share: float, metric: str, by: str = "service") -> str:
         metric: Name of the histogram, without a suffix.
         by: Labels to group by.
     """
-    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{SELECTED}}}[$__rate_interval]))"
+    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{SCOPE}}}[$__rate_interval]))"
     return f"histogram_quantile({share}, {buckets})"
 
 
@@ -75,7 +75,7 @@ def largest(gauge: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"max by ({by}) ({gauge}{{{SELECTED}{where}}})"
+    return f"max by ({by}) ({gauge}{{{SCOPE}{where}}})"
 
 
 def total(gauge: str, by: str = "service", where: str = "") -> str:
@@ -86,7 +86,7 @@ def total(gauge: str, by: str = "service", where: str = "") -> str:
         by: Labels to group by.
         where: Additional label matchers, with a leading comma.
     """
-    return f"sum by ({by}) ({gauge}{{{SELECTED}{where}}})"
+    return f"sum by ({by}) ({gauge}{{{SCOPE}{where}}})"
 
 
 def query(expression: str, legend: str = "") -> prometheus.Dataquery:
@@ -309,7 +309,7 @@ def alerts_table() -> table.Panel:
 def services_table() -> table.Panel:
     """Return the table of services: what waits, what is parked, what failed."""
     columns = {
-        "copies": (f"sum by (service) (up{{{SELECTED}}})", "short", None),
+        "copies": (f"sum by (service) (up{{{SCOPE}}})", "short", None),
         "events behind": (total("consumer_lag"), "short", (1000, 10000)),
         "parked": (
             or_zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
@@ -320,7 +320,7 @@ def services_table() -> table.Panel:
         "jobs waiting": (or_zero(largest("jobs", where=', status=~"pending|retrying"')), "short", None),
         "oldest job": (largest("job_oldest_queued_age_seconds"), "s", (900, 3600)),
         "failed in 1 h": (
-            or_zero(f'sum by (service) (increase(jobs_finished_total{{{SELECTED}, outcome="failed"}}[1h]))'),
+            or_zero(f'sum by (service) (increase(jobs_finished_total{{{SCOPE}, outcome="failed"}}[1h]))'),
             "short",
             (1, 10),
         ),
@@ -528,7 +528,7 @@ def event_plane() -> build.Dashboard:
                 "Having no events to consume counts as progress. While events wait, the value must stay low.",
                 query(
                     or_zero(
-                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{SELECTED}}} > 0)"
+                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{SCOPE}}} > 0)"
                     ),
                     "{{service}}",
                 ),
@@ -601,8 +601,8 @@ def event_plane() -> build.Dashboard:
             number(
                 "Share parked, 10 min",
                 "Of the consumed events.",
-                f'sum(increase(events_consumed_total{{{SELECTED}, result="parked"}}[10m]))'
-                f" / (sum(increase(events_consumed_total{{{SELECTED}}}[10m])) > 0) or vector(0)",
+                f'sum(increase(events_consumed_total{{{SCOPE}, result="parked"}}[10m]))'
+                f" / (sum(increase(events_consumed_total{{{SCOPE}}}[10m])) > 0) or vector(0)",
                 unit="percentunit",
                 limits=(0.001, 0.01),
                 alerts=("ManyEventsParked",),
