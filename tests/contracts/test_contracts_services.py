@@ -16,7 +16,7 @@ from phonograph_runtime.app import ServiceApp
 
 SERVICES = sorted(Service)
 SHAPE = {"commands", "__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
-FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph", "files"}
+FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph"}
 HEAVY = (
     "alembic",
     "essentia", "faster_whisper", "pocketsphinx", "torch", "sklearn", "onnxruntime", "ctranslate2",

@@ -84,7 +84,7 @@ class IngestEngine:
             kind=kind,
             duration_s=rendition.duration_s,
             content_fp=rendition.content_fp,
-            is_silent=rendition.silent,
+            is_silent=rendition.is_silent,
             container=probed.container,
             bit_rate=probed.bit_rate,
             audio=_to_stream(probed.audio),
