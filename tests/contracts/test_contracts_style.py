@@ -57,7 +57,7 @@ OLD_NAMES = {
 """Names that were replaced by the ones that follow the rules."""
 
 BRITISH = re.compile(
-    r"(?:analys(?:e|er|ing)|normalis|recognis|organis|initialis|catalogue|behaviour|colour|serialis|summaris)"
+    r"analys(?:e(?!s\b)|er|ing)|(?:normal|recogn|organ|initial|serial|summar)is[ei]|catalogue|behaviour|colour"
 )
 """Stems of British spelling in identifiers."""
 

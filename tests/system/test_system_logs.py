@@ -14,7 +14,7 @@ USE_CASES = {
     Service.ANALYSIS: "analysis stored",
     Service.TRANSCRIPTION: "transcript stored",
     Service.DIARIZATION: "diarization stored",
-    Service.TRACKLIST: "recording cataloged",
+    Service.TRACKLIST: "tracklist stored",
     Service.HIGHLIGHTS: "highlights stored",
     Service.GRAPH_SYNC: "event mirrored",
 }
