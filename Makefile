@@ -27,19 +27,19 @@ install: $(INSTALLED) ## Install everything into .venv
 install-gpu: $(INSTALLED) ## Add torch and pyannote.audio
 	@$(UV) pip install --require-hashes -r requirements/gpu.txt
 
-demo: $(INSTALLED) ## Start everything, take the sample recordings in, show what was found, stop
+demo: $(INSTALLED) ## Start everything, ingest the sample recordings, show the results, stop
 	@$(BIN)/phonograph demo
 
-up: $(INSTALLED) ## Start servers and services; start again what has died
+up: $(INSTALLED) ## Start servers and services; restart those that died
 	@$(BIN)/phonograph up
 
-down: $(INSTALLED) ## Stop them; data stay
+down: $(INSTALLED) ## Stop servers and services; keep the data
 	@$(BIN)/phonograph down
 
 test: $(INSTALLED) ## Run every test on real servers
 	$(BIN)/pytest
 
-chaos: $(INSTALLED) ## Inject every fault; CASE=name for one
+chaos: $(INSTALLED) ## Inject every fault; CASE=name runs one
 	$(BIN)/pytest tests/chaos -m 'chaos or not chaos' -s $(if $(CASE),-k '$(CASE)')
 
 lint: $(INSTALLED) ## Check style, types and layers
@@ -51,18 +51,18 @@ lint: $(INSTALLED) ## Check style, types and layers
 bench: $(INSTALLED) ## Measure against bare loops of the same libraries; ONLY=name, BASE=revision
 	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(BASE),--base $(BASE))
 
-migrate: $(INSTALLED) ## Bring every service's schema of the running stack to its head
+migrate: $(INSTALLED) ## Upgrade the database schema of every service of the running stack
 	@$(BIN)/phonograph migrate
 
-schemas: $(INSTALLED) ## Write schemas/, docs/{events,metrics}.md and the dashboards from the code
+schemas: $(INSTALLED) ## Generate schemas/, docs/{events,metrics}.md and the dashboards from the code
 	$(BIN)/python -m phonograph_events.schemas schemas docs/events.md
 	$(BIN)/python deploy/prometheus/metrics_page.py
 	$(BIN)/python deploy/grafana/dashboards.py
 
-samples: $(INSTALLED) ## Make the sample recordings again (needs flite)
+samples: $(INSTALLED) ## Generate the sample recordings (needs flite)
 	$(BIN)/python tests/samples/make.py
 
-requirements: $(INSTALLED) ## Compile requirements/*.txt with hashes and without addresses
+requirements: $(INSTALLED) ## Compile requirements/*.txt with hashes and without index addresses
 	@for member in $(notdir $(patsubst %/,%,$(wildcard services/*/))); do \
 		$(EXPORT) --package phonograph-$$member --no-dev -o requirements/$$member.txt > /dev/null; done
 	@$(EXPORT) --all-packages -o requirements/dev.txt > /dev/null

@@ -1,7 +1,7 @@
 """Writes the dashboards in `dashboards/`: `python deploy/grafana/dashboards.py`.
 
-Every query gives a result on a healthy, idle system: zero rather than nothing. Gauges that every copy of a
-service reads from the same database are taken by `max`, everything else by `sum`.
+On a healthy, idle system every query returns zero, not an empty result. Every copy of a service exposes the
+same gauges of the database: they are aggregated with `max`, everything else with `sum`.
 """
 
 from pathlib import Path
@@ -21,65 +21,95 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 SERVICES = 7
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 UP = 'up{job="phonograph"}'
-OURS = 'job="phonograph", service=~"$service"'
-MEMORY = f"sum by (service) (process_resident_memory_bytes{{{OURS}}} + engine_memory_bytes{{{OURS}}})"
+SCOPE = 'job="phonograph", service=~"$service"'
+MEMORY = f"sum by (service) (process_resident_memory_bytes{{{SCOPE}}} + engine_memory_bytes{{{SCOPE}}})"
 
 Thresholds = tuple[float, float]
-"""From where a value is orange, and from where it is red."""
+"""The lowest value shown in orange, and the lowest shown in red."""
 
 
-def zero(expression: str) -> str:
-    """The expression, and 0 for every service for which it has nothing yet."""
-    return f"{expression} or on (service) 0 * sum by (service) (up{{{OURS}}})"
+def or_zero(expression: str) -> str:
+    """Return the expression, extended by 0 for every service without a value."""
+    return f"{expression} or on (service) 0 * sum by (service) (up{{{SCOPE}}})"
 
 
 def rate(metric: str, by: str = "service", where: str = "") -> str:
-    """What a counter gains in a second."""
-    return f"sum by ({by}) (rate({metric}{{{OURS}{where}}}[$__rate_interval]))"
+    """Return an expression for the increase of a counter per second.
+
+    Args:
+        metric: Name of the counter.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"sum by ({by}) (rate({metric}{{{SCOPE}{where}}}[$__rate_interval]))"
 
 
-def gained(metric: str, by: str = "service", where: str = "") -> str:
-    """What a counter gains between two points of the graph."""
-    return f"sum by ({by}) (increase({metric}{{{OURS}{where}}}[$__rate_interval]))"
+def increase(metric: str, by: str = "service", where: str = "") -> str:
+    """Return an expression for the increase of a counter between two points of the graph.
+
+    Args:
+        metric: Name of the counter.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"sum by ({by}) (increase({metric}{{{SCOPE}{where}}}[$__rate_interval]))"
 
 
 def quantile(share: float, metric: str, by: str = "service") -> str:
-    """A quantile of a histogram."""
-    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{OURS}}}[$__rate_interval]))"
+    """Return an expression for a quantile of a histogram.
+
+    Args:
+        share: Quantile from 0 to 1.
+        metric: Name of the histogram, without a suffix.
+        by: Labels to group by.
+    """
+    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{SCOPE}}}[$__rate_interval]))"
     return f"histogram_quantile({share}, {buckets})"
 
 
 def largest(gauge: str, by: str = "service", where: str = "") -> str:
-    """A gauge that all copies of a service see alike."""
-    return f"max by ({by}) ({gauge}{{{OURS}{where}}})"
+    """Return an expression for a gauge that has the same value in all copies of a service.
+
+    Args:
+        gauge: Name of the gauge.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"max by ({by}) ({gauge}{{{SCOPE}{where}}})"
 
 
 def total(gauge: str, by: str = "service", where: str = "") -> str:
-    """A gauge of which every copy of a service has its own part."""
-    return f"sum by ({by}) ({gauge}{{{OURS}{where}}})"
+    """Return an expression for the sum of a gauge over all copies of a service.
+
+    Args:
+        gauge: Name of the gauge.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"sum by ({by}) ({gauge}{{{SCOPE}{where}}})"
 
 
 def query(expression: str, legend: str = "") -> prometheus.Dataquery:
-    """A query over the range of a graph."""
+    """Return a query over the range of a graph."""
     return prometheus.Dataquery().expr(expression).legend_format(legend).datasource(SOURCE).range()
 
 
-def now(expression: str, reference: str = "A") -> prometheus.Dataquery:
-    """A query for this moment."""
-    asked = prometheus.Dataquery().expr(expression).datasource(SOURCE).ref_id(reference)
-    return asked.instant().format(PromQueryFormat.TABLE)
+def instant_query(expression: str, reference: str = "A") -> prometheus.Dataquery:
+    """Return a query for the current moment."""
+    instant = prometheus.Dataquery().expr(expression).datasource(SOURCE).ref_id(reference)
+    return instant.instant().format(PromQueryFormat.TABLE)
 
 
-def steps(limits: Thresholds | None, *, calm: str = "green") -> build.ThresholdsConfig:
-    """Colours of a value."""
-    colours = [dashboard.Threshold(value=None, color=calm)]
+def thresholds(limits: Thresholds | None, *, normal: str = "green") -> build.ThresholdsConfig:
+    """Return the colors of a value."""
+    colors = [dashboard.Threshold(value=None, color=normal)]
     if limits:
-        colours += [dashboard.Threshold(limits[0], "orange"), dashboard.Threshold(limits[1], "red")]
-    return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(colours)
+        colors += [dashboard.Threshold(limits[0], "orange"), dashboard.Threshold(limits[1], "red")]
+    return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(colors)
 
 
 def runbook_links(alerts: tuple[str, ...]) -> list[Builder[dashboard.DashboardLink]]:
-    """Links from a panel to the pages of its alerts."""
+    """Return links from a panel to the pages of its alerts."""
     return [
         build.DashboardLink(f"Runbook: {alert}")
         .type(dashboard.DashboardLinkType.LINK)
@@ -89,12 +119,12 @@ def runbook_links(alerts: tuple[str, ...]) -> list[Builder[dashboard.DashboardLi
 
 
 def runbook_url(alert: str) -> str:
-    """Where Grafana shows the page of an alert."""
-    return f"/d/phonograph-runbooks?viewPanel={runbooks().index(alert) + 1}"
+    """Return the address at which Grafana shows the page of an alert."""
+    return f"/d/phonograph-runbooks?viewPanel={runbook_names().index(alert) + 1}"
 
 
-def runbooks() -> list[str]:
-    """Alerts that have a page."""
+def runbook_names() -> list[str]:
+    """Return the alerts that have a page."""
     return sorted(path.stem for path in RUNBOOKS.glob("*.md"))
 
 
@@ -108,7 +138,18 @@ def graph(
     stacked: bool = False,
     span: int = 8,
 ) -> timeseries.Panel:
-    """Lines over time; a dashed line where orange and red begin."""
+    """Return a graph of lines over time, with a dashed line at each limit.
+
+    Args:
+        title: Title of the panel.
+        description: Explanation of the panel.
+        queries: At most eight queries.
+        unit: Grafana's name of the unit.
+        limits: Lowest orange and lowest red value.
+        alerts: Alerts whose pages the panel links to.
+        stacked: Stack the lines.
+        span: Width in columns, of 24.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -130,9 +171,9 @@ def graph(
         .tooltip(
             look.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
         )
-        .thresholds(steps(limits))
+        .thresholds(thresholds(limits))
         .links(runbook_links(alerts))
-        .targets([each.ref_id(letter) for letter, each in zip("ABCDEFGH", queries, strict=False)])
+        .targets([each.ref_id(reference) for reference, each in zip("ABCDEFGH", queries, strict=False)])
     )
     if limits:
         panel = panel.thresholds_style(
@@ -152,7 +193,18 @@ def number(
     span: int = 4,
     place: dashboard.GridPos | None = None,
 ) -> stat.Panel:
-    """One number for now; the dashboard places it unless told where."""
+    """Return a panel with one current number; the dashboard places it if `place` is None.
+
+    Args:
+        title: Title of the panel.
+        description: Explanation of the panel.
+        expression: PromQL expression with one value.
+        unit: Grafana's name of the unit.
+        limits: Lowest orange and lowest red value.
+        alerts: Alerts whose pages the panel links to.
+        span: Width in columns, of 24.
+        place: Position on the dashboard; by default after the previous panel.
+    """
     panel = (
         stat.Panel()
         .title(title)
@@ -163,16 +215,16 @@ def number(
         .span(span)
         .color_mode(common.BigValueColorMode.BACKGROUND_SOLID if limits else common.BigValueColorMode.NONE)
         .graph_mode(common.BigValueGraphMode.NONE)
-        .thresholds(steps(limits))
+        .thresholds(thresholds(limits))
         .links(runbook_links(alerts))
-        .with_target(now(expression).format(PromQueryFormat.TIME_SERIES))
+        .with_target(instant_query(expression).format(PromQueryFormat.TIME_SERIES))
         .reduce_options(look.ReduceDataOptions().calcs(["lastNotNull"]))
     )
     return panel.grid_pos(place) if place else panel
 
 
 def service_variable(values: str) -> build.QueryVariable:
-    """Which services to show; one row of panels is repeated for each where a row asks for it."""
+    """Return the variable that selects services; a row can be repeated for each of them."""
     return (
         build.QueryVariable("service")
         .label("Service")
@@ -188,7 +240,14 @@ def service_variable(values: str) -> build.QueryVariable:
 
 
 def board(name: str, title: str, description: str, *, services: str = "") -> build.Dashboard:
-    """An empty dashboard with what all have in common."""
+    """Return an empty dashboard with the properties that all dashboards share.
+
+    Args:
+        name: Last part of the dashboard's id.
+        title: Title of the dashboard.
+        description: Explanation of the dashboard.
+        services: Metric whose label `service` lists the services to select; empty for no selection.
+    """
     empty = (
         build.Dashboard(title)
         .uid(f"phonograph-{name}")
@@ -213,9 +272,9 @@ def board(name: str, title: str, description: str, *, services: str = "") -> bui
 
 
 def alerts_table() -> table.Panel:
-    """What fires now; one calm line when nothing does."""
+    """Return the table of firing alerts; it has one neutral line if there are none."""
     firing = 'max by (alertname, service, severity) (ALERTS{alertstate="firing"})'
-    calm = 'label_replace(vector(0), "alertname", "Nothing fires", "", "")'
+    placeholder = 'label_replace(vector(0), "alertname", "No alert fires", "", "")'
     link = dashboard.DynamicConfigValue(
         "links",
         [
@@ -227,12 +286,12 @@ def alerts_table() -> table.Panel:
     )
     return (
         table.Panel()
-        .title("What is broken")
-        .description("Alerts that fire now. Pages want somebody at once, tickets within the working day.")
+        .title("Firing alerts")
+        .description("Act on a page at once, on a ticket within the working day.")
         .datasource(SOURCE)
         .height(8)
         .span(12)
-        .with_target(now(f"{firing} or on () {calm}"))
+        .with_target(instant_query(f"{firing} or on () {placeholder}"))
         .with_transformation(
             dashboard.DataTransformerConfig(
                 id_val="organize",
@@ -248,20 +307,20 @@ def alerts_table() -> table.Panel:
 
 
 def services_table() -> table.Panel:
-    """One line for each service: what waits, what was put aside, what failed."""
+    """Return the table of services: what waits, what is parked, what failed."""
     columns = {
-        "copies": (f"sum by (service) (up{{{OURS}}})", "short", None),
+        "copies": (f"sum by (service) (up{{{SCOPE}}})", "short", None),
         "events behind": (total("consumer_lag"), "short", (1000, 10000)),
-        "put aside": (
-            zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
+        "parked": (
+            or_zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
             "short",
             (1, 100),
         ),
         "outbox": (largest("outbox_oldest_age_seconds"), "s", (30, 60)),
-        "jobs waiting": (zero(largest("jobs", where=', status=~"pending|retrying"')), "short", None),
+        "jobs waiting": (or_zero(largest("jobs", where=', status=~"pending|retrying"')), "short", None),
         "oldest job": (largest("job_oldest_queued_age_seconds"), "s", (900, 3600)),
         "failed in 1 h": (
-            zero(f'sum by (service) (increase(jobs_finished_total{{{OURS}, outcome="failed"}}[1h]))'),
+            or_zero(f'sum by (service) (increase(jobs_finished_total{{{SCOPE}, outcome="failed"}}[1h]))'),
             "short",
             (1, 10),
         ),
@@ -274,21 +333,21 @@ def services_table() -> table.Panel:
     panel = (
         table.Panel()
         .title("Services")
-        .description("Orange is worth a look, red has an alert. Copies: processes that answer.")
+        .description("Orange deserves attention, red has an alert. Copies: processes that respond.")
         .datasource(SOURCE)
         .grid_pos(dashboard.GridPos(h=9, w=24, x=0, y=8))
     )
     names = {}
-    for letter, (name, (expression, unit, limits)) in zip("ABCDEFGH", columns.items(), strict=True):
-        panel = panel.with_target(now(expression, letter))
-        names[f"Value #{letter}"] = name
+    for reference, (name, (expression, unit, limits)) in zip("ABCDEFGH", columns.items(), strict=True):
+        panel = panel.with_target(instant_query(expression, reference))
+        names[f"Value #{reference}"] = name
         properties = [
             dashboard.DynamicConfigValue("unit", unit),
             dashboard.DynamicConfigValue("decimals", 0),
         ]
         if limits:
             properties += [
-                dashboard.DynamicConfigValue("thresholds", steps(limits, calm="transparent").build()),
+                dashboard.DynamicConfigValue("thresholds", thresholds(limits, normal="transparent").build()),
                 dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
             ]
         panel = panel.override_by_name(name, properties)
@@ -302,15 +361,15 @@ def services_table() -> table.Panel:
 
 
 def overview() -> build.Dashboard:
-    """For whoever is on duty."""
-    answering = "count(sum by (service) (up{job='phonograph'}) > 0) or vector(0)"
+    """Return the dashboard for the operator on duty."""
+    responding = "count(sum by (service) (up{job='phonograph'}) > 0) or vector(0)"
     return (
-        board("overview", "Phonograph: overview", "What is broken now, and how much is done.", services=UP)
+        board("overview", "Phonograph: overview", "Firing alerts, and the work in progress.", services=UP)
         .with_panel(alerts_table())
         .with_panel(
             number(
                 "Pages",
-                "Alerts that want somebody now.",
+                "Alerts that need action now.",
                 'count(ALERTS{alertstate="firing", severity="page"}) or vector(0)',
                 limits=(1, 1),
             )
@@ -318,7 +377,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Tickets",
-                "Alerts that want somebody today.",
+                "Alerts that need action today.",
                 'count(ALERTS{alertstate="firing", severity="ticket"}) or vector(0)',
                 limits=(1, 10),
             )
@@ -326,24 +385,24 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Services missing",
-                "Of seven, those of which no copy answers.",
-                f"{SERVICES} - ({answering})",
+                "Of seven, those without a copy that responds.",
+                f"{SERVICES} - ({responding})",
                 limits=(1, 1),
                 alerts=("ServiceDown",),
             )
         )
         .with_panel(
             number(
-                "Files taken in, 24 h",
-                "Requests that ingest worked off, rejected ones among them.",
+                "Files ingested, 24 h",
+                "Requests that ingest completed, including rejected ones.",
                 'sum(increase(jobs_finished_total{service="ingest", outcome="completed"}[24h])) or vector(0)',
                 place=dashboard.GridPos(h=4, w=4, x=12, y=4),
             )
         )
         .with_panel(
             number(
-                "Recorded time worked off, 24 h",
-                "Seconds of recordings, counted once for each service that worked on them.",
+                "Recorded time processed, 24 h",
+                "Seconds of recordings, counted once per service that processed them.",
                 "sum(increase(model_recording_seconds_total[24h])) or vector(0)",
                 unit="s",
                 place=dashboard.GridPos(h=4, w=4, x=16, y=4),
@@ -352,17 +411,17 @@ def overview() -> build.Dashboard:
         .with_panel(
             number(
                 "Jobs waiting",
-                "In all services together.",
+                "Total of all services.",
                 'sum(max by (service) (jobs{status=~"pending|retrying"})) or vector(0)',
                 place=dashboard.GridPos(h=4, w=4, x=20, y=4),
             )
         )
         .with_panel(services_table())
-        .with_row(build.Row("In time"))
+        .with_row(build.Row("Latency"))
         .with_panel(
             graph(
                 "Late events",
-                "From an event's own time to its effect: 99 of 100 are faster.",
+                "From an event's own time to its effect, 99th percentile.",
                 query(quantile(0.99, "event_e2e_latency_seconds"), "{{service}}"),
                 unit="s",
                 limits=(10, 30),
@@ -372,14 +431,14 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Events behind",
-                "Records on the topics that the service has not taken yet.",
+                "Records on the topics that the service has not consumed yet.",
                 query(total("consumer_lag"), "{{service}}"),
                 alerts=("LagGrows", "ConsumerStalled"),
             )
         )
         .with_panel(
             graph(
-                "Oldest job that could run",
+                "Oldest job ready to run",
                 "How long a file waits for a free worker.",
                 query(largest("job_oldest_queued_age_seconds"), "{{service}}"),
                 unit="s",
@@ -390,9 +449,9 @@ def overview() -> build.Dashboard:
         .with_row(build.Row("Work"))
         .with_panel(
             graph(
-                "Events taken",
-                "New events a second.",
-                query(zero(rate("events_consumed_total", where=', result="ok"')), "{{service}}"),
+                "Events processed",
+                "New events per second.",
+                query(or_zero(rate("events_consumed_total", where=', result="ok"')), "{{service}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -400,9 +459,9 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Jobs finished",
-                "Completed jobs a minute.",
+                "Completed jobs per minute.",
                 query(
-                    zero("60 * " + rate("jobs_finished_total", where=', outcome="completed"')),
+                    or_zero("60 * " + rate("jobs_finished_total", where=', outcome="completed"')),
                     "{{service}}",
                 ),
                 unit="cpm",
@@ -412,7 +471,7 @@ def overview() -> build.Dashboard:
         .with_panel(
             graph(
                 "Memory",
-                "Of the services and of the engines they started.",
+                "Of the services and their engines.",
                 query(MEMORY, "{{service}}"),
                 unit="bytes",
                 stacked=True,
@@ -422,15 +481,15 @@ def overview() -> build.Dashboard:
 
 
 def event_plane() -> build.Dashboard:
-    """Consumers, dead letters, outbox, database."""
+    """Return the dashboard of consumers, dead letters, outbox and database."""
     return (
-        board("events", "Phonograph: event plane", "Events in, events out, events put aside.", services=UP)
+        board("events", "Phonograph: event plane", "Events in, events out, dead letters.", services=UP)
         .with_row(build.Row("Events in"))
         .with_panel(
             graph(
-                "Taken, by result",
-                "`ok` took effect, `duplicate` had done so before, `retry` comes again, `parked` lies aside.",
-                query(zero(rate("events_consumed_total", "service, result")), "{{service}} {{result}}"),
+                "Consumed events, by result",
+                "`ok` took effect, `duplicate` did so before, `retry` runs again, `parked` is a dead letter.",
+                query(or_zero(rate("events_consumed_total", "service, result")), "{{service}} {{result}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -438,7 +497,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "From an event's time to its effect",
-                "Half, 95 and 99 of 100 events are faster.",
+                "50th, 95th and 99th percentile.",
                 query(quantile(0.5, "event_e2e_latency_seconds"), "{{service}} p50"),
                 query(quantile(0.95, "event_e2e_latency_seconds"), "{{service}} p95"),
                 query(quantile(0.99, "event_e2e_latency_seconds"), "{{service}} p99"),
@@ -450,7 +509,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "One batch, one transaction",
-                "99 of 100 are faster.",
+                "99th percentile.",
                 query(quantile(0.99, "event_processing_seconds"), "{{service}}"),
                 unit="s",
             )
@@ -465,11 +524,11 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Since the consumer moved",
-                "Or had nothing to take. With events waiting it must stay low.",
+                "Time since the last progress of the consumer",
+                "Having no events to consume counts as progress. While events wait, the value must stay low.",
                 query(
-                    zero(
-                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{OURS}}} > 0)"
+                    or_zero(
+                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{SCOPE}}} > 0)"
                     ),
                     "{{service}}",
                 ),
@@ -480,19 +539,19 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Partitions held",
-                "By all copies of a service together: a constant.",
+                "Assigned partitions",
+                "Total of all copies of a service; it must be constant.",
                 query(total("consumer_assigned_partitions"), "{{service}}"),
             )
         )
         .with_panel(
             graph(
-                "Trouble with Kafka",
-                "Commits that failed, errors, partitions given out anew, consumers begun anew.",
-                query(zero(gained("consumer_commit_failures_total")), "{{service}} commit failures"),
-                query(zero(gained("consumer_kafka_errors_total")), "{{service}} errors"),
-                query(zero(gained("consumer_rebalances_total")), "{{service}} rebalances"),
-                query(zero(gained("consumer_restarts_total")), "{{service}} restarts"),
+                "Kafka problems",
+                "Failed commits, errors, rebalances, restarted consumers.",
+                query(or_zero(increase("consumer_commit_failures_total")), "{{service}} commit failures"),
+                query(or_zero(increase("consumer_kafka_errors_total")), "{{service}} errors"),
+                query(or_zero(increase("consumer_rebalances_total")), "{{service}} rebalances"),
+                query(or_zero(increase("consumer_restarts_total")), "{{service}} restarts"),
                 alerts=("CommitsFail", "ConsumerRestarts"),
                 span=12,
             )
@@ -500,8 +559,8 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Delivered again",
-                "Duplicates found in the inbox. They took effect once.",
-                query(zero(rate("inbox_duplicates_total")), "{{service}}"),
+                "Duplicates found by the inbox. They took effect once.",
+                query(or_zero(rate("inbox_duplicates_total")), "{{service}}"),
                 unit="cps",
                 span=12,
             )
@@ -509,7 +568,7 @@ def event_plane() -> build.Dashboard:
         .with_row(build.Row("Dead letters"))
         .with_panel(
             number(
-                "Lie there now",
+                "Unresolved",
                 "Neither replayed nor dropped. See `phonograph dlq list`.",
                 f"sum({largest('dlq_messages', 'service, topic, reason')}) or vector(0)",
                 limits=(1, 100),
@@ -520,7 +579,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             number(
                 "Oldest",
-                "How long the oldest has waited for somebody.",
+                "Age of the oldest unresolved dead letter.",
                 f"max({largest('dlq_oldest_age_seconds')}) or vector(0)",
                 unit="s",
                 limits=(3600, 86400),
@@ -530,8 +589,8 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Services that stopped taking events",
-                "Because they could take hardly any.",
+                "Services with consumption stopped",
+                "Their circuit breaker opened, because they parked too many events.",
                 f"sum({largest('consumer_fused')}) or vector(0)",
                 limits=(1, 1),
                 alerts=("ConsumptionStopped",),
@@ -540,10 +599,10 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Share put aside, 10 min",
-                "Of the events that were taken.",
-                f'sum(increase(events_consumed_total{{{OURS}, result="parked"}}[10m]))'
-                f" / (sum(increase(events_consumed_total{{{OURS}}}[10m])) > 0) or vector(0)",
+                "Share parked, 10 min",
+                "Of the consumed events.",
+                f'sum(increase(events_consumed_total{{{SCOPE}, result="parked"}}[10m]))'
+                f" / (sum(increase(events_consumed_total{{{SCOPE}}}[10m])) > 0) or vector(0)",
                 unit="percentunit",
                 limits=(0.001, 0.01),
                 alerts=("ManyEventsParked",),
@@ -552,10 +611,10 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Put aside, by reason",
-                "What lies there now.",
+                "Unresolved, by reason",
+                "Current number.",
                 query(
-                    zero(largest("dlq_messages", "service, topic, reason")),
+                    or_zero(largest("dlq_messages", "service, topic, reason")),
                     "{{service}} {{topic}} {{reason}}",
                 ),
                 alerts=("EventsParked",),
@@ -564,17 +623,20 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "New",
-                "Since the point before.",
-                query(zero(gained("dlq_parked_total", "service, topic, reason")), "{{service}} {{reason}}"),
+                "Since the previous point.",
+                query(
+                    or_zero(increase("dlq_parked_total", "service, topic, reason")), "{{service}} {{reason}}"
+                ),
                 alerts=("EventsParked", "ManyEventsParked"),
             )
         )
         .with_panel(
             graph(
                 "Resolved",
-                "Replayed or dropped, since the point before.",
+                "Replayed or dropped, since the previous point.",
                 query(
-                    zero(gained("dlq_resolved_total", "service, resolution")), "{{service}} {{resolution}}"
+                    or_zero(increase("dlq_resolved_total", "service, resolution")),
+                    "{{service}} {{resolution}}",
                 ),
             )
         )
@@ -582,7 +644,7 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Oldest waiting event",
-                "The relay publishes in milliseconds; more means that Kafka does not answer.",
+                "The relay publishes within milliseconds; more means that Kafka does not respond.",
                 query(largest("outbox_oldest_age_seconds"), "{{service}}"),
                 unit="s",
                 limits=(30, 60),
@@ -592,8 +654,8 @@ def event_plane() -> build.Dashboard:
         .with_panel(graph("Waiting", "Rows of the outbox.", query(largest("outbox_pending"), "{{service}}")))
         .with_panel(
             graph(
-                "From the row to Kafka's answer",
-                "Half and 99 of 100 are faster.",
+                "From the row to Kafka's acknowledgment",
+                "50th and 99th percentile.",
                 query(quantile(0.5, "outbox_delivery_seconds"), "{{service}} p50"),
                 query(quantile(0.99, "outbox_delivery_seconds"), "{{service}} p99"),
                 unit="s",
@@ -602,24 +664,24 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Published",
-                "Events a second.",
-                query(zero(rate("outbox_published_total")), "{{service}}"),
+                "Events per second.",
+                query(or_zero(rate("outbox_published_total")), "{{service}}"),
                 unit="cps",
                 stacked=True,
             )
         )
         .with_panel(
             graph(
-                "Refused by Kafka",
+                "Rejected by Kafka",
                 "Batches; they are sent again.",
-                query(zero(gained("outbox_publish_failures_total")), "{{service}}"),
+                query(or_zero(increase("outbox_publish_failures_total")), "{{service}}"),
                 alerts=("OutboxWaits",),
             )
         )
         .with_panel(
             graph(
                 "Relays",
-                "One of the copies of a service publishes: 1 is right.",
+                "Exactly one copy of a service publishes: the value must be 1.",
                 query(total("outbox_relay_leader"), "{{service}}"),
             )
         )
@@ -627,15 +689,15 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Connections",
-                "Of all copies of a service.",
-                query(zero(total("database_connections", "service, state")), "{{service}} {{state}}"),
+                "Total of all copies of a service.",
+                query(or_zero(total("database_connections", "service, state")), "{{service}} {{state}}"),
                 span=6,
             )
         )
         .with_panel(
             graph(
                 "Oldest open transaction",
-                "An old one keeps vacuum from removing rows.",
+                "An old one prevents vacuum from removing rows.",
                 query(largest("database_oldest_transaction_seconds"), "{{service}}"),
                 unit="s",
                 limits=(300, 900),
@@ -646,16 +708,18 @@ def event_plane() -> build.Dashboard:
         .with_panel(
             graph(
                 "Dead rows",
-                "Rows that vacuum has still to remove.",
-                query(zero(largest("database_dead_tuples", "service, table")), "{{service}} {{table}}"),
+                "Rows that vacuum has not removed yet.",
+                query(or_zero(largest("database_dead_tuples", "service, table")), "{{service}} {{table}}"),
                 span=6,
             )
         )
         .with_panel(
             graph(
-                "Removed because of age",
-                "Rows, since the point before.",
-                query(zero(gained("retention_deleted_total", "service, table")), "{{service}} {{table}}"),
+                "Expired rows deleted",
+                "Since the previous point.",
+                query(
+                    or_zero(increase("retention_deleted_total", "service, table")), "{{service}} {{table}}"
+                ),
                 span=6,
             )
         )
@@ -663,15 +727,15 @@ def event_plane() -> build.Dashboard:
 
 
 def jobs() -> build.Dashboard:
-    """One row for each service that does long work."""
+    """Return the dashboard of jobs and models, with one row per service that has jobs."""
     row, by = build.Row("$service").repeat("service"), "service, kind"
     return (
-        board("jobs", "Phonograph: jobs and models", "Long work, one row a service.", services="jobs")
+        board("jobs", "Phonograph: jobs and models", "One row per service.", services="jobs")
         .with_row(row)
         .with_panel(
             graph(
                 "Jobs",
-                "`failed` ones were given up: see `phonograph jobs list --status failed`.",
+                "For `failed` jobs see `phonograph jobs list --status failed`.",
                 query(largest("jobs", "service, status", ', status!="completed"'), "{{status}}"),
                 stacked=True,
                 alerts=("JobsFail",),
@@ -680,7 +744,7 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Oldest job that could run",
+                "Oldest job ready to run",
                 "How long a file waits for a free worker.",
                 query(largest("job_oldest_queued_age_seconds"), "age"),
                 unit="s",
@@ -692,8 +756,8 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Workers",
-                "Of all copies of the service.",
-                query(zero(total("workers", "service, state")), "{{state}}"),
+                "Total of all copies of the service.",
+                query(or_zero(total("workers", "service, state")), "{{state}}"),
                 stacked=True,
                 alerts=("JobsUnclaimed",),
                 span=6,
@@ -702,8 +766,10 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Attempts, by outcome",
-                "Since the point before. Three attempts make a failure.",
-                query(zero(gained("jobs_finished_total", "service, kind, outcome")), "{{kind}} {{outcome}}"),
+                "Since the previous point. A job fails after three attempts.",
+                query(
+                    or_zero(increase("jobs_finished_total", "service, kind, outcome")), "{{kind}} {{outcome}}"
+                ),
                 stacked=True,
                 alerts=("MostJobsFail", "JobsFail"),
                 span=6,
@@ -711,10 +777,10 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Waited",
-                "From request to start: half and 95 of 100 waited less.",
-                query(zero(quantile(0.5, "job_wait_seconds", by)), "{{kind}} p50"),
-                query(zero(quantile(0.95, "job_wait_seconds", by)), "{{kind}} p95"),
+                "Waiting time",
+                "From request to start, 50th and 95th percentile.",
+                query(or_zero(quantile(0.5, "job_wait_seconds", by)), "{{kind}} p50"),
+                query(or_zero(quantile(0.95, "job_wait_seconds", by)), "{{kind}} p95"),
                 unit="s",
                 alerts=("JobsWait",),
                 span=6,
@@ -723,19 +789,19 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Time in the engine",
-                "Half and 95 of 100 were faster.",
-                query(zero(quantile(0.5, "job_run_seconds", by)), "{{kind}} p50"),
-                query(zero(quantile(0.95, "job_run_seconds", by)), "{{kind}} p95"),
+                "50th and 95th percentile.",
+                query(or_zero(quantile(0.5, "job_run_seconds", by)), "{{kind}} p50"),
+                query(or_zero(quantile(0.95, "job_run_seconds", by)), "{{kind}} p95"),
                 unit="s",
                 span=6,
             )
         )
         .with_panel(
             graph(
-                "Seconds for a second of recording",
-                "Half and 95 of 100 were faster; above 1 the engine is slower than the recording.",
-                query(zero(quantile(0.5, "model_realtime_factor", by)), "{{kind}} p50"),
-                query(zero(quantile(0.95, "model_realtime_factor", by)), "{{kind}} p95"),
+                "Seconds per second of recording",
+                "50th and 95th percentile; above 1 the engine is slower than the recording plays.",
+                query(or_zero(quantile(0.5, "model_realtime_factor", by)), "{{kind}} p50"),
+                query(or_zero(quantile(0.95, "model_realtime_factor", by)), "{{kind}} p95"),
                 limits=(0.5, 1),
                 alerts=("EngineSlow",),
                 span=6,
@@ -743,19 +809,19 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Recorded time worked off",
-                "Seconds of recordings in a second.",
-                query(zero(rate("model_recording_seconds_total", by)), "{{kind}}"),
+                "Recorded time processed",
+                "Seconds of recordings per second.",
+                query(or_zero(rate("model_recording_seconds_total", by)), "{{kind}}"),
                 stacked=True,
                 span=6,
             )
         )
         .with_panel(
             graph(
-                "Attempts a finished job took",
+                "Attempts per finished job",
                 "Mean.",
                 query(
-                    zero(f"{rate('job_attempts_sum', by)} / {rate('job_attempts_count', by)}"),
+                    or_zero(f"{rate('job_attempts_sum', by)} / {rate('job_attempts_count', by)}"),
                     "{{kind}}",
                 ),
                 span=6,
@@ -763,11 +829,11 @@ def jobs() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Trouble",
-                "Workers that died or fell silent, results that came too late, jobs given up.",
-                query(zero(gained("job_lease_expired_total")), "leases run out"),
-                query(zero(gained("job_fenced_completions_total")), "results dropped"),
-                query(zero(gained("job_dead_total", "service, reason")), "given up {{reason}}"),
+                "Job problems",
+                "Workers that died or stopped responding, results that came too late, failed jobs.",
+                query(or_zero(increase("job_lease_expired_total")), "leases expired"),
+                query(or_zero(increase("job_fenced_completions_total")), "results dropped"),
+                query(or_zero(increase("job_dead_total", "service, reason")), "failed {{reason}}"),
                 alerts=("LeasesExpire", "JobsFail"),
                 span=6,
             )
@@ -775,7 +841,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Engine start",
-                "From its start to its first task: half and 95 of 100 were faster.",
+                "From its start to its first task, 50th and 95th percentile.",
                 query(quantile(0.5, "model_load_seconds"), "p50"),
                 query(quantile(0.95, "model_load_seconds"), "p95"),
                 unit="s",
@@ -785,7 +851,7 @@ def jobs() -> build.Dashboard:
         .with_panel(
             graph(
                 "Memory",
-                "Of the service's processes and of the engines' processes.",
+                "Of the processes of the service and of its engines.",
                 query(total("process_resident_memory_bytes"), "service"),
                 query(total("engine_memory_bytes"), "engines"),
                 unit="bytes",
@@ -797,18 +863,18 @@ def jobs() -> build.Dashboard:
 
 
 def graph_sync() -> build.Dashboard:
-    """The way of the results into Neo4j."""
+    """Return the dashboard of graph-sync."""
     return (
         board(
             "graph",
             "Phonograph: graph sync",
-            "The way of results into Neo4j.",
+            "Mirroring of results into Neo4j.",
             services="graph_tx_seconds_count",
         )
         .with_panel(
             number(
                 "Behind",
-                "From the newest event seen to the newest in the graph.",
+                "From the newest event seen to the newest event in the graph.",
                 f"max({largest('graph_sync_lag_seconds')}) or vector(0)",
                 unit="s",
                 limits=(30, 120),
@@ -828,8 +894,8 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Put aside",
-                "Dead letters of graph-sync. See `phonograph dlq list`.",
+                "Dead letters",
+                "Unresolved dead letters of graph-sync. See `phonograph dlq list`.",
                 f"sum({largest('dlq_messages', 'service, topic, reason')}) or vector(0)",
                 limits=(1, 100),
                 alerts=("EventsParked",),
@@ -838,8 +904,8 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             number(
-                "Placeholders",
-                "Nodes that another one points to and whose own event has not come yet.",
+                "Stubs",
+                "Nodes to which another node points and whose own event has not arrived yet.",
                 f"max({largest('graph_stub_nodes')}) or vector(0)",
                 span=6,
             )
@@ -847,7 +913,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Behind",
-                "From the newest event seen to the newest in the graph.",
+                "From the newest event seen to the newest event in the graph.",
                 query(largest("graph_sync_lag_seconds"), "behind"),
                 unit="s",
                 limits=(30, 120),
@@ -857,8 +923,8 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Events in the graph",
-                "A second, by topic.",
-                query(zero(rate("events_consumed_total", "service, topic", ', result="ok"')), "{{topic}}"),
+                "Per second, by topic.",
+                query(or_zero(rate("events_consumed_total", "service, topic", ', result="ok"')), "{{topic}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -866,7 +932,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "From an event's time to the graph",
-                "Half and 99 of 100 are faster.",
+                "50th and 99th percentile.",
                 query(quantile(0.5, "event_e2e_latency_seconds"), "p50"),
                 query(quantile(0.99, "event_e2e_latency_seconds"), "p99"),
                 unit="s",
@@ -877,8 +943,8 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "Rows sent",
-                "A second: nodes, their parts, edges.",
-                query(zero(rate("graph_sync_rows_total", "service, kind")), "{{kind}}"),
+                "Per second: nodes, their parts, edges.",
+                query(or_zero(rate("graph_sync_rows_total", "service, kind")), "{{kind}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -886,7 +952,7 @@ def graph_sync() -> build.Dashboard:
         .with_panel(
             graph(
                 "One batch, one transaction",
-                "Retries included: half and 99 of 100 are faster.",
+                "Including retries, 50th and 99th percentile.",
                 query(quantile(0.5, "graph_tx_seconds"), "p50"),
                 query(quantile(0.99, "graph_tx_seconds"), "p99"),
                 unit="s",
@@ -894,9 +960,9 @@ def graph_sync() -> build.Dashboard:
         )
         .with_panel(
             graph(
-                "Transactions tried again",
-                "By Neo4j's code, since the point before. A deadlock now and then is normal.",
-                query(zero(gained("graph_tx_retries_total", "service, code")), "{{code}}"),
+                "Retried transactions",
+                "By Neo4j's code, since the previous point. An occasional deadlock is normal.",
+                query(or_zero(increase("graph_tx_retries_total", "service, code")), "{{code}}"),
                 alerts=("GraphLags",),
             )
         )
@@ -904,16 +970,16 @@ def graph_sync() -> build.Dashboard:
 
 
 def runbook_board() -> build.Dashboard:
-    """The pages of docs/runbooks, so that an alert's page is one click away."""
-    shown = board("runbooks", "Phonograph: runbooks", "One page for each alert; the same as docs/runbooks.")
-    for alert in runbooks():
+    """Return the dashboard of the pages in docs/runbooks, to which the panels link."""
+    runbooks = board("runbooks", "Phonograph: runbooks", "One page per alert, as in docs/runbooks.")
+    for alert in runbook_names():
         page = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
-        shown = shown.with_panel(text.Panel().title(alert).content(page).height(14).span(12))
-    return shown
+        runbooks = runbooks.with_panel(text.Panel().title(alert).content(page).height(14).span(12))
+    return runbooks
 
 
-def documents() -> dict[str, str]:
-    """Every dashboard's file name and JSON."""
+def render_dashboards() -> dict[str, str]:
+    """Return the JSON of every dashboard by its file name."""
     boards = {
         "overview": overview().build(),
         "events": event_plane().build(),
@@ -931,8 +997,8 @@ def documents() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write them, and remove what is none of them."""
-    written = documents()
+    """Write the dashboards, and delete files of dashboards that no longer exist."""
+    written = render_dashboards()
     for path in DASHBOARDS.glob("*.json"):
         if path.name not in written:
             path.unlink()

@@ -1,5 +1,5 @@
--- One login role and one schema per service; no service reads its neighbour's tables. Safe to run again.
--- Passwords: SET phonograph.passwords = '{"ingest": "…", …}' before; a role without one gets its own name.
+-- Creates one login role and one schema per service; no service can read the tables of another. Safe to run again.
+-- Passwords: run SET phonograph.passwords = '{"ingest": "…", …}' first; a role without one gets its name as password.
 DO $roles$
 DECLARE
     passwords jsonb := coalesce(nullif(current_setting('phonograph.passwords', true), ''), '{}')::jsonb;

@@ -15,8 +15,8 @@ from phonograph_events import EVENTS, TOPICS, Service
 from phonograph_runtime.app import ServiceApp
 
 SERVICES = sorted(Service)
-SHAPE = {"__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
-FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph", "files"}
+SHAPE = {"commands", "__init__", "main", "config", "constants", "exceptions", "metrics", "factory"}
+FOLDERS = {"handlers", "services", "domain", "storage", "inference", "graph"}
 HEAVY = (
     "alembic",
     "essentia", "faster_whisper", "pocketsphinx", "torch", "sklearn", "onnxruntime", "ctranslate2",

@@ -57,7 +57,7 @@ OLD_NAMES = {
 """Names that were replaced by the ones that follow the rules."""
 
 BRITISH = re.compile(
-    r"(?:analys(?:e|er|ing)|normalis|recognis|organis|initialis|catalogue|behaviour|colour|serialis|summaris)"
+    r"analys(?:e(?!s\b)|er|ing)|(?:normal|recogn|organ|initial|serial|summar)is[ei]|catalogue|behaviour|colour"
 )
 """Stems of British spelling in identifiers."""
 
@@ -77,9 +77,9 @@ class Finding:
 
 
 def plain_word_findings(text: str) -> Iterator[Finding]:
-    """Yield the phrases of a text that have a plainer word."""
+    """Yield the phrases of a text that have a plainer word; words in backticks are names."""
     for pattern, plain in PLAIN_WORDS.items():
-        for match in re.finditer(rf"\b{pattern}\b", text, re.IGNORECASE):
+        for match in re.finditer(rf"(?<!`)\b{pattern}\b", text, re.IGNORECASE):
             line = text.count("\n", 0, match.start()) + 1
             yield Finding(line, f"{match[0]!r}: write {plain}")
 

@@ -14,7 +14,7 @@ USE_CASES = {
     Service.ANALYSIS: "analysis stored",
     Service.TRANSCRIPTION: "transcript stored",
     Service.DIARIZATION: "diarization stored",
-    Service.TRACKLIST: "recording cataloged",
+    Service.TRACKLIST: "tracklist stored",
     Service.HIGHLIGHTS: "highlights stored",
     Service.GRAPH_SYNC: "event mirrored",
 }
@@ -81,7 +81,9 @@ def test_lines_of_an_event_carry_its_place_on_kafka(story: dict[Service, list[di
         assert isinstance(line["offset"], int)
 
 
-def test_engine_logs_as_json_with_the_job_that_it_works_on(system: System, ingested_samples: dict[str, Any]) -> None:
+def test_engine_logs_as_json_with_the_job_that_it_works_on(
+    system: System, ingested_samples: dict[str, Any]
+) -> None:
     lines = log_lines(system, Service.TRANSCRIPTION)
     loaded = [line for line in lines if line["event"] == "engine loaded"]
     assert loaded
@@ -89,7 +91,9 @@ def test_engine_logs_as_json_with_the_job_that_it_works_on(system: System, inges
         assert {"job_id", "media_id", "event_id", "engine", "model"} <= line.keys()
 
 
-def test_parked_record_is_logged_with_its_place_and_reason(ingested_samples: dict[str, Any], system: System) -> None:
+def test_parked_record_is_logged_with_its_place_and_reason(
+    ingested_samples: dict[str, Any], system: System
+) -> None:
     rejected = ingested_samples[Path(SAMPLES / "rotten" / "noise.mp3").name]
     lines = [line for line in log_lines(system, Service.INGEST) if line["event"] == "media rejected"]
     assert rejected["reason"] in {line["reason"] for line in lines}

@@ -78,7 +78,9 @@ def test_show_has_the_promised_shape(ingested_samples: dict[str, Any], system: S
     assert shown["media"]["duration_s"] == pytest.approx(TRUTH[name]["duration_s"], abs=0.2)
 
 
-def test_groove_has_its_tempo_its_key_and_a_better_name(ingested_samples: dict[str, Any], system: System) -> None:
+def test_groove_has_its_tempo_its_key_and_a_better_name(
+    ingested_samples: dict[str, Any], system: System
+) -> None:
     shown, truth = system.show(SAMPLES / "groove.mp3"), TRUTH["groove.mp3"]
     assert shown["music"]["bpm"] == pytest.approx(truth["bpm"], rel=0.02)
     assert (shown["music"]["key"], shown["music"]["scale"]) == (truth["key"], truth["scale"])
@@ -217,7 +219,9 @@ def _rubbish(system: System) -> list[Any]:
     return [letter for letter in letters if letter["body"] == "rubbish"]
 
 
-def test_failed_job_is_tried_again_on_request(ingested_samples: dict[str, Any], system: System, tmp_path: Path) -> None:
+def test_failed_job_is_tried_again_on_request(
+    ingested_samples: dict[str, Any], system: System, tmp_path: Path
+) -> None:
     """The file goes away before it is analysed, and comes back after the job has failed."""
     pid, path = system.pid("analysis"), tmp_path / "groove.mp3"
     assert pid is not None
@@ -258,7 +262,9 @@ def test_producer_of_the_documentation_is_heard(ingested_samples: dict[str, Any]
     assert system.show("/music/Night Drive.mp3")["jobs"][0]["reason"] == "missing"
 
 
-def test_killed_service_loses_nothing(ingested_samples: dict[str, Any], system: System, tmp_path: Path) -> None:
+def test_killed_service_loses_nothing(
+    ingested_samples: dict[str, Any], system: System, tmp_path: Path
+) -> None:
     """Killed while it works, started again by `up`: the lease runs out and another attempt ends the job."""
     copy = tmp_path / "again.wav"
     with av.open(str(SAMPLES / "talk.ogg")) as source, av.open(str(copy), "w") as target:

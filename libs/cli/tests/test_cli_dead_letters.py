@@ -18,7 +18,7 @@ from tests.support.system import Answer, asked
 
 from phonograph_cli import dead_letters, kafka
 from phonograph_cli.dead_letters import DeadLetter, decoded, fold, settle, whole
-from phonograph_events import IngestRequested, Record, Service, envelope, parse
+from phonograph_events import IngestRequested, Record, Service, make_envelope, parse
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Transaction
 from phonograph_runtime.errors import PermanentError
@@ -165,7 +165,7 @@ async def test_rubbish_is_parked_again_as_a_new_letter_and_dropped_for_good(
 
 async def test_after_the_cause_was_mended_a_letter_takes_effect_once(stack: Stack, tmp_path: Path) -> None:
     servers = stack.addresses.kafka_bootstrap_servers
-    wrapped = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
+    wrapped = make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
     key, taken = wrapped.subject.encode(), list[str]()
     mended = False
 

@@ -32,7 +32,7 @@ from phonograph_events import (
     Service,
     TracklistCompleted,
     TranscriptionCompleted,
-    envelope,
+    make_envelope,
 )
 from phonograph_events.examples import EXAMPLES
 
@@ -91,7 +91,7 @@ def followed(*events: Event) -> FileProgress:
 
 
 def see(file: FileProgress, event: Event, *, partition: int = 0, offset: int = 0) -> None:
-    file.apply(Seen(event.TOPIC, partition, offset, envelope(event, source="test")))
+    file.apply(Seen(event.TOPIC, partition, offset, make_envelope(event, source="test")))
 
 
 def states(file: FileProgress) -> dict[str, str]:
@@ -337,7 +337,7 @@ def test_late_silence_does_not_hide_what_is_known_of_the_segments() -> None:
 
 def test_event_that_comes_twice_counts_once() -> None:
     file = followed()
-    seen = Seen("music-analyzed", 0, 5, envelope(example(MusicAnalyzed), source="analysis"))
+    seen = Seen("music-analyzed", 0, 5, make_envelope(example(MusicAnalyzed), source="analysis"))
     file.apply(seen)
     file.apply(seen)
     assert file.marks[Service.ANALYSIS].seconds == 4.2

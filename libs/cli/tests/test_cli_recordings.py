@@ -28,7 +28,7 @@ from phonograph_events import (
     Stream,
     TracklistCompleted,
     TranscriptionCompleted,
-    envelope,
+    make_envelope,
 )
 from phonograph_events.documents import (
     Clip,
@@ -70,7 +70,7 @@ class Shelf:
 
     async def write(self, *events: Event, version: int = 1) -> None:
         """Let the graph hold events."""
-        changes = [project(envelope(event, source="test", version=version)) for event in events]
+        changes = [project(make_envelope(event, source="test", version=version)) for event in events]
         batch = [Projected(Partition("test", 0), self.written + n, each) for n, each in enumerate(changes)]
         self.written += len(batch)
         await self.context.graph.write(batch)

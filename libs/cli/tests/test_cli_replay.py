@@ -13,7 +13,7 @@ from tests.support.scratch import ScratchSettings
 from tests.support.stack import Stack, running
 from tests.support.system import asked
 
-from phonograph_events import IngestRequested, Service, envelope
+from phonograph_events import IngestRequested, Service, make_envelope
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Transaction
 
@@ -51,7 +51,7 @@ async def until(taken: list[str], wanted: set[str]) -> None:
 async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path) -> None:
     """As after a database came back from a backup: three of ten events are unknown to its inbox again."""
     began = datetime.now(UTC)
-    events = [envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test") for _ in range(10)]
+    events = [make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test") for _ in range(10)]
     uris = [event.subject for event in events]
     taken: list[str] = []
     shell = service(stack, tmp_path, taken)
@@ -71,7 +71,7 @@ async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path
     assert told.code == 0, told.err
     assert told.json["services"] == [{"service": "ingest", "events": 10, "left": None}]
     taken.clear()
-    last = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
+    last = make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
     async with continuing(shell):
         await stack.send(last.to_record())
         await until(taken, {*uris[:3], last.subject})
@@ -84,7 +84,7 @@ async def test_events_that_the_inbox_forgot_are_not_replayed_by_accident(
     stack: Stack, tmp_path: Path
 ) -> None:
     taken: list[str] = []
-    event = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
+    event = make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
     async with running(service(stack, tmp_path, taken)):
         await stack.send(event.to_record())
         await until(taken, {event.subject})

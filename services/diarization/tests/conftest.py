@@ -1,4 +1,4 @@
-"""Voices made of nothing but numbers, for tests on machines without recordings."""
+"""Synthetic voices, for tests on machines without recordings."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 RATE = 16_000
 LOWEST_HZ, HIGHEST_HZ = (280, 900, 2_200, 3_200), (750, 2_300, 3_000, 3_600)
-"""Formants of all vowels lie between these."""
+"""Ranges of the formants of all vowels."""
 WIDTHS_HZ = (80, 100, 140, 200)
 SPEAKERS = {"low": (110, 1.0), "high": (210, 1.17), "deep": (90, 0.86)}
 """Pitch in Hz and length of the vocal tract, as a factor of the formants."""
@@ -19,7 +19,7 @@ Talk = Callable[..., tuple[NDArray[np.float32], list[tuple[float, float, str]]]]
 
 
 def vowel(rng: np.random.Generator, pitch_hz: float, tract: float) -> NDArray[np.float64]:
-    """A syllable: pulses at a gliding pitch through four formants (source and filter, Fant 1960)."""
+    """Return a syllable: pulses at a gliding pitch through four formants (source and filter, Fant 1960)."""
     seconds = rng.uniform(0.05, 0.14)
     t = np.arange(int(seconds * RATE)) / RATE
     glide = 1 + 0.15 * np.sin(2 * np.pi * rng.uniform(0.5, 2) * t + rng.uniform(0, 6))
@@ -36,7 +36,7 @@ def vowel(rng: np.random.Generator, pitch_hz: float, tract: float) -> NDArray[np
 
 @pytest.fixture
 def voice() -> Voice:
-    """Speech of one of `SPEAKERS`: shape (seconds * 16000,)."""
+    """A function that returns speech of one of `SPEAKERS`, shape (seconds * 16000,)."""
 
     def speak(speaker: str, seconds: float, seed: int) -> NDArray[np.float32]:
         rng = np.random.default_rng(seed)
@@ -53,7 +53,7 @@ def voice() -> Voice:
 
 @pytest.fixture
 def talk(voice: Voice) -> Talk:
-    """Speakers taking turns of some seconds each, and the truth: start, end, speaker."""
+    """A function that returns speakers taking turns, and the truth: start, end, speaker."""
 
     def speak(*turns: tuple[str, float]) -> tuple[NDArray[np.float32], list[tuple[float, float, str]]]:
         gap = np.zeros(RATE // 2, np.float32)

@@ -10,10 +10,10 @@ from phonograph_diarization.domain.diarization import (
     SpeakerVoice,
     Turn,
     Voiceprint,
-    diarization,
-    joined,
+    build_diarization,
+    close_gaps,
 )
-from phonograph_diarization.domain.rttm import from_rttm, to_rttm
+from phonograph_diarization.domain.rttm import to_rttm
 from phonograph_diarization.domain.voices import (
     KnownVoice,
     cosine_similarity,
@@ -21,34 +21,35 @@ from phonograph_diarization.domain.voices import (
     encode_vector,
     match_voices,
 )
-from phonograph_diarization.exceptions import BadOptionsError, BadRttmError
+from phonograph_diarization.exceptions import BadOptionsError
+
+from .support.rttm import from_rttm
 
 
-def test_speakers_are_named_in_order_of_appearance():
+def test_speakers_are_labeled_in_order_of_appearance():
     print_b = Voiceprint("m", np.ones(3, np.float32))
-    found = diarization(
+    result = build_diarization(
         [Turn(4, 6, "b"), Turn(0, 1, "x"), Turn(1, 3, "b"), Turn(7, 7, "empty")],
         {"b": print_b},
         engine="e",
         model="m",
-        no_turns_reason="no_speech",
     )
-    assert found.turns == (Turn(0, 1, "S1"), Turn(1, 3, "S2"), Turn(4, 6, "S2"))
-    assert [(voice.label, voice.seconds, voice.voiceprint) for voice in found.voices] == [
+    assert result.turns == (Turn(0, 1, "S1"), Turn(1, 3, "S2"), Turn(4, 6, "S2"))
+    assert [(voice.label, voice.speech_s, voice.voiceprint) for voice in result.voices] == [
         ("S1", 1, None),
         ("S2", 4, print_b),
     ]
-    assert found.reason is None
+    assert result.reason is None
 
 
-def test_no_turns_have_a_reason():
-    found = diarization([], {}, engine="e", model="m", no_turns_reason="no_speech")
-    assert (found.turns, found.voices, found.reason) == ((), (), "no_speech")
+def test_a_result_without_turns_has_a_reason():
+    result = build_diarization([], {}, engine="e", model="m")
+    assert (result.turns, result.voices, result.reason) == ((), (), "no_speech")
 
 
-def test_gaps_close_only_within_one_speaker():
+def test_only_gaps_within_one_speaker_are_closed():
     turns = [Turn(0, 1, "a"), Turn(1.2, 2, "a"), Turn(2.1, 3, "b"), Turn(3.1, 4, "a"), Turn(5, 6, "a")]
-    assert joined(turns, gap_s=0.3) == [
+    assert close_gaps(turns, max_gap_s=0.3) == [
         Turn(0, 2, "a"),
         Turn(2.1, 3, "b"),
         Turn(3.1, 4, "a"),
@@ -66,33 +67,33 @@ def test_gaps_close_only_within_one_speaker():
         ((3, 2, 5), (3, 3)),
     ],
 )
-def test_options_become_bounds(options, bounds):
-    made = SpeakerBounds.of(*options)
-    assert (made.minimum, made.maximum) == bounds
+def test_options_are_converted_to_bounds(options, bounds):
+    created = SpeakerBounds.from_options(*options)
+    assert (created.minimum, created.maximum) == bounds
 
 
 @pytest.mark.parametrize("options", [(None, 3, 2), (1, 2, 3), (4, None, 3), (0, None, None)])
-def test_contradicting_options_are_refused(options):
-    with pytest.raises(BadOptionsError) as refused:
-        SpeakerBounds.of(*options)
-    assert refused.value.reason == "bad_options"
+def test_contradicting_options_are_rejected(options):
+    with pytest.raises(BadOptionsError) as error:
+        SpeakerBounds.from_options(*options)
+    assert error.value.reason == "bad_options"
 
 
-def test_rttm_round_trip():
+def test_rttm_can_be_read_back():
     turns = [Turn(0.5, 1.25, "S1"), Turn(1.25, 3.0, "S2")]
     text = to_rttm(turns, "team meeting")
     assert text.splitlines()[0] == "SPEAKER team_meeting 1 0.500 0.750 <NA> <NA> S1 <NA> <NA>"
     assert from_rttm(text) == {"team_meeting": turns}
 
 
-def test_rttm_leaves_other_lines_out_and_names_a_bad_one():
+def test_reading_rttm_skips_other_lines_and_names_a_bad_one():
     assert from_rttm(";; a comment\nSPKR-INFO x 1 <NA>\n\n") == {}
-    with pytest.raises(BadRttmError, match="Line 2"):
+    with pytest.raises(ValueError, match="Line 2"):
         from_rttm("SPEAKER a 1 0 1 <NA> <NA> S1\nSPEAKER a 1 soon 1 <NA> <NA> S1\n")
 
 
-def test_voiceprints_survive_being_text():
-    """C-24: base64 of little-endian float32, both ways."""
+def test_voiceprints_can_be_encoded_as_text_and_decoded():
+    """Voiceprints are base64 of little-endian float32 (C-24)."""
     vector = np.array([0.5, -1.25, 3e-7], np.float32)
     assert encode_vector(np.array([1.0], np.float32)) == "AACAPw=="
     assert np.array_equal(decode_vector(encode_vector(vector)), vector)
@@ -105,8 +106,8 @@ def test_cosine_of_a_zero_vector_is_zero():
     assert cosine_similarity(np.ones(2, np.float32), np.ones(2, np.float32)) == pytest.approx(1)
 
 
-def test_known_voices_are_recognised_once_and_only_with_their_own_model():
-    """M-13: cosine, the best pair first, no match stays open for a person to decide."""
+def test_a_known_voice_is_recognized_once_and_only_with_its_own_model():
+    """Speakers match by cosine similarity, the best pair first; the rest has no match (M-13)."""
 
     def speaker(label, *vector, model="m"):
         return SpeakerVoice(label, 1.0, Voiceprint(model, np.array(vector, np.float32)))

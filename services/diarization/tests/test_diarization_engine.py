@@ -1,173 +1,85 @@
-"""The default engine, on real recordings and on voices made of numbers."""
+"""The engine, from a stored rendition to stored documents."""
 
 import json
-from pathlib import Path
+import wave
 
 import numpy as np
 import pytest
-from pyannote.core import Annotation, Segment, Timeline
-from pyannote.metrics.diarization import DiarizationErrorRate
 
-from phonograph_diarization.domain.diarization import SpeakerBounds
-from phonograph_diarization.domain.rttm import from_rttm
-from phonograph_diarization.inference import clustering, mfcc, speech
-from phonograph_diarization.inference.silero_mfcc import VOICEPRINT_MODEL, SileroMfccDiarizer
-from phonograph_media import make_rendition, read_rendition
+from phonograph_diarization.domain.tasks import DiarizeTask
+from phonograph_diarization.exceptions import BadOptionsError
+from phonograph_diarization.inference.engine import DiarizationEngine
+from phonograph_diarization.inference.silero_mfcc import SileroMfccDiarizer
+from phonograph_events import MediaRef, Options, uuid7
+from phonograph_media import MediaError
+from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.objects import ObjectStore
 
-RATE = 16_000
-DATA = Path(__file__).parents[4] / "shared" / "data"
-SAMPLES = Path(__file__).parents[3] / "tests" / "samples"
-recordings = pytest.mark.skipif(not DATA.is_dir(), reason=f"no recordings at {DATA}")
+from .support.rttm import from_rttm
 
 
-def predict(samples, *, speakers=None, minimum=None, maximum=None):
-    bounds = SpeakerBounds.of(speakers, minimum, maximum)
-    return SileroMfccDiarizer().predict(samples, bounds, lambda _fraction, _stage: None)
+def put_rendition(objects, samples):
+    path = objects.local_path(objects.put("renditions/x.wav", b""))
+    with wave.open(str(path), "wb") as wav:
+        wav.setparams((1, 2, 16_000, 0, "NONE", ""))
+        wav.writeframes((samples * 32_767).astype("<i2").tobytes())
+    return objects.uri("renditions/x.wav")
 
 
-def recording(path, folder):
-    make_rendition(path, folder / "rendition.wav")
-    return read_rendition(folder / "rendition.wav")
-
-
-def error_rate(found, truth, *, collar_s):
-    """DER with `collar_s` left out on each side of a true boundary; overlap counts."""
-
-    def annotation(turns):
-        made = Annotation()
-        for number, (start, end, speaker) in enumerate(turns):
-            made[Segment(start, end), number] = speaker
-        return made
-
-    metric = DiarizationErrorRate(collar=2 * collar_s)
-    turns = [(turn.start, turn.end, turn.speaker) for turn in found.turns]
-    last = max(end for _, end, _ in [*truth, *turns])
-    return metric(annotation(truth), annotation(turns), uem=Timeline([Segment(0, last)]))
-
-
-@recordings
-def test_two_women_on_the_telephone(tmp_path):
-    truth = from_rttm((DATA / "sample.rttm").read_text())["sample"]
-    spans = [(turn.start, turn.end, turn.speaker) for turn in truth]
-    found = predict(recording(DATA / "sample.wav", tmp_path))
-    assert len(found.voices) == 2
-    assert error_rate(found, spans, collar_s=0.25) < 0.08
-    assert error_rate(found, spans, collar_s=0) < 0.2
-
-
-@recordings
-def test_one_man_at_a_lectern_stays_one_speaker(tmp_path):
-    found = predict(recording(DATA / "jfk.flac", tmp_path))
-    assert {turn.speaker for turn in found.turns} == {"S1"}
-
-
-def test_the_sample_talk_of_two(tmp_path):
-    told = json.loads((SAMPLES / "truth.json").read_text())["talk.ogg"]["turns"]
-    truth = [(turn["start"], turn["end"], turn["speaker"]) for turn in told]
-    found = predict(recording(SAMPLES / "talk.ogg", tmp_path))
-    assert [turn.speaker for turn in found.turns] == ["S1", "S2", "S1", "S2", "S1", "S2", "S1"]
-    assert error_rate(found, truth, collar_s=0.25) < 0.02
-
-
-def test_the_sample_lecture_has_one_speaker_and_the_groove_none(tmp_path):
-    assert len(predict(recording(SAMPLES / "lecture.mp4", tmp_path)).voices) == 1
-    assert predict(recording(SAMPLES / "groove.mp3", tmp_path)).reason == "no_speech"
-
-
-def test_one_generated_voice_stays_one_speaker(talk):
-    for speaker in ("low", "high", "deep"):
-        samples, _ = talk((speaker, 6), (speaker, 3), (speaker, 12), (speaker, 20))
-        assert len(predict(samples).voices) == 1
-
-
-def test_two_generated_voices(talk):
-    samples, truth = talk(("low", 4), ("high", 3), ("low", 5), ("high", 6), ("low", 3), ("high", 4))
-    found = predict(samples)
-    assert len(found.voices) == 2
-    assert found.turns[0].speaker == "S1"
-    assert error_rate(found, truth, collar_s=0.25) < 0.05
-    assert (found.engine, found.model, found.reason) == ("silero-mfcc", "silero-vad-v6+mfcc19", None)
-
-
-def test_three_generated_voices(talk):
-    turns = [("low", 5), ("high", 4), ("deep", 6)] * 3
-    samples, truth = talk(*turns)
-    found = predict(samples)
-    assert len(found.voices) == 3
-    assert error_rate(found, truth, collar_s=0.25) < 0.05
-
-
-def test_wanted_numbers_of_speakers_are_kept(talk):
-    samples, _ = talk(*[("low", 5), ("high", 5), ("deep", 5)] * 2)
-    assert len(predict(samples).voices) == 3
-    assert len(predict(samples, speakers=2).voices) == 2
-    assert len(predict(samples, speakers=1).voices) == 1
-    assert len(predict(samples, maximum=2).voices) == 2
-    one_voice, _ = talk(("low", 20))
-    assert len(predict(one_voice, minimum=2, maximum=4).voices) == 2
-
-
-def test_every_speaker_has_a_voiceprint_near_their_own(talk):
-    first = predict(talk(("low", 8), ("high", 8), ("low", 8))[0])
-    second = predict(talk(("high", 9), ("high", 9), ("low", 9))[0])
-    assert [voice.voiceprint.model_id for voice in first.voices] == [VOICEPRINT_MODEL] * 2
-    assert {voice.voiceprint.dim for voice in first.voices} == {2 * mfcc.COEFFICIENTS}
-    assert {voice.voiceprint.vector.dtype for voice in first.voices} == {np.dtype(np.float32)}
-    (low, high), (high_again, low_again) = (
-        [voice.voiceprint.vector / np.linalg.norm(voice.voiceprint.vector) for voice in found.voices]
-        for found in (first, second)
+def make_task(rendition_uri, **options):
+    media = MediaRef(
+        media_id=uuid7(),
+        uri="file:///talk.wav",
+        file_name="talk.wav",
+        file_size=1,
+        kind="audio",
+        mime_type="audio/x-wav",
+        duration_s=1,
+        file_hash="0" * 64,
+        secondary_hash="0" * 32,
+        content_fp="pcm16k1:0",
+        rendition_uri=rendition_uri,
+        options=Options(**options),
     )
-    assert low @ low_again > 0.95 > low @ high_again
-    assert high @ high_again > 0.95 > high @ low_again
+    return DiarizeTask(media=media, meeting_id=uuid7())
 
 
-@pytest.mark.parametrize("kind", ["empty", "short", "silence", "noise", "tone", "clicks"])
-def test_no_speech_is_a_result_with_a_reason(kind):
-    rng = np.random.default_rng(1)
-    samples = {
-        "empty": np.zeros(0),
-        "short": np.zeros(100),
-        "silence": np.zeros(5 * RATE),
-        "noise": 0.1 * rng.standard_normal(10 * RATE),
-        "tone": 0.3 * np.sin(2 * np.pi * 440 * np.arange(10 * RATE) / RATE),
-        "clicks": (np.arange(10 * RATE) % 8_000 < 40).astype(float),
-    }[kind].astype(np.float32)
-    found = predict(samples, minimum=2)
-    assert (found.turns, found.voices, found.reason) == ((), (), "no_speech")
+def diarize(objects, task):
+    return DiarizationEngine(objects, SileroMfccDiarizer).diarize(task, lambda _done, _stage: None)
 
 
-def test_one_second_of_speech_is_one_turn_within_the_recording(voice):
-    found = predict(voice("low", 1.0, 3))
-    assert len(found.voices) == 1
-    assert 0 <= found.turns[0].start < found.turns[-1].end <= 1.0
-    assert len(predict(voice("low", 1.0, 3), speakers=3).voices) == 1
+def test_the_documents_contain_the_result(talk, tmp_path):
+    objects = ObjectStore(tmp_path.as_uri())
+    task = make_task(put_rendition(objects, talk(("low", 5), ("high", 5), ("low", 4))[0]))
+    stored = diarize(objects, task)
+    document = json.loads(objects.get(stored.document.uri))
+    assert (document["engine"], document["count"]) == ("silero-mfcc", 2)
+    turns = [(turn.start_s, turn.end_s, turn.speaker) for turn in stored.diarization.turns]
+    assert [(turn["start"], turn["end"], turn["speaker"]) for turn in document["turns"]] == turns
+    rttm = from_rttm(objects.get(stored.rttm.uri).decode())[str(task.media.media_id)]
+    assert [(turn.start_s, turn.end_s, turn.speaker) for turn in rttm] == turns
+    assert stored.rttm.size_bytes == len(objects.get(stored.rttm.uri))
+    assert stored.document.key.startswith(f"results/{task.media.media_id}/diarization/")
 
 
-def test_a_long_recording_is_worked_off_in_blocks(talk, monkeypatch):
-    """The same voices are found in every block, as many as without blocks."""
-    turns = [("low", 7), ("high", 6)] * 3 + [("low", 20)] + [("deep", 6), ("high", 7)] * 2
-    samples, truth = talk(*turns)
-    whole = predict(samples)
-    monkeypatch.setattr(clustering, "_BLOCK", 2_000)
-    monkeypatch.setattr(speech, "_BLOCK", 25 * RATE)
-    blocks = predict(samples)
-    assert len(whole.voices) == len(blocks.voices) == 3
-    assert error_rate(blocks, truth, collar_s=0.25) < 0.05
-    assert len(predict(samples, speakers=2).voices) == 2
+def test_the_producers_number_of_speakers_is_respected(talk, tmp_path):
+    objects = ObjectStore(tmp_path.as_uri())
+    uri = put_rendition(objects, talk(("low", 5), ("high", 5), ("low", 4))[0])
+    assert len(diarize(objects, make_task(uri, speakers=1)).diarization.voices) == 1
+    with pytest.raises(BadOptionsError):
+        diarize(objects, make_task(uri, min_speakers=3, max_speakers=2))
 
 
-def test_progress_goes_up_to_the_end(talk):
-    samples, _ = talk(("low", 5), ("high", 5))
-    told: list[float] = []
-    SileroMfccDiarizer().predict(samples, SpeakerBounds(), lambda done, _stage: told.append(done))
-    assert told == sorted(told)
-    assert 0 <= told[0] < 0.1
-    assert 0.8 < told[-1] <= 1
+def test_silence_has_a_document_and_no_rttm(tmp_path):
+    objects = ObjectStore(tmp_path.as_uri())
+    stored = diarize(objects, make_task(put_rendition(objects, np.zeros(32_000))))
+    assert (stored.diarization.reason, stored.rttm) == ("no_speech", None)
+    assert json.loads(objects.get(stored.document.uri))["turns"] == []
 
 
-def test_mfcc_of_blocks_are_those_of_the_whole(voice, monkeypatch):
-    samples = voice("low", 4, 1)
-    whole = mfcc.mfcc(samples)
-    assert whole.shape == (398, mfcc.COEFFICIENTS)
-    monkeypatch.setattr(mfcc, "_BLOCK", 90)
-    assert np.allclose(mfcc.mfcc(samples), whole, atol=1e-3)
+def test_a_missing_or_invalid_rendition_is_an_error(tmp_path):
+    objects = ObjectStore(tmp_path.as_uri())
+    with pytest.raises(PermanentError, match=r"gone\.wav"):
+        diarize(objects, make_task(objects.uri("renditions/gone.wav")))
+    with pytest.raises(MediaError):
+        diarize(objects, make_task(objects.put("renditions/text.wav", b"no sound")))

@@ -1,4 +1,4 @@
-"""The pyannote engine with a stub in place of the pipeline, and the choice of the engine."""
+"""The pyannote diarizer with a stub in place of the pipeline, and the selection of the diarizer."""
 
 import subprocess
 import sys
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from pyannote.core import Annotation, Segment
 
-from phonograph_diarization.config import EngineChoice, Settings
+from phonograph_diarization.config import Settings
 from phonograph_diarization.domain.diarization import SpeakerBounds, Turn
-from phonograph_diarization.factory import choose_diarizer
+from phonograph_diarization.domain.engines import EngineChoice, PyannoteOptions
 from phonograph_diarization.inference import pyannote
 from phonograph_diarization.inference.pyannote import PyannoteDiarizer
+from phonograph_diarization.inference.selection import select_diarizer
 from phonograph_runtime.errors import EngineUnavailableError
 
 ANY_NUMBER = SpeakerBounds()
@@ -31,15 +32,15 @@ class Output:
 
 
 class Pipeline:
-    """Answers with an output and keeps how it was called."""
+    """Returns a given output and records its arguments."""
 
     def __init__(self, output: Any) -> None:
         self.output = output
         self.file: Any = None
-        self.wanted: Any = None
+        self.options: Any = None
 
-    def __call__(self, file: Any, *, hook: Any, **wanted: Any) -> Any:
-        self.file, self.wanted = file, wanted
+    def __call__(self, file: Any, *, hook: Any, **options: Any) -> Any:
+        self.file, self.options = file, options
         hook("segmentation", None, file=file, total=4, completed=1)
         hook("segmentation", None, file=file)
         hook("embeddings", None, file=file, total=2, completed=1)
@@ -48,18 +49,18 @@ class Pipeline:
 
 
 def annotation(*turns: tuple[float, float, str]) -> Annotation:
-    made = Annotation(uri="recording")
+    result = Annotation(uri="recording")
     for number, (start, end, speaker) in enumerate(turns):
-        made[Segment(start, end), number] = speaker
-    return made
+        result[Segment(start, end), number] = speaker
+    return result
 
 
 def diarize(pipeline: Pipeline, bounds: SpeakerBounds = ANY_NUMBER, progress: Any = None) -> Any:
     engine = PyannoteDiarizer("org/model", pipeline=pipeline)
-    return engine.predict(SECOND, bounds, progress or (lambda _done, _stage: None))
+    return engine.predict(SECOND, bounds=bounds, progress=progress or (lambda _done, _stage: None))
 
 
-def test_turns_without_overlap_and_a_voice_for_each_speaker():
+def test_turns_do_not_overlap_and_each_speaker_has_a_voiceprint():
     overlapped = annotation((0, 6, "SPEAKER_00"), (4, 9, "SPEAKER_01"), (9, 9.1, "SPEAKER_02"))
     exclusive = annotation((0, 4.4, "SPEAKER_01"), (4.4, 9, "SPEAKER_00"))
     vectors = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]])
@@ -72,80 +73,82 @@ def test_turns_without_overlap_and_a_voice_for_each_speaker():
     assert (found.engine, found.model) == ("pyannote", "org/model")
 
 
-def test_a_pipeline_of_old_gives_an_annotation_only():
+def test_older_pipelines_return_an_annotation_only():
     found = diarize(Pipeline(annotation((0, 1, "A"))))
     assert found.turns == (Turn(0, 1, "S1"),)
     assert found.voices[0].voiceprint is None
 
 
-def test_no_speech_and_no_samples():
+def test_recordings_without_speech_or_samples_have_a_reason():
     found = diarize(Pipeline(Output(annotation(), annotation(), np.zeros((0, 2)))))
     assert (found.turns, found.reason) == ((), "no_speech")
-    untouched = Pipeline(None)
-    nothing = PyannoteDiarizer("m", pipeline=untouched).predict(SECOND[:0], SpeakerBounds(), lambda *_: None)
-    assert nothing.reason == "no_speech"
-    assert untouched.file is None
+    unused = Pipeline(None)
+    empty = PyannoteDiarizer("m", pipeline=unused).predict(
+        SECOND[:0], bounds=SpeakerBounds(), progress=lambda *_: None
+    )
+    assert empty.reason == "no_speech"
+    assert unused.file is None
 
 
-def test_an_unusable_vector_is_left_out():
+def test_invalid_voiceprints_are_dropped():
     turns = annotation((0, 1, "A"), (1, 2, "B"))
     found = diarize(Pipeline(Output(turns, turns, np.array([[np.nan, 1], [0, 0]]))))
     assert [voice.voiceprint for voice in found.voices] == [None, None]
 
 
 @pytest.mark.parametrize(
-    ("bounds", "wanted"),
+    ("bounds", "options"),
     [
         (SpeakerBounds(), {"min_speakers": 1}),
         (SpeakerBounds(2, 4), {"min_speakers": 2, "max_speakers": 4}),
         (SpeakerBounds(3, 3), {"num_speakers": 3}),
     ],
 )
-def test_the_waveform_travels_in_memory_with_the_bounds(bounds, wanted):
+def test_the_pipeline_receives_the_waveform_in_memory_and_the_bounds(bounds, options):
     pipeline = Pipeline(annotation())
-    told: list[tuple[float, str]] = []
-    diarize(pipeline, bounds, lambda done, stage: told.append((done, stage)))
-    assert pipeline.wanted == wanted
+    reported: list[tuple[float, str]] = []
+    diarize(pipeline, bounds, lambda done, stage: reported.append((done, stage)))
+    assert pipeline.options == options
     assert pipeline.file["waveform"].shape == (1, 16_000)
     assert pipeline.file["sample_rate"] == 16_000
-    assert told == [(0.125, "speech"), (0.5, "speech"), (0.725, "voices"), (1.0, "turns")]
+    assert reported == [(0.125, "speech"), (0.5, "speech"), (0.725, "voices"), (1.0, "turns")]
 
 
-def test_a_model_in_a_folder_is_named_by_it(tmp_path):
+def test_a_model_in_a_folder_has_the_name_of_the_folder(tmp_path):
     (tmp_path / "community-1").mkdir()
     assert PyannoteDiarizer(str(tmp_path / "community-1")).model == "community-1"
 
 
 @pytest.mark.skipif(pyannote.is_installed(), reason="pyannote.audio is installed")
-def test_the_named_engine_that_is_not_installed_is_an_error_that_says_what_to_do():
-    with pytest.raises(EngineUnavailableError, match="make install-gpu") as refused:
-        choose_diarizer(Settings(database_url=DATABASE, engine=EngineChoice.PYANNOTE))
-    assert refused.value.reason == "engine_unavailable"
+def test_the_error_for_an_engine_that_is_not_installed_contains_advice():
+    with pytest.raises(EngineUnavailableError, match="make install-gpu") as error:
+        select_diarizer(EngineChoice.PYANNOTE, PyannoteOptions("org/model"))
+    assert error.value.reason == "engine_unavailable"
 
 
-def test_a_model_that_is_not_on_this_machine_is_never_fetched_by_surprise(monkeypatch, tmp_path):
+def test_a_missing_model_is_not_fetched_unless_allowed(monkeypatch, tmp_path):
     monkeypatch.setattr(pyannote, "is_installed", lambda: True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EngineUnavailableError, match="DIARIZATION_PYANNOTE_MODEL"):
-        PyannoteDiarizer(f"nobody/model-{tmp_path.name}".replace("_", "-")).load()
+        PyannoteDiarizer(f"no-owner/model-{tmp_path.name}".replace("_", "-")).load()
 
 
-def test_auto_takes_what_can_load(monkeypatch):
+def test_auto_selects_the_first_engine_that_loads(monkeypatch):
     monkeypatch.setattr(pyannote, "is_installed", lambda: False)
-    assert choose_diarizer(Settings(database_url=DATABASE)).engine == "silero-mfcc"
+    assert select_diarizer(EngineChoice.AUTO, PyannoteOptions("org/model")).name == "silero-mfcc"
 
 
-def test_the_settings_carry_the_token_to_the_engine():
+def test_the_settings_pass_the_token_to_the_child_process():
     settings = Settings(database_url=DATABASE, pyannote_token="hf_secret")
     assert "hf_secret" not in repr(settings)
-    again = Settings.model_validate_json(settings.model_dump_json())
-    assert again.pyannote_token.get_secret_value() == "hf_secret"
+    received = Settings.model_validate_json(settings.model_dump_json())
+    assert received.pyannote_token.get_secret_value() == "hf_secret"
 
 
-def test_the_modules_load_without_any_model():
+def test_importing_the_modules_imports_no_model_library():
     code = (
         "import sys, phonograph_diarization.main, phonograph_diarization.inference.pyannote, "
-        "phonograph_diarization.inference.silero_mfcc; "
+        "phonograph_diarization.inference.silero_mfcc, phonograph_diarization.inference.engine; "
         "print([m for m in ('torch', 'pyannote.audio', 'faster_whisper', 'sklearn', 'scipy') "
         "if m in sys.modules])"
     )

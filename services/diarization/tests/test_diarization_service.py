@@ -1,4 +1,4 @@
-"""The whole service on real servers: from the event of a new file to its speakers."""
+"""The whole service on real servers, from the event of a new recording to its speakers."""
 
 import asyncio
 import json
@@ -14,7 +14,6 @@ from sqlalchemy.exc import IntegrityError
 from tests.support.stack import Stack, running
 
 from phonograph_diarization.config import Settings
-from phonograph_diarization.domain.rttm import from_rttm
 from phonograph_diarization.domain.voices import decode_vector
 from phonograph_diarization.main import create_app
 from phonograph_events import (
@@ -33,11 +32,13 @@ from phonograph_events import (
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.objects import ObjectStore
 
+from .support.rttm import from_rttm
+
 JOB = JobSummary(job_id=uuid4(), service="test")
 
 
 def media(folder: Path, samples: Any, **changes: Any) -> MediaRef:
-    """A file with its rendition in the object store."""
+    """Return a recording whose rendition is in the object store."""
     path = folder / f"{uuid4()}.wav"
     with wave.open(str(path), "wb") as wav:
         wav.setparams((1, 2, 16_000, 0, "NONE", ""))
@@ -65,9 +66,11 @@ def ready(file: MediaRef) -> MediaReady:
     return MediaReady(media_id=file.media_id, media=file, container="wav", audio=Stream(codec="pcm"), job=JOB)
 
 
-def of_type(found: list[Envelope], kind: type[Event], file: MediaRef) -> list[Any]:
+def events_of(events: list[Envelope], kind: type[Event], file: MediaRef) -> list[Any]:
     return [
-        event.data for event in found if isinstance(event.data, kind) and event.data.media_id == file.media_id
+        event.data
+        for event in events
+        if isinstance(event.data, kind) and event.data.media_id == file.media_id
     ]
 
 
@@ -84,7 +87,7 @@ async def execute(app: ServiceApp, statement: str, **values: Any) -> None:
 async def test_from_file_to_meeting_speakers_and_rttm(
     talk: Any, stack: Stack, tmp_path: Path, correlation_id: str
 ) -> None:
-    """One meeting with two speakers; the same event twice is one job (M-02, M-03, M-05, M-07, M-12)."""
+    """One meeting has two speakers; the same event twice is one job (M-02, M-03, M-05, M-07, M-12)."""
     file = media(tmp_path, talk(("low", 5), ("high", 5), ("low", 5))[0])
     app = create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))
     async with running(app):
@@ -92,9 +95,9 @@ async def test_from_file_to_meeting_speakers_and_rttm(
         await stack.send(request.to_record())
         await stack.publish(ready(file), correlation_id=correlation_id)
         found = await stack.collect(
-            lambda events: bool(of_type(events, DiarizationCompleted, file)), correlation_id=correlation_id
+            lambda events: bool(events_of(events, DiarizationCompleted, file)), correlation_id=correlation_id
         )
-        (done,) = of_type(found, DiarizationCompleted, file)
+        (done,) = events_of(found, DiarizationCompleted, file)
         assert (done.speaker_count, done.turn_count, done.job.reason) == (2, 3, None)
         assert (done.job.engine, done.job.service) == ("silero-mfcc", "diarization")
         assert [speaker.label for speaker in done.speakers] == ["S1", "S2"]
@@ -128,43 +131,43 @@ async def test_from_file_to_meeting_speakers_and_rttm(
         assert jobs == [("completed",)]
 
 
-async def test_nothing_to_tell_is_told_and_bad_requests_fail(
+async def test_silence_completes_with_a_reason_and_bad_requests_fail(
     stack: Stack, tmp_path: Path, correlation_id: str
 ) -> None:
-    """Silence is a result with a reason, contradicting options fail the job, music is left alone."""
+    """Silence is a result with a reason, contradicting options fail the job, music is not diarized."""
     silence = media(tmp_path, np.zeros(32_000))
-    refused = media(tmp_path, np.zeros(32_000), options=Options(min_speakers=3, max_speakers=2))
+    invalid = media(tmp_path, np.zeros(32_000), options=Options(min_speakers=3, max_speakers=2))
     music = media(tmp_path, np.zeros(32_000), profile="music")
     async with running(create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))) as app:
-        for file in (music, refused, silence):
+        for file in (music, invalid, silence):
             await stack.publish(ready(file), correlation_id=correlation_id)
         found = await stack.collect(
             lambda events: bool(
-                of_type(events, DiarizationCompleted, silence) and of_type(events, JobFailed, refused)
+                events_of(events, DiarizationCompleted, silence) and events_of(events, JobFailed, invalid)
             ),
             correlation_id=correlation_id,
         )
-        (done,) = of_type(found, DiarizationCompleted, silence)
+        (done,) = events_of(found, DiarizationCompleted, silence)
         assert (done.speaker_count, done.turn_count, done.speakers, done.rttm_uri) == (0, 0, [], None)
         assert done.job.reason == "no_speech"
-        (failed,) = of_type(found, JobFailed, refused)
-        assert (failed.reason, failed.final) == ("bad_options", True)
+        (failure,) = events_of(found, JobFailed, invalid)
+        assert (failure.reason, failure.final) == ("bad_options", True)
         states = await select(
             app,
             "SELECT status, reason FROM meetings WHERE file_id = ANY(:ids) ORDER BY status",
-            ids=[silence.media_id, refused.media_id, music.media_id],
+            ids=[silence.media_id, invalid.media_id, music.media_id],
         )
         assert states == [("completed", "no_speech"), ("failed", "bad_options")]
 
 
-async def test_a_known_voice_is_recognised_within_its_owner_only(
+async def test_a_known_voice_is_recognized_only_for_its_owner(
     talk: Any, stack: Stack, tmp_path: Path, correlation_id: str
 ) -> None:
-    """M-13, T0-42: the person enrolled from one recording is found in the next one of the same owner."""
+    """A person enrolled from one recording is found in the next one of the same owner (M-13, T0-42)."""
     owner, stranger, person = f"ann-{uuid4()}", f"bob-{uuid4()}", uuid7()
     first, second, foreign = (
-        media(tmp_path, talk(*turns)[0], owner=who)
-        for who, turns in (
+        media(tmp_path, talk(*turns)[0], owner=name)
+        for name, turns in (
             (owner, [("low", 8), ("high", 8)]),
             (owner, [("high", 7), ("low", 7)]),
             (stranger, [("low", 8), ("high", 8)]),
@@ -173,47 +176,47 @@ async def test_a_known_voice_is_recognised_within_its_owner_only(
     async with running(create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))) as app:
         await stack.publish(ready(first), correlation_id=correlation_id)
         found = await stack.collect(
-            lambda events: bool(of_type(events, DiarizationCompleted, first)), correlation_id=correlation_id
+            lambda events: bool(events_of(events, DiarizationCompleted, first)), correlation_id=correlation_id
         )
-        (done,) = of_type(found, DiarizationCompleted, first)
+        (done,) = events_of(found, DiarizationCompleted, first)
         await execute(
             app,
             "INSERT INTO user_profiles (id, owner, display_name) VALUES (:id, :owner, 'Ann')",
             id=person,
             owner=owner,
         )
-        enrol = (
+        enroll = (
             "INSERT INTO speaker_profiles (id, user_id, user_profile_id, name, embedding, model_id, dim) "
             "SELECT gen_random_uuid(), :owner, :person, 'Ann', embedding, model_id, dim FROM speakers "
             "WHERE id = :speaker"
         )
         values = {"owner": owner, "person": person, "speaker": done.speakers[0].speaker_id}
-        await execute(app, enrol, **values)
+        await execute(app, enroll, **values)
         with pytest.raises(IntegrityError, match="uq_speaker_profiles_user_id_name"):
-            await execute(app, enrol, **values)
+            await execute(app, enroll, **values)
         for file in (second, foreign):
             await stack.publish(ready(file), correlation_id=correlation_id)
         found = await stack.collect(
-            lambda events: all(of_type(events, DiarizationCompleted, file) for file in (second, foreign)),
+            lambda events: all(events_of(events, DiarizationCompleted, file) for file in (second, foreign)),
             correlation_id=correlation_id,
         )
-        (again,) = of_type(found, DiarizationCompleted, second)
-        assert [speaker.user_profile_id for speaker in again.speakers] == [None, person]
-        assert 0.8 <= again.speakers[1].confidence <= 1
-        (elsewhere,) = of_type(found, DiarizationCompleted, foreign)
-        assert [speaker.user_profile_id for speaker in elsewhere.speakers] == [None, None]
+        (same_owner,) = events_of(found, DiarizationCompleted, second)
+        assert [speaker.user_profile_id for speaker in same_owner.speakers] == [None, person]
+        assert 0.8 <= same_owner.speakers[1].confidence <= 1
+        (other_owner,) = events_of(found, DiarizationCompleted, foreign)
+        assert [speaker.user_profile_id for speaker in other_owner.speakers] == [None, None]
 
         await execute(app, "DELETE FROM user_profiles WHERE id = :id", id=person)
-        left = await select(
+        remaining = await select(
             app,
             "SELECT count(*), count(user_profile_id) FROM speakers WHERE meeting_id = :id",
-            id=again.meeting_id,
+            id=same_owner.meeting_id,
         )
-        assert left == [(2, 0)]
+        assert remaining == [(2, 0)]
 
 
-async def test_one_open_meeting_of_a_file_at_a_time(stack: Stack, tmp_path: Path) -> None:
-    """C-22, C-27: a second open meeting is refused, a second finished one is not; a cache entry may stay."""
+async def test_a_recording_has_at_most_one_open_meeting(stack: Stack, tmp_path: Path) -> None:
+    """At most one meeting of a recording is open, and a cache entry needs no expiry (C-22, C-27)."""
     app = create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))
     file = uuid7()
     meeting = "INSERT INTO meetings (id, file_id, version, status) VALUES (:id, :file, :version, :status)"

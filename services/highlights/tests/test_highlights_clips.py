@@ -1,78 +1,78 @@
-"""Clips begin and end in silence, near their topic, and lose no word of it."""
+"""Clips begin and end in silence, near their topic, and contain all of its words."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonograph_highlights.domain.clips import MARGIN_S, SNAP_S, clip_span, thumbnail_s
+from phonograph_highlights.domain.clips import MARGIN_S, SNAP_S, choose_clip_span, choose_thumbnail_s
 from phonograph_highlights.domain.regions import Span
 from phonograph_highlights.domain.speech import Utterance, Word
 
 
-def said(*times: tuple[float, float]) -> list[Utterance]:
+def spoken_at(*times: tuple[float, float]) -> list[Utterance]:
     return [Utterance((Word(f"w{i}", start, end),)) for i, (start, end) in enumerate(times)]
 
 
-def test_both_ends_go_to_the_silence_around_the_topic_with_a_margin() -> None:
-    spoken = said((0, 9), (12, 20), (24, 30))
+def test_a_clip_begins_and_ends_in_the_silence_around_its_topic() -> None:
+    utterances = spoken_at((0, 9), (12, 20), (24, 30))
     silences = [Span(9.1, 11.8), Span(20.3, 23.5)]
 
-    clip = clip_span(spoken, 1, 1, silences, 31)
+    clip = choose_clip_span(utterances, 1, 1, silences, 31)
 
     assert clip == Span(pytest.approx(11.8 - MARGIN_S), pytest.approx(20.3 + MARGIN_S))
 
 
-def test_a_recogniser_that_starts_a_word_early_does_not_add_dead_air() -> None:
-    clip = clip_span(said((10, 12.5)), 0, 0, [Span(5, 12), Span(12.6, 15)], 15)
+def test_a_word_that_the_recognizer_starts_early_adds_no_silence() -> None:
+    clip = choose_clip_span(spoken_at((10, 12.5)), 0, 0, [Span(5, 12), Span(12.6, 15)], 15)
 
     assert clip == Span(pytest.approx(12 - MARGIN_S), pytest.approx(12.6 + MARGIN_S))
 
 
-def test_the_nearest_silence_within_five_seconds_wins() -> None:
-    spoken = said((0, 3.9), (4, 9.9), (10, 20))
-    clip = clip_span(spoken, 2, 2, [Span(2, 2.6), Span(6, 6.6)], 20)
+def test_the_nearest_silence_within_five_seconds_is_used() -> None:
+    utterances = spoken_at((0, 3.9), (4, 9.9), (10, 20))
+    clip = choose_clip_span(utterances, 2, 2, [Span(2, 2.6), Span(6, 6.6)], 20)
 
     assert clip is not None
     assert clip.start_s == pytest.approx(6.4)
 
 
-def test_without_a_silence_near_it_the_cut_lies_between_two_words() -> None:
-    spoken = said((0, 9.9), (10, 20), (20.1, 30))
-    clip = clip_span(spoken, 1, 1, [Span(0, 2)], 30)
+def test_without_silence_nearby_the_cut_is_between_two_words() -> None:
+    utterances = spoken_at((0, 9.9), (10, 20), (20.1, 30))
+    clip = choose_clip_span(utterances, 1, 1, [Span(0, 2)], 30)
 
     assert clip == Span(pytest.approx(9.95), pytest.approx(20.05))
 
 
-def test_a_silence_that_would_cost_a_word_is_not_used() -> None:
-    spoken = said((10, 10.4), (12, 20))
-    clip = clip_span(spoken, 0, 1, [Span(10.6, 11.8)], 20)
+def test_a_silence_that_would_cut_off_a_word_is_not_used() -> None:
+    utterances = spoken_at((10, 10.4), (12, 20))
+    clip = choose_clip_span(utterances, 0, 1, [Span(10.6, 11.8)], 20)
 
     assert clip is not None
     assert clip.start_s == pytest.approx(10 - MARGIN_S)
 
 
-def test_a_recogniser_that_overshoots_the_end_is_cut_there() -> None:
-    assert clip_span(said((1, 12)), 0, 0, [], 10) == Span(pytest.approx(0.8), 10)
-    assert clip_span(said((11, 12)), 0, 0, [], 10) is None
+def test_a_clip_ends_with_the_recording() -> None:
+    assert choose_clip_span(spoken_at((1, 12)), 0, 0, [], 10) == Span(pytest.approx(0.8), 10)
+    assert choose_clip_span(spoken_at((11, 12)), 0, 0, [], 10) is None
 
 
 @given(
     st.lists(st.tuples(st.floats(0.05, 3), st.floats(0.05, 4)), min_size=1, max_size=30),
     st.data(),
 )
-def test_real_speech_is_never_cut(rhythm: list[tuple[float, float]], data: st.DataObject) -> None:
-    """The regions are what lies between the words, as a perfect detector finds it."""
+def test_words_are_never_cut(rhythm: list[tuple[float, float]], data: st.DataObject) -> None:
+    """The silences are the pauses between the words, as a perfect detector finds them."""
     now_s, times, silences = 0.0, [], []
     for word_s, pause_s in rhythm:
         times.append((now_s, now_s + word_s))
         if pause_s >= 0.5:
             silences.append(Span(now_s + word_s, now_s + word_s + pause_s))
         now_s += word_s + pause_s
-    spoken = said(*times)
-    first = data.draw(st.integers(0, len(spoken) - 1))
-    last = data.draw(st.integers(first, len(spoken) - 1))
+    utterances = spoken_at(*times)
+    first = data.draw(st.integers(0, len(utterances) - 1))
+    last = data.draw(st.integers(first, len(utterances) - 1))
 
-    clip = clip_span(spoken, first, last, silences, now_s)
+    clip = choose_clip_span(utterances, first, last, silences, now_s)
 
     if clip is None:
         return
@@ -84,7 +84,7 @@ def test_real_speech_is_never_cut(rhythm: list[tuple[float, float]], data: st.Da
     assert clip.end_s - times[last][1] <= SNAP_S + 1e-6
 
 
-def test_a_thumbnail_is_taken_where_the_picture_shows_something() -> None:
-    assert thumbnail_s(Span(0, 10), []) == 5
-    assert thumbnail_s(Span(0, 10), [Span(4, 12)]) == 2
-    assert thumbnail_s(Span(4, 8), [Span(0, 20)]) is None
+def test_a_thumbnail_is_taken_where_the_picture_is_not_blank() -> None:
+    assert choose_thumbnail_s(Span(0, 10), []) == 5
+    assert choose_thumbnail_s(Span(0, 10), [Span(4, 12)]) == 2
+    assert choose_thumbnail_s(Span(4, 8), [Span(0, 20)]) is None

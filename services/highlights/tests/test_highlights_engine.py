@@ -1,6 +1,7 @@
-"""The engines on recordings: sound, picture, clips, subtitles, thumbnails."""
+"""The engine on recordings: silence, topics, clips, subtitles, thumbnails."""
 
 import json
+import pickle
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -20,15 +21,15 @@ from phonograph_events.documents import (
     TranscriptSegment,
     Word,
 )
-from phonograph_highlights.domain.documents import region_document
-from phonograph_highlights.domain.highlights import HighlightsFound, SilenceFound
+from phonograph_highlights.domain.documents import region_to_document
+from phonograph_highlights.domain.highlights import Clip, ContentSegment, HighlightsResult, SilenceResult
 from phonograph_highlights.domain.regions import SilenceType
-from phonograph_highlights.domain.tasks import SegmentsTask, SilenceTask
-from phonograph_highlights.exceptions import HighlightsError
-from phonograph_highlights.inference.highlights import HighlightsMaker
-from phonograph_highlights.inference.silence import SilenceFinder
-from phonograph_highlights.inference.topics import TfidfSegmenter
-from phonograph_media import audio_silences, make_rendition, probe, read_rendition
+from phonograph_highlights.domain.tasks import DetectSilenceTask, SegmentTask
+from phonograph_highlights.inference.clip_writer import ClipWriter
+from phonograph_highlights.inference.engine import HighlightsEngine
+from phonograph_highlights.inference.silence import SilenceDetector
+from phonograph_highlights.inference.tfidf import TfidfSegmenter
+from phonograph_media import MediaError, find_silences, make_rendition, probe, read_rendition
 from phonograph_runtime.objects import ObjectStore
 
 RATE_HZ, FRAME_RATE, SIZE = 16_000, 5, (160, 90)
@@ -37,14 +38,14 @@ ROME = "senate emperor legion province caesar republic consul army"
 
 
 def lecture(*, lines: int = 10) -> list[list[Word]]:
-    """Two topics of ten utterances: 8 words in 3.2 s, then a pause of 0.8 s; 2.8 s between the topics."""
-    said: list[list[Word]] = []
+    """Return lines on two topics: 8 words in 3.2 s, then a pause of 0.8 s; 2.8 s between the topics."""
+    spoken: list[list[Word]] = []
     now_s = 1.0
     for topic in (COOKING, ROME):
         for i in range(lines):
             words = topic.split()
             words = words[i % 8 :] + words[: i % 8]
-            said.append(
+            spoken.append(
                 [
                     Word(word=w, start=now_s + k * 0.4, end=now_s + k * 0.4 + 0.4, confidence=0.9)
                     for k, w in enumerate(words)
@@ -52,23 +53,23 @@ def lecture(*, lines: int = 10) -> list[list[Word]]:
             )
             now_s += 4.0
         now_s += 2.0
-    return said
+    return spoken
 
 
-def sound_of(said: list[list[Word]], duration_s: float) -> np.ndarray:
-    """Noise where something is said; shape (samples,), s16."""
+def sound_of(lines: list[list[Word]], duration_s: float) -> np.ndarray:
+    """Return noise during each line and silence between them; shape (samples,), s16."""
     samples = np.zeros(round(duration_s * RATE_HZ), np.int16)
     noise = np.random.default_rng(1).normal(0, 6000, samples.size).clip(-20_000, 20_000).astype(np.int16)
-    for line in said:
+    for line in lines:
         spoken = slice(round(line[0].start * RATE_HZ), round(line[-1].end * RATE_HZ))
         samples[spoken] = noise[spoken]
     return samples
 
 
-def write(
+def write_recording(
     path: Path, sound: np.ndarray, *, picture: bool = False, blank: tuple[float, float] = (0, 0)
 ) -> Path:
-    """A recording; its picture is grey and gets lighter, black in `blank`."""
+    """Write a recording; its picture is gray and gets lighter, and is black in the span `blank`."""
     with av.open(str(path), "w") as file:
         video = file.add_stream("mpeg4", rate=FRAME_RATE) if picture else None
         track = file.add_stream("aac" if picture else "pcm_s16le", rate=RATE_HZ, layout="mono")
@@ -92,24 +93,24 @@ def write(
 
 
 def media_of(path: Path, objects: ObjectStore, folder: Path) -> MediaRef:
-    found, target = probe(path), folder / "rendition.wav"
-    made = make_rendition(path, target)
+    target = folder / "rendition.wav"
+    rendition = make_rendition(path, target)
     return MediaRef(
         media_id=uuid7(),
         uri=path.as_uri(),
         file_name=path.name,
         file_size=path.stat().st_size,
-        kind="video" if found.video else "audio",
+        kind="video" if probe(path).video else "audio",
         mime_type="video/mp4",
-        duration_s=made.duration_s,
+        duration_s=rendition.duration_s,
         file_hash="0" * 64,
         secondary_hash="0" * 32,
-        content_fp=made.content_fp,
+        content_fp=rendition.content_fp,
         rendition_uri=objects.put(f"renditions/{uuid4().hex}.wav", target),
     )
 
 
-def transcript_uri(objects: ObjectStore, said: list[list[Word]]) -> str:
+def put_transcript(objects: ObjectStore, lines: list[list[Word]]) -> str:
     document = TranscriptDocument(
         pipeline_version="v1",
         engine="test",
@@ -117,19 +118,19 @@ def transcript_uri(objects: ObjectStore, said: list[list[Word]]) -> str:
         language="en",
         text="",
         segments=[
-            TranscriptSegment(start=line[0].start, end=line[-1].end, text="", words=line) for line in said
+            TranscriptSegment(start=line[0].start, end=line[-1].end, text="", words=line) for line in lines
         ],
     )
     return objects.put("transcript.json", document.model_dump_json().encode())
 
 
-def segments_task(media: MediaRef, uri: str | None, **values: Any) -> SegmentsTask:
-    return SegmentsTask(
-        media=media, result_id=uuid7(), version=1, transcript_uri=uri, silence_uri=values.get("silence_uri")
+def segment_task(media: MediaRef, transcript_uri: str | None, silence_uri: str | None = None) -> SegmentTask:
+    return SegmentTask(
+        media=media, result_id=uuid7(), version=1, transcript_uri=transcript_uri, silence_uri=silence_uri
     )
 
 
-def quiet(fraction: float, stage: str) -> None:
+def check_progress(fraction: float, stage: str) -> None:
     assert 0 <= fraction <= 1
     assert stage
 
@@ -139,9 +140,13 @@ def objects(tmp_path: Path) -> ObjectStore:
     return ObjectStore((tmp_path / "objects").as_uri())
 
 
+def engine_with(objects: ObjectStore, detector: SilenceDetector) -> HighlightsEngine:
+    return HighlightsEngine(objects, detector=detector, segmenter=TfidfSegmenter(), clips=ClipWriter(objects))
+
+
 @pytest.fixture
-def maker(objects: ObjectStore) -> HighlightsMaker:
-    return HighlightsMaker(objects, SilenceFinder(objects), TfidfSegmenter())
+def engine(objects: ObjectStore) -> HighlightsEngine:
+    return engine_with(objects, SilenceDetector(objects))
 
 
 @pytest.fixture
@@ -155,38 +160,41 @@ def fetch(objects: ObjectStore, tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_a_lecture_becomes_two_clips_with_subtitles_and_thumbnails(
-    objects: ObjectStore, maker: HighlightsMaker, fetch: Callable[[str], Path], tmp_path: Path
+    objects: ObjectStore, engine: HighlightsEngine, fetch: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """L-05, L-22, C-46: the picture is blank from before the pause between the topics into the second."""
-    said = lecture()
-    path = write(tmp_path / "a lecture #1.mp4", sound_of(said, 86), picture=True, blank=(34, 66))
+    lines = lecture()
+    path = write_recording(tmp_path / "a lecture #1.mp4", sound_of(lines, 86), picture=True, blank=(34, 66))
     media = media_of(path, objects, tmp_path)
 
-    first = SilenceFinder(objects).find(SilenceTask(media=media), quiet)
-    found = maker.make(
-        segments_task(media, transcript_uri(objects, said), silence_uri=first.document_uri), quiet
+    first = engine.detect_silence(DetectSilenceTask(media=media), check_progress)
+    result = engine.segment(
+        segment_task(media, put_transcript(objects, lines), silence_uri=first.document_uri), check_progress
     )
 
-    assert {region.type for region in found.regions} == set(SilenceType)
-    pause = next(r for r in found.regions if r.type is SilenceType.BOTH and r.start_s < 41 < r.end_s)
+    assert {region.type for region in result.regions} == set(SilenceType)
+    pause = next(r for r in result.regions if r.type is SilenceType.BOTH and r.start_s < 41 < r.end_s)
     assert (pause.start_s, pause.end_s) == (pytest.approx(40.2, abs=0.1), pytest.approx(43, abs=0.1))
-    assert found.reason is None
-    assert [segment.title.split(",")[0].lower() in COOKING for segment in found.segments] == [True, False]
-    assert all(3 <= len(segment.keywords) <= 10 for segment in found.segments)
-    assert [(clip.start_s, clip.end_s) for clip in found.clips] == [
+    assert result.reason is None
+    assert [segment.topic.title.split(",")[0].lower() in COOKING for segment in result.segments] == [
+        True,
+        False,
+    ]
+    assert all(3 <= len(segment.topic.keywords) <= 10 for segment in result.segments)
+    assert [(clip.start_s, clip.end_s) for clip in result.clips] == [
         (pytest.approx(0.8, abs=0.1), pytest.approx(40.4, abs=0.1)),
         (pytest.approx(42.8, abs=0.1), pytest.approx(82.4, abs=0.1)),
     ]
-    for clip, segment in zip(found.clips, found.segments, strict=True):
+    for clip, segment in zip(result.clips, result.segments, strict=True):
         check_clip(clip, segment, fetch, tmp_path)
-    document = HighlightsDocument.model_validate_json(objects.get(found.document_uri))
-    assert [clip.clip_id for clip in document.clips] == [clip.clip_id for clip in found.clips]
-    assert len(document.silence_regions) == len(found.regions)
-    again = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
-    assert [*map(region_document, again.regions)] == document.silence_regions
+    document = HighlightsDocument.model_validate_json(objects.get(result.document_uri))
+    assert [clip.clip_id for clip in document.clips] == [clip.clip_id for clip in result.clips]
+    assert len(document.silence_regions) == len(result.regions)
+    repeated = engine.segment(segment_task(media, put_transcript(objects, lines)), check_progress)
+    assert [*map(region_to_document, repeated.regions)] == document.silence_regions
 
 
-def check_clip(clip: Any, segment: Any, fetch: Callable[[str], Path], folder: Path) -> None:
+def check_clip(clip: Clip, segment: ContentSegment, fetch: Callable[[str], Path], folder: Path) -> None:
     assert clip.clip_id.startswith("clip_")
     assert clip.segment_id == segment.segment_id
     file = fetch(clip.media.uri)
@@ -194,8 +202,8 @@ def check_clip(clip: Any, segment: Any, fetch: Callable[[str], Path], folder: Pa
     assert cut.video is not None
     assert cut.duration_s == pytest.approx(clip.end_s - clip.start_s, abs=0.25)
     make_rendition(file, folder / "clip.wav")
-    heard = np.flatnonzero(np.abs(read_rendition(folder / "clip.wav")) > 0.05)
-    assert heard[0] / RATE_HZ == pytest.approx(segment.start_s - clip.start_s, abs=0.1)
+    loud = np.flatnonzero(np.abs(read_rendition(folder / "clip.wav")) > 0.05)
+    assert loud[0] / RATE_HZ == pytest.approx(segment.start_s - clip.start_s, abs=0.1)
     for stored in (clip.srt, clip.vtt):
         cues = pysubs2.load(str(fetch(stored.uri)))
         assert cues[0].start / 1000 == pytest.approx(segment.start_s - clip.start_s, abs=0.002)
@@ -206,113 +214,111 @@ def check_clip(clip: Any, segment: Any, fetch: Callable[[str], Path], folder: Pa
         assert next(picture.decode(video=0)).to_ndarray(format="gray").mean() > 60
 
 
-def test_sound_alone_gives_clips_without_thumbnails(
-    objects: ObjectStore, maker: HighlightsMaker, fetch: Callable[[str], Path], tmp_path: Path
+def test_clips_of_sound_alone_have_no_thumbnails(
+    objects: ObjectStore, engine: HighlightsEngine, fetch: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    said = lecture()
-    media = media_of(write(tmp_path / "talk.wav", sound_of(said, 86)), objects, tmp_path)
+    lines = lecture()
+    media = media_of(write_recording(tmp_path / "talk.wav", sound_of(lines, 86)), objects, tmp_path)
 
-    found = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
+    result = engine.segment(segment_task(media, put_transcript(objects, lines)), check_progress)
 
-    assert len(found.segments) == len(found.clips) == 2
-    assert [clip.thumbnail for clip in found.clips] == [None, None]
-    assert fetch(found.clips[0].media.uri).suffix == ".m4a"
-    assert {region.type for region in found.regions} == {SilenceType.AUDIO_SILENCE}
-    assert set(found.stage_seconds) == {"silence_detection", "segmentation", "compilation"}
-    assert len(found.transcript) == 20
+    assert len(result.segments) == len(result.clips) == 2
+    assert [clip.thumbnail for clip in result.clips] == [None, None]
+    assert fetch(result.clips[0].media.uri).suffix == ".m4a"
+    assert {region.type for region in result.regions} == {SilenceType.AUDIO_SILENCE}
+    assert set(result.stage_seconds) == {"silence_detection", "segmentation", "compilation"}
+    assert len(result.transcript) == 20
 
 
 def test_less_than_a_minute_of_speech_is_one_segment(
-    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+    objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
-    said = lecture(lines=4)
-    media = media_of(write(tmp_path / "short.wav", sound_of(said, 38)), objects, tmp_path)
+    lines = lecture(lines=4)
+    media = media_of(write_recording(tmp_path / "short.wav", sound_of(lines, 38)), objects, tmp_path)
 
-    found = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
+    result = engine.segment(segment_task(media, put_transcript(objects, lines)), check_progress)
 
-    assert found.reason == "too_short"
-    (segment,) = found.segments
-    assert (segment.start_s, segment.end_s, segment.importance) == (1.0, pytest.approx(34.2), 1.0)
-    assert len(found.clips) == 1
+    assert result.reason == "too_short"
+    (segment,) = result.segments
+    assert (segment.start_s, segment.end_s, segment.topic.importance) == (1.0, pytest.approx(34.2), 1.0)
+    assert len(result.clips) == 1
 
 
 @pytest.mark.parametrize("transcript", ["empty", "none"])
-def test_nothing_said_gives_silence_and_no_segment(
-    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path, transcript: str
+def test_a_recording_without_speech_has_silence_and_no_segment(
+    objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path, transcript: str
 ) -> None:
-    media = media_of(write(tmp_path / "quiet.wav", np.zeros(3 * RATE_HZ, np.int16)), objects, tmp_path)
-    uri = transcript_uri(objects, []) if transcript == "empty" else None
+    media = media_of(
+        write_recording(tmp_path / "quiet.wav", np.zeros(3 * RATE_HZ, np.int16)), objects, tmp_path
+    )
+    uri = put_transcript(objects, []) if transcript == "empty" else None
 
-    found = maker.make(segments_task(media, uri), quiet)
+    result = engine.segment(segment_task(media, uri), check_progress)
 
-    assert (found.reason, found.segments, found.clips) == ("no_speech", (), ())
-    assert [(r.start_s, r.end_s) for r in found.regions] == [(0, pytest.approx(3, abs=0.05))]
+    assert (result.reason, result.segments, result.clips) == ("no_speech", (), ())
+    assert [(r.start_s, r.end_s) for r in result.regions] == [(0, pytest.approx(3, abs=0.05))]
 
 
-def test_a_lost_original_costs_the_clips_and_nothing_else(
-    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+def test_without_the_original_only_the_clips_are_missing(
+    objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
-    said = lecture()
-    path = write(tmp_path / "gone.wav", sound_of(said, 86))
+    lines = lecture()
+    path = write_recording(tmp_path / "missing.wav", sound_of(lines, 86))
     media = media_of(path, objects, tmp_path)
     path.unlink()
 
-    found = maker.make(segments_task(media, transcript_uri(objects, said)), quiet)
+    result = engine.segment(segment_task(media, put_transcript(objects, lines)), check_progress)
 
-    assert (len(found.segments), found.clips, found.reason) == (2, (), "missing")
-    assert "gone.wav" in found.warnings[0]
+    assert (len(result.segments), result.clips, result.reason) == (2, (), "missing")
+    assert "missing.wav" in result.warnings[0]
 
 
-def test_a_video_that_is_gone_before_its_first_look_is_an_error_with_a_reason(
-    objects: ObjectStore, tmp_path: Path
+def test_a_missing_video_is_an_error_with_a_reason(
+    objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
-    path = write(tmp_path / "gone.mp4", sound_of(lecture(lines=1), 8), picture=True)
+    path = write_recording(tmp_path / "missing.mp4", sound_of(lecture(lines=1), 8), picture=True)
     media = media_of(path, objects, tmp_path)
     path.unlink()
 
-    with pytest.raises(HighlightsError, match=r"gone\.mp4") as error:
-        SilenceFinder(objects).find(SilenceTask(media=media), quiet)
+    with pytest.raises(MediaError, match=r"missing\.mp4") as error:
+        engine.detect_silence(DetectSilenceTask(media=media), check_progress)
     assert error.value.reason == "missing"
 
 
-def test_the_document_of_the_first_stage_is_read_rather_than_made_again(
+def test_silence_regions_of_the_first_stage_are_read_from_its_document(
     objects: ObjectStore, tmp_path: Path
 ) -> None:
     def refuse(path: Path) -> list[Any]:
-        raise AssertionError(f"looked at {path} again")
+        raise AssertionError(f"{path} was decoded again")
 
-    media = media_of(write(tmp_path / "talk.wav", np.zeros(RATE_HZ, np.int16)), objects, tmp_path)
+    media = media_of(write_recording(tmp_path / "talk.wav", np.zeros(RATE_HZ, np.int16)), objects, tmp_path)
     document = HighlightsDocument(silence_regions=[SilenceRegion(start=0.1, end=0.9, type="audio_silence")])
     uri = objects.put("silence.json", document.model_dump_json().encode())
-    finder = SilenceFinder(objects, silences=refuse, blanks=refuse)
+    detector = SilenceDetector(objects, find_silences=refuse, find_blanks=refuse)
 
-    found = HighlightsMaker(objects, finder, TfidfSegmenter()).make(
-        segments_task(media, None, silence_uri=uri), quiet
-    )
+    result = engine_with(objects, detector).segment(segment_task(media, None, uri), check_progress)
 
-    assert [(r.start_s, r.end_s, r.type) for r in found.regions] == [(0.1, 0.9, SilenceType.AUDIO_SILENCE)]
+    assert [(r.start_s, r.end_s, r.type) for r in result.regions] == [(0.1, 0.9, SilenceType.AUDIO_SILENCE)]
 
 
 def test_results_cross_the_pipe_of_the_child_process(
-    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+    objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
-    import pickle
-
-    media = media_of(write(tmp_path / "talk.wav", np.zeros(RATE_HZ, np.int16)), objects, tmp_path)
-    first = SilenceFinder(objects).find(SilenceTask(media=media), quiet)
-    second = maker.make(segments_task(media, None), quiet)
+    media = media_of(write_recording(tmp_path / "talk.wav", np.zeros(RATE_HZ, np.int16)), objects, tmp_path)
+    first = engine.detect_silence(DetectSilenceTask(media=media), check_progress)
+    second = engine.segment(segment_task(media, None), check_progress)
 
     assert pickle.loads(pickle.dumps((first, second))) == (first, second)
-    assert isinstance(first, SilenceFound)
-    assert isinstance(second, HighlightsFound)
+    assert isinstance(first, SilenceResult)
+    assert isinstance(second, HighlightsResult)
 
 
 def test_a_clip_of_a_real_recording_begins_and_ends_in_silence(
-    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+    objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
     path = Path(__file__).parents[4] / "shared" / "data" / "sample.wav"
     if not path.exists():
-        pytest.skip(f"{path} is not there; test_sound_alone_gives_clips_without_thumbnails covers the same")
+        pytest.skip(f"{path} does not exist; test_clips_of_sound_alone_have_no_thumbnails covers the same")
     stm = [line.split(maxsplit=6) for line in path.with_suffix(".stm").read_text().splitlines()]
     segments = [
         TranscriptSegment(start=float(row[3]), end=float(row[4]), text=row[6].split(">")[-1].strip())
@@ -325,38 +331,38 @@ def test_a_clip_of_a_real_recording_begins_and_ends_in_silence(
     media = media_of(path, objects, tmp_path)
     uri = objects.put("transcript.json", document.model_dump_json().encode())
 
-    found = maker.make(segments_task(media, uri), quiet)
+    result = engine.segment(segment_task(media, uri), check_progress)
 
-    assert found.reason == "too_short"
-    (clip,) = found.clips
-    assert any(r.start_s <= clip.start_s <= r.end_s for r in audio_silences(path))
+    assert result.reason == "too_short"
+    (clip,) = result.clips
+    assert any(r.start_s <= clip.start_s <= r.end_s for r in find_silences(path))
 
 
 def test_the_sample_lecture_has_its_two_topics(
-    objects: ObjectStore, maker: HighlightsMaker, tmp_path: Path
+    objects: ObjectStore, engine: HighlightsEngine, tmp_path: Path
 ) -> None:
     samples = Path(__file__).parents[3] / "tests" / "samples"
     truth = json.loads((samples / "truth.json").read_text())["lecture.mp4"]
-    said = [
+    segments = [
         TranscriptSegment(start=topic["start"] + 0.2, end=topic["end"] - 0.2, text=topic["text"])
         for topic in truth["topics"]
     ]
     document = TranscriptDocument(
-        pipeline_version="v1", engine="test", model="test", language=None, text="", segments=said
+        pipeline_version="v1", engine="test", model="test", language=None, text="", segments=segments
     )
     media = media_of(samples / "lecture.mp4", objects, tmp_path)
     uri = objects.put("transcript.json", document.model_dump_json().encode())
 
-    found = maker.make(segments_task(media, uri), quiet)
+    result = engine.segment(segment_task(media, uri), check_progress)
 
-    blank = next(region for region in found.regions if region.type is SilenceType.BOTH)
+    blank = next(region for region in result.regions if region.type is SilenceType.BOTH)
     assert (blank.start_s, blank.end_s) == (
         pytest.approx(truth["blank"]["start"], abs=0.3),
         pytest.approx(truth["blank"]["end"], abs=0.3),
     )
-    first, second = found.clips
-    assert "river" in found.segments[0].keywords
-    assert "bread" in found.segments[1].keywords
+    first, second = result.clips
+    assert "river" in result.segments[0].topic.keywords
+    assert "bread" in result.segments[1].topic.keywords
     assert first.end_s < second.start_s
     assert blank.start_s - 1 < first.end_s < blank.end_s
     assert blank.start_s < second.start_s < blank.end_s + 1

@@ -1,4 +1,4 @@
-"""Reading cue sheets as they are found beside mixes and rips."""
+"""Parsing of cue sheets as mixes and rips have them."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ REM COMMENT second one
 CATALOG 1234567890123
 PERFORMER "DJ Example"
 TITLE "Ten Hours"
-SONGWRITER Somebody
+SONGWRITER Someone
 FILE "mix.mp3" MP3
   TRACK 01 AUDIO
     TITLE "Opening"
@@ -46,10 +46,10 @@ def starts(text: str) -> list[float | None]:
     return [track.start.start_s if track.start else None for track in parse_cue_text(text).tracks]
 
 
-def test_whole_sheet() -> None:
+def test_sheet_with_all_keywords() -> None:
     sheet = parse_cue_text(MIX)
-    assert (sheet.title, sheet.performer, sheet.songwriter) == ("Ten Hours", "DJ Example", "Somebody")
-    assert sheet.catalog == "1234567890123"
+    assert (sheet.title, sheet.performer, sheet.songwriter) == ("Ten Hours", "DJ Example", "Someone")
+    assert sheet.catalog_number == "1234567890123"
     assert sheet.remarks == (
         ("GENRE", "Deep House"),
         ("DATE", "2019"),
@@ -65,7 +65,7 @@ def test_whole_sheet() -> None:
     assert sheet.warnings == ()
 
 
-def test_minutes_have_no_bound() -> None:
+def test_minutes_are_not_limited() -> None:
     assert starts(MIX) == pytest.approx([0, 3600 + 1 / 75, 134 * 60 + 22 + 73 / 75, 36_000 - 1 / 75])
 
 
@@ -78,7 +78,7 @@ def test_more_than_99_tracks_with_three_digits() -> None:
 
 
 def test_file_between_the_indexes_of_a_track() -> None:
-    """The noncompliant layout of EAC: the gap lies at the end of the file before."""
+    """In the noncompliant layout of EAC the gap is at the end of the previous file."""
     sheet = parse_cue_text(
         'FILE "01.wav" WAVE\n TRACK 01 AUDIO\n  INDEX 01 00:00:00\n TRACK 02 AUDIO\n  INDEX 00 03:00:00\n'
         'FILE "02.wav" WAVE\n  INDEX 01 00:00:00\n TRACK 03 AUDIO\n  INDEX 00 04:00:00\n'
@@ -95,17 +95,17 @@ def test_file_between_the_indexes_of_a_track() -> None:
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_line_ends(line_end: str) -> None:
+def test_any_line_end_is_accepted(line_end: str) -> None:
     assert parse_cue_text(MIX.replace("\n", line_end)) == parse_cue_text(MIX)
 
 
 def test_only_line_ends_end_lines() -> None:
-    """Unicode has more line ends, and titles hold them."""
+    """Titles may contain the other line ends of Unicode."""
     sheet = parse_cue_text('TRACK 01 AUDIO\nTITLE "a\u2028b\x85c"\nINDEX 01 00:00:00')
     assert sheet.tracks[0].title == "a b c"
 
 
-def test_lower_case_tabs_and_blank_lines() -> None:
+def test_lower_case_tabs_and_blank_lines_are_accepted() -> None:
     sheet = parse_cue_text(
         '\n\tfile\t"m.flac"\twave\n\n\ttrack\t1\taudio\n\t\ttitle\tNo quotes\n\t\tindex 1  0:01:00 \n'
     )
@@ -116,7 +116,7 @@ def test_lower_case_tabs_and_blank_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "title", "warned"),
+    ("written", "title", "has_warning"),
     [
         ('"Closed"', "Closed", False),
         ('"Not closed', "Not closed", True),
@@ -128,10 +128,10 @@ def test_lower_case_tabs_and_blank_lines() -> None:
         ("“Heroes”", "“Heroes”", False),
     ],
 )
-def test_quotes(written: str, title: str | None, *, warned: bool) -> None:
+def test_quotes_are_removed(written: str, title: str | None, *, has_warning: bool) -> None:
     sheet = parse_cue_text(f"TRACK 01 AUDIO\nTITLE {written}\nFILE a WAVE\nINDEX 01 00:00:00")
     assert sheet.tracks[0].title == title
-    assert any("Line 2" in warning for warning in sheet.warnings) is warned
+    assert any("Line 2" in warning for warning in sheet.warnings) is has_warning
 
 
 @pytest.mark.parametrize(
@@ -145,26 +145,26 @@ def test_quotes(written: str, title: str | None, *, warned: bool) -> None:
         ('"a "b".wav" FLAC', CueFile('a "b".wav', "FLAC")),
     ],
 )
-def test_file_names(written: str, file: CueFile) -> None:
+def test_file_line_has_a_name_and_a_type(written: str, file: CueFile) -> None:
     sheet = parse_cue_text(f"FILE {written}\nTRACK 01 AUDIO\nINDEX 01 00:00:00")
     assert sheet.files == (file,)
 
 
-def test_unknown_lines_are_warned_about_by_number() -> None:
+def test_unknown_line_causes_a_warning_with_its_number() -> None:
     sheet = parse_cue_text("FILE a WAVE\nTRACK 01 AUDIO\nHELLO there\n; what\nINDEX 01 00:00:00\n")
     assert len(sheet.tracks) == 1
     assert [warning.split(":")[0] for warning in sheet.warnings] == ["Line 3", "Line 4"]
     assert "'HELLO'" in sheet.warnings[0]
 
 
-def test_warnings_are_bounded() -> None:
-    sheet = parse_cue_text("FILE a WAVE\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n" + "rubbish\n" * 5_000)
+def test_warnings_are_limited() -> None:
+    sheet = parse_cue_text("FILE a WAVE\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n" + "garbage\n" * 5_000)
     assert len(sheet.warnings) == MAX_WARNINGS + 1
-    assert sheet.warnings[-1] == "4900 more lines have such faults."
+    assert sheet.warnings[-1] == "4900 more warnings are left out."
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("INDEX 01 00:00:75", "Frames go from 0 to 74"),
         ("INDEX 01 00:60:00", "Seconds go from 0 to 59"),
@@ -179,16 +179,16 @@ def test_warnings_are_bounded() -> None:
         ("PREGAP soon", "minutes:seconds:frames"),
     ],
 )
-def test_errors_name_the_line(line: str, says: str) -> None:
-    with pytest.raises(BadCueError, match=says) as caught:
+def test_error_names_the_line(line: str, message: str) -> None:
+    with pytest.raises(BadCueError, match=message) as caught:
         parse_cue_text(f"FILE a WAVE\nTRACK 01 AUDIO\n{line}\n")
     assert caught.value.line == 3
     assert caught.value.message.startswith("Line 3: ")
     assert caught.value.reason == "bad_cue"
 
 
-def test_index_before_any_track() -> None:
-    with pytest.raises(BadCueError, match="Line 2: INDEX stands before the first TRACK"):
+def test_index_before_any_track_is_an_error() -> None:
+    with pytest.raises(BadCueError, match="Line 2: INDEX comes before the first TRACK"):
         parse_cue_text("FILE a WAVE\nINDEX 01 00:00:00")
 
 
@@ -206,7 +206,7 @@ def test_index_before_any_track() -> None:
         b" " * (MAX_CUE_BYTES + 1),
     ],
 )
-def test_rubbish_is_a_clear_error(data: bytes) -> None:
+def test_bytes_that_are_not_a_sheet_are_an_error_with_a_sentence(data: bytes) -> None:
     with pytest.raises(BadCueError) as caught:
         parse_cue(data)
     assert caught.value.reason == "bad_cue"
@@ -214,7 +214,7 @@ def test_rubbish_is_a_clear_error(data: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-def test_no_bytes_crash(data: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(data: bytes) -> None:
     try:
         sheet = parse_cue(data)
     except BadCueError:
@@ -230,7 +230,7 @@ def test_no_bytes_crash(data: bytes) -> None:
         max_size=60,
     )
 )
-def test_no_shuffled_words_crash(words: list[str]) -> None:
+def test_shuffled_keywords_are_parsed_or_refused(words: list[str]) -> None:
     try:
         sheet = parse_cue_text(" ".join(words))
     except BadCueError:
@@ -269,19 +269,19 @@ JAPANESE = (
         (JAPANESE, "shift_jis"),
     ],
 )
-def test_encodings(text: str, encoding: str) -> None:
+def test_encoding_is_detected(text: str, encoding: str) -> None:
     sheet = parse_cue(text.encode(encoding))
     assert sheet == parse_cue_text(text)
     assert sheet.warnings == ()
 
 
-def test_text_is_fit_for_postgresql() -> None:
+def test_text_can_be_stored_in_postgresql() -> None:
     sheet = parse_cue_text('TRACK 01 AUDIO\nTITLE "a\0b\u202ec\ud800"\nINDEX 01 00:00:00')
     assert sheet.tracks[0].title == "abc"
 
 
 @pytest.mark.parametrize(
-    ("written", "media", "same"),
+    ("written", "media", "is_match"),
     [
         ("mix.wav", "mix.flac", True),
         ("C:\\Rips\\Mix.WAV", "mix.mp3", True),
@@ -291,5 +291,5 @@ def test_text_is_fit_for_postgresql() -> None:
         ("???.wav", "!!!.mp3", False),
     ],
 )
-def test_file_line_means_the_media_file(written: str, media: str, *, same: bool) -> None:
-    assert CueFile(written, "WAVE").names(media) is same
+def test_file_line_matches_the_media_file(written: str, media: str, *, is_match: bool) -> None:
+    assert CueFile(written, "WAVE").matches(media) is is_match

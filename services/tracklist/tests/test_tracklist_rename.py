@@ -1,4 +1,4 @@
-"""Better names from tags: the decision table of `domain/rename.py`, row by row."""
+"""Proposed names: the decision table of `domain/rename.py`, row by row."""
 
 import pytest
 from hypothesis import given
@@ -9,8 +9,8 @@ from phonograph_tracklist.domain.rename import propose_rename
 FULL = {"album": ["Album"], "year": ["2019"], "genre": ["House"], "track": ["3"]}
 
 
-def name(artist: str, title: str, present: str = "x.mp3") -> str | None:
-    proposal = propose_rename(present, {"artist": [artist], "title": [title]})
+def name(artist: str, title: str, current: str = "x.mp3") -> str | None:
+    proposal = propose_rename(current, {"artist": [artist], "title": [title]})
     return proposal.proposed_filename if proposal else None
 
 
@@ -37,7 +37,7 @@ def name(artist: str, title: str, present: str = "x.mp3") -> str | None:
         ("???", "y", None),
     ],
 )
-def test_names(artist: str, title: str, proposed: str | None) -> None:
+def test_name_follows_the_table(artist: str, title: str, proposed: str | None) -> None:
     assert name(artist, title) == proposed
 
 
@@ -49,14 +49,14 @@ def test_names(artist: str, title: str, proposed: str | None) -> None:
         (["A", "B", "C", "D"], "A, B, C and others - T.mp3"),
     ],
 )
-def test_several_artists(artists: list[str], proposed: str) -> None:
+def test_artists_are_joined(artists: list[str], proposed: str) -> None:
     proposal = propose_rename("x.mp3", {"artist": artists, "title": ["T"]})
     assert proposal is not None
     assert proposal.proposed_filename == proposed
 
 
 @pytest.mark.parametrize(
-    "present",
+    "current",
     [
         "daft punk - one more time.mp3",
         "Daft_Punk-One_More_Time.MP3",
@@ -64,8 +64,8 @@ def test_several_artists(artists: list[str], proposed: str) -> None:
         "Dáft Punk - One More Time",
     ],
 )
-def test_no_proposal_where_the_name_says_it_already(present: str) -> None:
-    assert name("Daft Punk", "One More Time", present) is None
+def test_no_proposal_if_the_current_name_differs_in_form_only(current: str) -> None:
+    assert name("Daft Punk", "One More Time", current) is None
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_no_proposal_without_artist_and_title(tags: dict[str, list[str]]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("present", "extension"),
+    ("current", "extension"),
     [("x.MP3", ".mp3"), ("x.y.Flac", ".flac"), ("x", ""), ("Vol.2", ""), ("x.", "")],
 )
-def test_extension_is_kept_in_small_letters(present: str, extension: str) -> None:
-    assert name("A", "T", present) == f"A - T{extension}"
+def test_extension_is_kept_in_lower_case(current: str, extension: str) -> None:
+    assert name("A", "T", current) == f"A - T{extension}"
 
 
-def test_confidence_says_how_complete_the_tags_are() -> None:
-    """K-05: confidence_score and metadata_used."""
+def test_confidence_grows_with_the_completeness_of_the_tags() -> None:
+    """A proposal has its confidence and the tags that were used (K-05)."""
     full = propose_rename("x.mp3", {"artist": ["A"], "title": ["T"], **FULL})
     short = propose_rename("x.mp3", {"artist": ["A"], "title": ["T"]})
     album = propose_rename("x.mp3", {"albumartist": ["A"], "title": ["T"]})
@@ -110,7 +110,7 @@ def test_confidence_says_how_complete_the_tags_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("present", "says"),
+    ("current", "sentence"),
     [
         ("One More Time - Daft Punk.mp3", "in another order"),
         ("Daft Punk One More Time live.mp3", "more words than"),
@@ -118,15 +118,15 @@ def test_confidence_says_how_complete_the_tags_are() -> None:
         ("recording 7.mp3", "another artist or title"),
     ],
 )
-def test_reason_is_a_sentence(present: str, says: str) -> None:
-    proposal = propose_rename(present, {"artist": ["Daft Punk"], "title": ["One More Time"]})
+def test_reason_is_a_sentence(current: str, sentence: str) -> None:
+    proposal = propose_rename(current, {"artist": ["Daft Punk"], "title": ["One More Time"]})
     assert proposal is not None
-    assert says in proposal.reason
+    assert sentence in proposal.reason
     assert proposal.reason.endswith(".")
 
 
-def test_long_cyrillic_name_is_spelt_in_latin() -> None:
-    """C-50: 255 bytes, not only characters."""
+def test_long_cyrillic_name_is_romanized() -> None:
+    """A name has at most 255 bytes, not only characters (C-50)."""
     proposal = propose_rename("x.mp3", {"artist": ["Тату " * 12], "title": ["Нас не догонят " * 6]})
     assert proposal is not None
     assert proposal.proposed_filename.isascii()
@@ -136,7 +136,7 @@ def test_long_cyrillic_name_is_spelt_in_latin() -> None:
 
 
 def test_long_japanese_name_is_cut() -> None:
-    """C-50: kanji have no derivable spelling."""
+    """Kanji have no single romanization, so the name is cut (C-50)."""
     proposal = propose_rename("x.mp3", {"artist": ["坂本龍一"], "title": ["戦" * 90]})
     assert proposal is not None
     assert proposal.proposed_filename == f"坂本龍一 - {'戦' * 78}.mp3"
@@ -144,7 +144,7 @@ def test_long_japanese_name_is_cut() -> None:
 
 
 def test_folder_and_name_together_stay_within_255() -> None:
-    """C-50: the rule on the pair."""
+    """The limit applies to both names together (C-50)."""
     folder = "f" * 150
     proposal = propose_rename("x.mp3", {"artist": ["a" * 200], "title": ["t" * 200]}, folder_name=folder)
     assert proposal is not None
@@ -155,8 +155,8 @@ def test_folder_and_name_together_stay_within_255() -> None:
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.sampled_from(["x.mp3", "x", ".hidden", "a.b.FLAC"]))
-def test_any_proposal_is_a_safe_name(artist: str, title: str, present: str) -> None:
-    proposal = propose_rename(present, {"artist": [artist], "title": [title]})
+def test_any_proposal_is_a_safe_name(artist: str, title: str, current: str) -> None:
+    proposal = propose_rename(current, {"artist": [artist], "title": [title]})
     if proposal is None:
         return
     proposed = proposal.proposed_filename
@@ -165,5 +165,5 @@ def test_any_proposal_is_a_safe_name(artist: str, title: str, present: str) -> N
     assert all(char.isprintable() or char in "\u200c\u200d" for char in proposed)
     assert not proposed.startswith((".", " ", "-"))
     assert not proposed.endswith((".", " "))
-    assert proposed != present
+    assert proposed != current
     assert 0 <= proposal.confidence <= 1

@@ -1,4 +1,4 @@
-"""The whole service on real servers: from the event of a new file to its tracklist and its name."""
+"""The service on real servers: from the event of a new recording to its tracklist and proposed name."""
 
 import json
 from pathlib import Path
@@ -61,15 +61,15 @@ def media(path: Path, **changes: Any) -> MediaRef:
     )
 
 
-def ready(file: MediaRef, **told: Any) -> MediaReady:
+def ready(file: MediaRef, **fields: Any) -> MediaReady:
     return MediaReady(
-        media_id=file.media_id, media=file, container="mp3", audio=Stream(codec="mp3"), job=JOB, **told
+        media_id=file.media_id, media=file, container="mp3", audio=Stream(codec="mp3"), job=JOB, **fields
     )
 
 
-def analyzed(file: MediaRef, **measured: Any) -> MusicAnalyzed:
+def analyzed(file: MediaRef, **features: Any) -> MusicAnalyzed:
     return MusicAnalyzed(
-        media_id=file.media_id, media=file, job=JOB, result_id=uuid7(), algorithm_build="test", **measured
+        media_id=file.media_id, media=file, job=JOB, result_id=uuid7(), algorithm_build="test", **features
     )
 
 
@@ -128,8 +128,10 @@ async def test_from_file_to_tracklist_name_and_metadata(
         assert jobs == [("completed",)]
 
 
-async def test_nothing_found_is_told_with_a_reason(stack: Stack, tmp_path: Path, correlation_id: str) -> None:
-    """No cue sheet, a broken one, chapters, and a profile that does not ask for a tracklist."""
+async def test_missing_tracklist_is_published_with_a_reason(
+    stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    """No cue sheet, an invalid one, chapters, and a profile without tracklists."""
     bare = media(tmp_path / "bare.mp3")
     broken = media(tmp_path / "broken.mp3")
     (tmp_path / "broken.cue").write_text(CUE.replace("119:58:37", "119:58:99"))
@@ -156,5 +158,5 @@ async def test_nothing_found_is_told_with_a_reason(stack: Stack, tmp_path: Path,
             "broken.cue: Line 11: Frames go from 0 to 74; '119:58:99' has 99.",
         ]
         assert of_type(found, TracklistCompleted, meeting) == []
-        held = await select(app, "SELECT count(*) FROM recordings WHERE id = :id", id=meeting.media_id)
-        assert held == [(0,)]
+        recordings = await select(app, "SELECT count(*) FROM recordings WHERE id = :id", id=meeting.media_id)
+        assert recordings == [(0,)]

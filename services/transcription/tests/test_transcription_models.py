@@ -1,4 +1,4 @@
-"""Models on this machine: found without the network, listed, fetched on demand only."""
+"""Models are found without the network, listed, and fetched only on demand."""
 
 import json
 from pathlib import Path
@@ -19,36 +19,36 @@ def put_model(folder: Path) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub that gives every repository; what was asked of it."""
-    asked: list[str] = []
+    """A hub that has every repository; returns the list of requested ones."""
+    requested: list[str] = []
 
     def snapshot_download(repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
-        asked.append(repository)
+        requested.append(repository)
         put_model(local_dir)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    return asked
+    return requested
 
 
 def test_a_model_is_found_by_name_repository_and_folder(tmp_path):
     models = ModelFolder(tmp_path / "models")
     named = put_model(tmp_path / "models" / "tiny")
-    owned = put_model(tmp_path / "models" / "someone--whisper")
+    from_hub = put_model(tmp_path / "models" / "someone--whisper")
     elsewhere = put_model(tmp_path / "mine")
     assert models.find("tiny") == named
-    assert models.find("someone/whisper") == owned
+    assert models.find("someone/whisper") == from_hub
     assert models.find(str(elsewhere)) == elsewhere
     assert models.find("base") is None
     with pytest.raises(ModelMissingError, match="phonograph models fetch base"):
         models.require("base")
 
 
-def test_the_list_tells_what_is_here(tmp_path, capsys):
-    here = put_model(tmp_path / "tiny")
+def test_the_list_shows_the_models_on_this_machine(tmp_path, capsys):
+    tiny = put_model(tmp_path / "tiny")
     put_model(tmp_path / "own")
     assert run_models(["list", "--json"], ModelFolder(tmp_path)) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["tiny"]["folder"] == str(here)
+    assert rows["tiny"]["folder"] == str(tiny)
     assert rows["distil-large-v3"] == {
         "name": "distil-large-v3",
         "repository": "Systran/faster-distil-whisper-large-v3",
@@ -56,10 +56,10 @@ def test_the_list_tells_what_is_here(tmp_path, capsys):
     }
     assert rows["own"]["folder"] == str(tmp_path / "own")
     assert run_models(["list"], ModelFolder(tmp_path)) == 0
-    assert f"tiny                 {here}\n" in capsys.readouterr().out
+    assert f"tiny                 {tiny}\n" in capsys.readouterr().out
 
 
-def test_fetch_downloads_once(tmp_path, hub, capsys):
+def test_a_model_is_downloaded_once(tmp_path, hub, capsys):
     assert run_models(["fetch", "tiny"], ModelFolder(tmp_path)) == 0
     assert run_models(["fetch", "tiny"], ModelFolder(tmp_path)) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'tiny'}\n" * 2
@@ -67,22 +67,22 @@ def test_fetch_downloads_once(tmp_path, hub, capsys):
     assert ModelFolder(tmp_path).fetch("someone/whisper") == tmp_path / "someone--whisper"
 
 
-def test_an_interrupted_fetch_leaves_no_model_and_goes_on(tmp_path, hub, monkeypatch):
-    def interrupted(_repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
+def test_an_interrupted_download_leaves_no_model_and_can_be_repeated(tmp_path, hub, monkeypatch):
+    def fail_halfway(_repository: str, *, local_dir: Path, allow_patterns: list[str]) -> None:
         put_model(local_dir)
         raise ConnectionError("reset by peer")
 
     models = ModelFolder(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(huggingface_hub, "snapshot_download", interrupted)
+        patched.setattr(huggingface_hub, "snapshot_download", fail_halfway)
         with pytest.raises(DownloadError, match="reset by peer"):
             models.fetch("tiny")
     assert models.find("tiny") is None
-    assert {model.name for model in models.known() if model.folder} == set()
+    assert {model.name for model in models.list_models() if model.folder} == set()
     assert models.fetch("tiny") == tmp_path / "tiny"
 
 
-def test_fetch_without_a_network_says_what_to_do(tmp_path, monkeypatch, capsys):
+def test_the_error_without_a_network_contains_advice(tmp_path, monkeypatch, capsys):
     def snapshot_download(*_args, **_options) -> None:
         raise OSError("no route to host\nwith details")
 
@@ -94,7 +94,7 @@ def test_fetch_without_a_network_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert error.count("\n") == 1
 
 
-def test_an_unknown_name_and_a_foreign_repository_are_refused(tmp_path, monkeypatch):
+def test_unknown_names_and_other_repositories_are_rejected(tmp_path, monkeypatch):
     with pytest.raises(DownloadError, match="There is no Whisper model 'tinny'; use one of tiny"):
         ModelFolder(tmp_path).fetch("tinny")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_args, **_options: None)
@@ -102,6 +102,6 @@ def test_an_unknown_name_and_a_foreign_repository_are_refused(tmp_path, monkeypa
         ModelFolder(tmp_path).fetch("someone/else")
 
 
-def test_wrong_usage_is_told(tmp_path, capsys):
+def test_wrong_usage_prints_the_usage(tmp_path, capsys):
     assert run_models([], ModelFolder(tmp_path)) == 2
     assert capsys.readouterr().err.startswith("usage: ")

@@ -1,4 +1,4 @@
-"""The default engine on real speech, on our own samples, and on what is not speech."""
+"""The default transcriber on recorded speech, on the samples, and on sounds that are not speech."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def engine():
     return PocketsphinxTranscriber()
 
 
-def sound(source: Path, folder: Path) -> np.ndarray:
+def load_samples(source: Path, folder: Path) -> np.ndarray:
     make_rendition(source, folder / "rendition.wav")
     return read_rendition(folder / "rendition.wav")
 
@@ -42,17 +42,17 @@ def error_rate(reference: str, text: str) -> float:
     return jiwer.wer(plain(reference), plain(text))
 
 
-def test_jfk_is_understood(engine, tmp_path):
+def test_a_historic_speech_is_recognized(engine, tmp_path):
     if not (DATA / "jfk.flac").exists():
         pytest.skip(f"the real recordings are not in {DATA}")
-    transcript = predict(engine, sound(DATA / "jfk.flac", tmp_path))
+    transcript = predict(engine, load_samples(DATA / "jfk.flac", tmp_path))
     assert error_rate(JFK, transcript.text) < 0.3
     assert "fellow americans" in transcript.text
 
 
-def test_the_talk_is_understood_with_words_in_order(engine, tmp_path):
+def test_the_sample_talk_is_recognized_with_ordered_words(engine, tmp_path):
     truth = json.loads((SAMPLES / "truth.json").read_text())["talk.ogg"]
-    samples = sound(SAMPLES / "talk.ogg", tmp_path)
+    samples = load_samples(SAMPLES / "talk.ogg", tmp_path)
     reports: list[tuple[float, str]] = []
     transcript = predict(engine, samples, progress=lambda *report: reports.append(report))
     assert error_rate(truth["text"], transcript.text) < 0.15
@@ -74,8 +74,8 @@ def test_the_talk_is_understood_with_words_in_order(engine, tmp_path):
     assert fractions[-1] > 0.9
 
 
-def test_a_file_is_heard_the_same_whatever_came_before(engine, tmp_path):
-    talk = sound(SAMPLES / "talk.ogg", tmp_path)[: 9 * SAMPLE_RATE_HZ]
+def test_a_transcript_does_not_depend_on_earlier_recordings(engine, tmp_path):
+    talk = load_samples(SAMPLES / "talk.ogg", tmp_path)[: 9 * SAMPLE_RATE_HZ]
     fresh = predict(PocketsphinxTranscriber(), talk)
     noise = 0.3 * np.random.default_rng(0).standard_normal(3 * SAMPLE_RATE_HZ).astype(np.float32)
     predict(engine, np.concatenate([talk[::-1], noise]))
@@ -101,7 +101,7 @@ def chords(time_s):
 
 
 @pytest.mark.parametrize("kind", [silence, noise, tone, chords])
-def test_what_is_not_speech_gives_no_text_but_a_reason(engine, kind):
+def test_sounds_other_than_speech_have_no_text_but_a_reason(engine, kind):
     samples = kind(np.arange(8 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ).astype(np.float32)
     transcript = predict(engine, samples)
     assert (transcript.text, transcript.segments, transcript.reason) == ("", (), "no_speech")
@@ -109,22 +109,22 @@ def test_what_is_not_speech_gives_no_text_but_a_reason(engine, kind):
 
 
 @pytest.mark.parametrize("name", ["groove.mp3", "mix.mp3"])
-def test_music_gives_no_text(engine, tmp_path, name):
-    assert predict(engine, sound(SAMPLES / name, tmp_path)).reason == "no_speech"
+def test_music_has_no_text(engine, tmp_path, name):
+    assert predict(engine, load_samples(SAMPLES / name, tmp_path)).reason == "no_speech"
 
 
-def test_nothing_at_all_gives_no_text(engine):
+def test_an_empty_recording_has_no_text(engine):
     assert predict(engine, np.zeros(0, np.float32)).reason == "no_speech"
 
 
-def test_another_language_is_refused_rather_than_misheard(engine, tmp_path):
-    talk = sound(SAMPLES / "talk.ogg", tmp_path)[: 3 * SAMPLE_RATE_HZ]
+def test_other_languages_are_rejected(engine, tmp_path):
+    talk = load_samples(SAMPLES / "talk.ogg", tmp_path)[: 3 * SAMPLE_RATE_HZ]
     transcript = predict(engine, talk, language="de")
     assert (transcript.text, transcript.reason) == ("", "unsupported_language")
     assert predict(engine, talk, language="en-GB").text
 
 
-def test_a_broken_installation_is_told(monkeypatch):
+def test_a_broken_installation_is_an_error(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pocketsphinx", None)
     with pytest.raises(EngineUnavailableError, match="pocketsphinx cannot be loaded"):
         PocketsphinxTranscriber().load()

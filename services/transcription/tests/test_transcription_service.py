@@ -32,7 +32,7 @@ from phonograph_media import make_rendition
 from phonograph_runtime.database import Database
 from phonograph_runtime.objects import ObjectStore
 from phonograph_transcription.config import Settings
-from phonograph_transcription.domain.results import Diarization, Result, StoredTranscript
+from phonograph_transcription.domain.results import Diarization, StoredTranscript, TranscriptionResult
 from phonograph_transcription.domain.tasks import TranscribeTask
 from phonograph_transcription.domain.transcript import Segment, Transcript, Word
 from phonograph_transcription.main import create_app
@@ -45,8 +45,8 @@ TALK_S = 8.9
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What a test needs at hand: the servers, the objects, and one story's correlation id."""
+class Scenario:
+    """The servers, the objects and the correlation id of one test."""
 
     stack: Stack
     folder: Path
@@ -67,7 +67,7 @@ class Desk:
             yield app
 
     def ready(self, source: Path | None, **changes: object) -> MediaReady:
-        """A file that was taken in, its rendition in the object store."""
+        """Return the event of an ingested recording; without `source` it has no rendition."""
         media_id = uuid7()
         uri = self.objects.uri("nothing.wav")
         if source is not None:
@@ -98,7 +98,7 @@ class Desk:
         )
 
     def diarized(self, media: MediaRef, *turns: tuple[float, float, str]) -> DiarizationCompleted:
-        """What the diarization says of a file; without turns it has no document."""
+        """Return the event of a finished diarization; without turns it has no document."""
         document = SpeakersDocument(
             engine="test", count=2, turns=[Turn(start=s, end=e, speaker=who) for s, e, who in turns]
         )
@@ -118,7 +118,7 @@ class Desk:
         return await self.stack.publish(event, correlation_id=self.correlation_id)
 
     async def results(self, *wanted: tuple[MediaReady, str]) -> list[Envelope]:
-        """Transcripts published so far, once all wanted pairs of file and level are there."""
+        """Return the transcripts published so far, once all wanted pairs of recording and level exist."""
         pairs = {(ready.media_id, level) for ready, level in wanted}
         events = await self.stack.collect(
             lambda found: pairs <= {(e.data.media_id, e.data.pipeline_version) for e in transcripts(found)},
@@ -141,8 +141,8 @@ def transcripts(events: list[Envelope]) -> list[Envelope]:
 
 
 @pytest.fixture
-def desk(stack, tmp_path, correlation_id) -> Desk:
-    return Desk(stack, tmp_path, correlation_id)
+def scenario(stack, tmp_path, correlation_id) -> Scenario:
+    return Scenario(stack, tmp_path, correlation_id)
 
 
 @pytest.fixture
@@ -168,25 +168,25 @@ def wav(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(desk, talk):
+async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(scenario, talk):
     """Speech is stored as v1 and, with speakers, as its child v4; the old view shows both.
 
     Shows T0-09, T0-20, T0-44, T1-10, T1-11, T1-12, T1-14, C-02, C-04 and C-05.
     """
-    ready = desk.ready(talk)
-    quiet = desk.ready(wav(desk.folder / "quiet.wav", np.zeros(16_000)))
-    diarized = desk.diarized(ready.media, (0.4, 5.0, "SPEAKER_00"), (5.2, 8.9, "SPEAKER_01"))
-    async with desk.service():
-        sent = await desk.publish(ready)
-        await desk.stack.send(sent.to_record())
-        await desk.publish(ready)
-        (first,) = await desk.results((ready, "v1"))
-        told = await desk.publish(diarized)
-        await desk.stack.send(told.to_record())
-        await desk.publish(diarized)
-        await desk.results((ready, "v4"))
-        await desk.publish(quiet)
-        events = await desk.results((quiet, "v1"))
+    ready = scenario.ready(talk)
+    quiet = scenario.ready(wav(scenario.folder / "quiet.wav", np.zeros(16_000)))
+    diarized = scenario.diarized(ready.media, (0.4, 5.0, "SPEAKER_00"), (5.2, 8.9, "SPEAKER_01"))
+    async with scenario.service():
+        sent = await scenario.publish(ready)
+        await scenario.stack.send(sent.to_record())
+        await scenario.publish(ready)
+        (first,) = await scenario.results((ready, "v1"))
+        sent = await scenario.publish(diarized)
+        await scenario.stack.send(sent.to_record())
+        await scenario.publish(diarized)
+        await scenario.results((ready, "v4"))
+        await scenario.publish(quiet)
+        events = await scenario.results((quiet, "v1"))
 
     v1, v4 = [event for event in events if event.data.media_id == ready.media_id]
     assert v1 == first
@@ -201,8 +201,8 @@ async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(de
     assert (v4.data.speaker_count, v4.data.word_count) == (2, v1.data.word_count)
     assert v4.data.job.job_id != v1.data.job.job_id
 
-    plain = TranscriptDocument.model_validate_json(desk.objects.get(v1.data.document_uri))
-    spoken = TranscriptDocument.model_validate_json(desk.objects.get(v4.data.document_uri))
+    plain = TranscriptDocument.model_validate_json(scenario.objects.get(v1.data.document_uri))
+    spoken = TranscriptDocument.model_validate_json(scenario.objects.get(v4.data.document_uri))
     assert {segment.speaker for segment in plain.segments} == {None}
     assert [segment.speaker for segment in spoken.segments] == ["SPEAKER_00", "SPEAKER_01"]
     assert spoken.segments[1].text.startswith("i ")
@@ -211,7 +211,7 @@ async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(de
         [w.word, w.start] for s in plain.segments for w in s.words
     ]
 
-    stored = await desk.rows(
+    stored = await scenario.rows(
         "SELECT pipeline_version, version, parent_result_id, word_count, speaker_count, model_used,"
         " content ->> 'language', jsonb_array_length(segments),"
         " diarization_content -> 'turns' -> 0 ->> 'speaker', processing_time > 0, accuracy,"
@@ -225,7 +225,7 @@ async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(de
         ("v1", 1, None, words, None, "en-us", "en", segments, None, *common),
         ("v4", 2, v1.data.result_id, words, 2, "en-us", "en", 2, "SPEAKER_00", *common),
     ]
-    old = await desk.rows(
+    old = await scenario.rows(
         "SELECT version, text_content, quality_warnings FROM transcripts WHERE media_file_id = :id"
         " ORDER BY created_at",
         id=ready.media_id,
@@ -236,24 +236,24 @@ async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(de
     ]
 
 
-async def test_speakers_that_are_known_first_wait_for_the_words(desk, talk):
-    ready = desk.ready(talk)
-    newer = desk.diarized(ready.media, (0.0, 9.0, "SPEAKER_00"))
+async def test_a_diarization_that_arrives_first_waits_for_the_transcript(scenario, talk):
+    ready = scenario.ready(talk)
+    newer = scenario.diarized(ready.media, (0.0, 9.0, "SPEAKER_00"))
     older = newer.model_copy(
         update={"job": newer.job.model_copy(update={"job_id": UUID(int=1)}), "document_uri": None}
     )
-    async with desk.service():
-        await desk.publish(newer)
-        last = await desk.publish(older)
+    async with scenario.service():
+        await scenario.publish(newer)
+        last = await scenario.publish(older)
         async with asyncio.timeout(30):
-            while not await desk.rows("SELECT 1 FROM inbox WHERE event_id = :id", id=last.id):
+            while not await scenario.rows("SELECT 1 FROM inbox WHERE event_id = :id", id=last.id):
                 await asyncio.sleep(0.1)
-        await desk.publish(ready)
-        v1, v4 = await desk.results((ready, "v1"), (ready, "v4"))
-        again = desk.diarized(ready.media, (0.0, 5.0, "SPEAKER_00"), (5.2, 9.0, "SPEAKER_01"))
-        await desk.publish(again)
-        events = await desk.stack.collect(
-            lambda found: len(transcripts(found)) == 3, correlation_id=desk.correlation_id
+        await scenario.publish(ready)
+        v1, v4 = await scenario.results((ready, "v1"), (ready, "v4"))
+        again = scenario.diarized(ready.media, (0.0, 5.0, "SPEAKER_00"), (5.2, 9.0, "SPEAKER_01"))
+        await scenario.publish(again)
+        events = await scenario.stack.collect(
+            lambda found: len(transcripts(found)) == 3, correlation_id=scenario.correlation_id
         )
     third = transcripts(events)[2]
     assert (v1.data.pipeline_version, v4.data.pipeline_version) == ("v1", "v4")
@@ -261,56 +261,60 @@ async def test_speakers_that_are_known_first_wait_for_the_words(desk, talk):
     assert (third.data.parent_result_id, third.data.version) == (v1.data.result_id, 3)
 
 
-async def test_silence_is_an_answer_with_a_reason_and_music_is_left_alone(desk):
-    quiet = desk.ready(wav(desk.folder / "quiet.wav", np.zeros(32_000)))
-    music = desk.ready(None, profile="music")
-    async with desk.service() as app:
-        left_alone = await desk.publish(music)
-        await desk.publish(quiet)
-        await desk.publish(desk.diarized(quiet.media))
-        v1, v4 = await desk.results((quiet, "v1"), (quiet, "v4"))
+async def test_silence_completes_with_a_reason_and_music_is_not_transcribed(scenario):
+    quiet = scenario.ready(wav(scenario.folder / "quiet.wav", np.zeros(32_000)))
+    music = scenario.ready(None, profile="music")
+    async with scenario.service() as app:
+        ignored = await scenario.publish(music)
+        await scenario.publish(quiet)
+        await scenario.publish(scenario.diarized(quiet.media))
+        v1, v4 = await scenario.results((quiet, "v1"), (quiet, "v4"))
         check_id = uuid4()
-        await desk.publish(InventoryRequested(media_id=UUID(int=0), check_id=check_id))
-        events = await desk.stack.collect(
+        await scenario.publish(InventoryRequested(media_id=UUID(int=0), check_id=check_id))
+        events = await scenario.stack.collect(
             lambda found: any(isinstance(event.data, InventoryReported) for event in found),
-            correlation_id=desk.correlation_id,
+            correlation_id=scenario.correlation_id,
         )
-        held = await app.objects.get_async(events[-1].data.document_uri)
+        inventory = await app.objects.get_async(events[-1].data.document_uri)
     for event in (v1, v4):
         assert (event.data.job.reason, event.data.preview, event.data.word_count) == ("no_speech", "", 0)
-        document = TranscriptDocument.model_validate_json(desk.objects.get(event.data.document_uri))
+        document = TranscriptDocument.model_validate_json(scenario.objects.get(event.data.document_uri))
         assert (document.text, document.segments) == ("", [])
-        assert str(event.data.result_id) in held.decode()
+        assert str(event.data.result_id) in inventory.decode()
     assert v4.data.speaker_count == 0
-    assert await desk.rows("SELECT 1 FROM inbox WHERE event_id = :id", id=left_alone.id)
-    assert not await desk.rows(
+    assert await scenario.rows("SELECT 1 FROM inbox WHERE event_id = :id", id=ignored.id)
+    assert not await scenario.rows(
         "SELECT 1 FROM transcription_jobs WHERE media_file_id = :id", id=music.media_id
     )
 
 
-async def test_a_rendition_that_is_gone_fails_at_once_with_a_reason(desk):
-    ready = desk.ready(None)
-    async with desk.service():
-        await desk.publish(ready)
-        events = await desk.stack.collect(
-            lambda found: isinstance(found[-1].data, JobFailed), correlation_id=desk.correlation_id
+async def test_a_missing_rendition_fails_at_once_with_a_reason(scenario):
+    ready = scenario.ready(None)
+    async with scenario.service():
+        await scenario.publish(ready)
+        events = await scenario.stack.collect(
+            lambda found: isinstance(found[-1].data, JobFailed), correlation_id=scenario.correlation_id
         )
     failure = events[-1].data
     assert (failure.reason, failure.final, failure.attempt) == ("missing_object", True, 1)
 
 
 @pytest.fixture
-async def database(desk):
-    opened = Database(desk.settings, source="transcription", job_table=SqlTranscriptionJob)
+async def database(scenario):
+    opened = Database(scenario.settings, source="transcription", job_table=SqlTranscriptionJob)
     yield opened
     await opened.aclose()
 
 
-async def make_result(database: Database, media: MediaRef, job_kind: str = "test") -> Result:
-    """A v1 whose job is in the table; nothing works it off."""
+async def make_result(database: Database, media: MediaRef) -> TranscriptionResult:
+    """Return a v1 whose job is in the table, and is not executed."""
     async with database.transaction() as transaction:
         await transaction.enqueue(
-            job_kind, TranscribeTask(media=media), media_id=media.media_id, priority=-1000
+            "test",
+            TranscribeTask(media=media),
+            media=media,
+            dedupe_key=str(uuid4()),
+            extra_priority=-1000,
         )
         await transaction.flush()
         finish = text(
@@ -320,12 +324,12 @@ async def make_result(database: Database, media: MediaRef, job_kind: str = "test
         job_id = await transaction.session.scalar(finish, {"id": media.media_id})
     words = (Word("hi", 0, 1, 0.9),)
     transcript = Transcript("e", "m", "en", 0.8, (Segment(0, 1, "hi", words, 0.9),))
-    written = StoredTranscript(transcript, "file:///transcript.json", {"model": "m"})
-    return Result(uuid7(), media.media_id, job_id, PipelineVersion.V1, None, written, 1.0)
+    stored = StoredTranscript(transcript, "file:///transcript.json", {"model": "m"})
+    return TranscriptionResult(uuid7(), media.media_id, job_id, PipelineVersion.V1, None, stored, 1.0)
 
 
-async def test_halves_that_come_at_the_same_time_find_each_other(desk, database):
-    media = desk.ready(None).media
+async def test_a_transcript_and_a_diarization_at_the_same_time_see_each_other(scenario, database):
+    media = scenario.ready(None).media
     result = await make_result(database, media)
     diarization = Diarization(media, uuid7(), "test", "file:///turns.json")
 
@@ -335,21 +339,21 @@ async def test_halves_that_come_at_the_same_time_find_each_other(desk, database)
 
     async with database.transaction() as transaction:
         first = await SqlTranscriptStore(transaction.session).add(result)
-        second = asyncio.create_task(note())
+        second = asyncio.create_task(save_diarization())
         await asyncio.sleep(0.5)
         assert not second.done()
     assert first.diarization is None
-    halves = await second
-    assert halves.transcript.result_id == result.id
-    assert halves.transcript.language_probability == 0.8
-    assert halves.diarization == diarization
+    inputs = await second
+    assert inputs.transcript.result_id == result.id
+    assert inputs.transcript.language_probability == 0.8
+    assert inputs.diarization == diarization
 
 
-async def test_results_of_one_file_count_up_even_at_the_same_time(desk, database):
-    media = desk.ready(None).media
+async def test_concurrent_results_of_one_recording_have_consecutive_versions(scenario, database):
+    media = scenario.ready(None).media
     results = [await make_result(database, media) for _ in range(4)]
 
-    async def add(result: Result) -> int:
+    async def add(result: TranscriptionResult) -> int:
         async with database.transaction() as transaction:
             return (await SqlTranscriptStore(transaction.session).add(result)).version
 
@@ -369,9 +373,9 @@ async def test_results_of_one_file_count_up_even_at_the_same_time(desk, database
         "DELETE FROM transcription_jobs WHERE id = (SELECT job_id FROM transcription_results WHERE id = :id)",
     ],
 )
-async def test_the_database_refuses_what_cannot_be(desk, database, change):
-    """Constraints refuse invalid values (T0-11, T0-18, T0-41, T0-45, T0-46, C-03, C-04)."""
-    result = await make_result(database, desk.ready(None).media)
+async def test_the_database_rejects_invalid_values(scenario, database, change):
+    """Constraints reject invalid values (T0-11, T0-18, T0-41, T0-45, T0-46, C-03, C-04)."""
+    result = await make_result(database, scenario.ready(None).media)
     async with database.transaction() as transaction:
         await SqlTranscriptStore(transaction.session).add(result)
     with pytest.raises(IntegrityError):
@@ -379,9 +383,9 @@ async def test_the_database_refuses_what_cannot_be(desk, database, change):
             await transaction.session.execute(text(change), {"id": result.id})
 
 
-async def test_what_hangs_on_a_result_goes_with_it(desk, database):
-    """C-03, T0-11: exports and further jobs are deleted with their transcript."""
-    result = await make_result(database, desk.ready(None).media)
+async def test_rows_that_refer_to_a_result_are_deleted_with_it(scenario, database):
+    """Exports and further jobs are deleted with their transcript (C-03, T0-11)."""
+    result = await make_result(database, scenario.ready(None).media)
     async with database.transaction() as transaction:
         await SqlTranscriptStore(transaction.session).add(result)
         for statement in (
@@ -390,8 +394,8 @@ async def test_what_hangs_on_a_result_goes_with_it(desk, database):
             "DELETE FROM transcription_results WHERE id = :id",
         ):
             await transaction.session.execute(text(statement), {"id": result.id})
-    assert not await desk.rows("SELECT 1 FROM exports WHERE id = :id", id=result.id)
-    assert not await desk.rows("SELECT 1 FROM v2_processing_jobs WHERE id = :id", id=result.id)
-    assert await desk.rows(
+    assert not await scenario.rows("SELECT 1 FROM exports WHERE id = :id", id=result.id)
+    assert not await scenario.rows("SELECT 1 FROM v2_processing_jobs WHERE id = :id", id=result.id)
+    assert await scenario.rows(
         "SELECT 1 FROM transcript_halves WHERE media_file_id = :id AND result_id IS NULL", id=result.media_id
     )

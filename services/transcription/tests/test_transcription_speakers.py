@@ -1,4 +1,4 @@
-"""Who said what: the merge of a transcript with speaker turns, and the traps in it."""
+"""Assignment of speakers to the words of a transcript, with its corner cases."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonograph_transcription.domain.speakers import Turn, Turns, with_speakers
+from phonograph_transcription.domain.speakers import Turn, TurnIndex, assign_speakers
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
@@ -27,18 +27,18 @@ def segment(*words: tuple[str, float | None, float | None], text: str | None = N
     )
 
 
-def merged(segments: list[Segment], *turns: tuple[float, float, str]) -> Transcript:
+def merge(segments: list[Segment], *turns: tuple[float, float, str]) -> Transcript:
     transcript = Transcript("engine", "model", "en", 1.0, tuple(segments))
-    return with_speakers(transcript, Turns(Turn(*turn) for turn in turns))
+    return assign_speakers(transcript, TurnIndex(Turn(*turn) for turn in turns))
 
 
-def said(transcript: Transcript) -> list[tuple[str | None, str]]:
+def lines_of(transcript: Transcript) -> list[tuple[str | None, str]]:
     return [(segment.speaker, segment.text) for segment in transcript.segments]
 
 
 def test_a_segment_is_split_where_the_speaker_changes():
-    result = merged([segment(("hello", 0, 1), ("hi", 2, 3), ("there", 3, 4))], (0, 1.5, "A"), (1.5, 4, "B"))
-    assert said(result) == [("A", "hello"), ("B", "hi there")]
+    result = merge([segment(("hello", 0, 1), ("hi", 2, 3), ("there", 3, 4))], (0, 1.5, "A"), (1.5, 4, "B"))
+    assert lines_of(result) == [("A", "hello"), ("B", "hi there")]
     first, second = result.segments
     assert (first.start_s, first.end_s, second.start_s, second.end_s) == (0, 1, 2, 4)
     assert (first.confidence, second.confidence) == (0.5, 0.5)
@@ -46,9 +46,9 @@ def test_a_segment_is_split_where_the_speaker_changes():
     assert result.speakers == ("A", "B")
 
 
-def test_a_segment_of_one_speaker_stays_as_it_is():
+def test_a_segment_of_one_speaker_is_not_split():
     before = segment(("hello", 0, 1), ("there", 1, 2))
-    (after,) = merged([before], (0, 2, "A")).segments
+    (after,) = merge([before], (0, 2, "A")).segments
     assert (after.start_s, after.end_s, after.text, after.confidence, after.speaker) == (
         0,
         2,
@@ -58,79 +58,79 @@ def test_a_segment_of_one_speaker_stays_as_it_is():
     )
 
 
-def test_a_word_between_two_turns_belongs_to_the_nearer():
+def test_a_word_between_two_turns_belongs_to_the_nearer_one():
     turns = (0, 1, "A"), (2, 3, "B")
-    assert said(merged([segment(("early", 1.1, 1.3))], *turns)) == [("A", "early")]
-    assert said(merged([segment(("late", 1.7, 1.9))], *turns)) == [("B", "late")]
+    assert lines_of(merge([segment(("early", 1.1, 1.3))], *turns)) == [("A", "early")]
+    assert lines_of(merge([segment(("late", 1.7, 1.9))], *turns)) == [("B", "late")]
 
 
 def test_a_word_far_from_every_turn_has_no_speaker_and_a_warning():
-    result = merged([segment(("hello", 0, 1), ("who", 5, 6))], (0, 1, "A"), (7, 8, "B"))
-    assert said(result) == [("A", "hello"), (None, "who")]
-    assert [(warned.code, warned.segment) for warned in result.warnings] == [("unknown_speaker", 1)]
+    result = merge([segment(("hello", 0, 1), ("who", 5, 6))], (0, 1, "A"), (7, 8, "B"))
+    assert lines_of(result) == [("A", "hello"), (None, "who")]
+    assert [(warning.code, warning.segment) for warning in result.warnings] == [("unknown_speaker", 1)]
 
 
-def test_a_word_that_straddles_a_turn_goes_where_most_of_it_lies():
-    assert said(merged([segment(("mine", 0.6, 1.5))], (0, 1, "A"), (1, 2, "B"))) == [("B", "mine")]
+def test_a_word_across_two_turns_belongs_to_the_larger_overlap():
+    assert lines_of(merge([segment(("mine", 0.6, 1.5))], (0, 1, "A"), (1, 2, "B"))) == [("B", "mine")]
 
 
-def test_in_overlapping_turns_the_speaker_goes_on():
+def test_in_overlapping_turns_the_previous_speaker_continues():
     words = segment(("I", 0, 0.4), ("still", 1.0, 1.4), ("speak", 1.5, 2.0))
-    assert said(merged([words], (0, 3, "A"), (0.9, 2.1, "B"))) == [("A", "I still speak")]
+    assert lines_of(merge([words], (0, 3, "A"), (0.9, 2.1, "B"))) == [("A", "I still speak")]
 
 
-def test_in_overlapping_turns_without_a_word_before_the_first_turn_wins():
-    assert said(merged([segment(("both", 1, 2))], (0.5, 3, "B"), (0, 3, "A"))) == [("A", "both")]
+def test_in_overlapping_turns_the_first_word_belongs_to_the_first_turn():
+    assert lines_of(merge([segment(("both", 1, 2))], (0.5, 3, "B"), (0, 3, "A"))) == [("A", "both")]
 
 
-def test_the_turns_of_one_speaker_count_together():
+def test_overlaps_with_turns_of_one_speaker_are_added():
     turns = (0.0, 0.3, "A"), (0.3, 0.7, "B"), (0.7, 1.0, "A")
-    assert said(merged([segment(("word", 0, 1))], *turns)) == [("A", "word")]
+    assert lines_of(merge([segment(("word", 0, 1))], *turns)) == [("A", "word")]
 
 
-def test_a_speaker_without_words_splits_nobodys_segment():
+def test_a_speaker_without_words_splits_no_segment():
     words = segment(("one", 0, 1), ("two", 2, 3))
-    result = merged([words], (0, 1, "A"), (1.1, 1.9, "B"), (2, 3, "A"))
-    assert said(result) == [("A", "one two")]
+    result = merge([words], (0, 1, "A"), (1.1, 1.9, "B"), (2, 3, "A"))
+    assert lines_of(result) == [("A", "one two")]
     assert result.speakers == ("A",)
 
 
-def test_an_empty_transcription_stays_empty():
-    result = merged([], (0, 1, "A"))
+def test_an_empty_transcript_remains_empty():
+    result = merge([], (0, 1, "A"))
     assert (result.segments, result.warnings) == ((), ())
 
 
-def test_without_turns_nobody_is_named():
-    result = merged([segment(("hello", 0, 1))])
-    assert said(result) == [(None, "hello")]
-    assert [warned.code for warned in result.warnings] == [WarningCode.NO_SPEAKERS]
+def test_without_turns_no_word_has_a_speaker():
+    result = merge([segment(("hello", 0, 1))])
+    assert lines_of(result) == [(None, "hello")]
+    assert [warning.code for warning in result.warnings] == [WarningCode.NO_SPEAKERS]
 
 
-def test_words_without_times_follow_their_neighbours():
+def test_words_without_times_have_the_speaker_of_adjacent_words():
     words = segment(("at", None, None), ("7", 0, 1), ("30", None, None), ("yes", 5, 6))
-    result = merged([words], (0, 2, "A"), (4, 6, "B"))
-    assert said(result) == [("A", "at 7 30"), ("B", "yes")]
+    result = merge([words], (0, 2, "A"), (4, 6, "B"))
+    assert lines_of(result) == [("A", "at 7 30"), ("B", "yes")]
     untimed = Segment(0, 2, "all of it", (Word("all", None, None, None), Word("of it", None, None, None)))
-    assert said(merged([untimed], (0, 2, "A"))) == [("A", "all of it")]
+    assert lines_of(merge([untimed], (0, 2, "A"))) == [("A", "all of it")]
 
 
-def test_a_segment_without_words_gets_the_speaker_of_its_time():
-    assert said(merged([Segment(0, 2, "hello")], (1, 3, "B"))) == [("B", "hello")]
+def test_a_segment_without_words_has_the_speaker_of_its_time():
+    assert lines_of(merge([Segment(0, 2, "hello")], (1, 3, "B"))) == [("B", "hello")]
 
 
-def test_text_without_spaces_and_with_punctuation_is_cut_as_written():
+def test_text_without_spaces_and_with_punctuation_is_split_as_written():
     chinese = segment(("你", 0, 1), ("好。", 1, 2), ("谢", 3, 4), ("谢!", 4, 5), text="你好。谢谢!")
-    assert said(merged([chinese], (0, 2, "A"), (3, 5, "B"))) == [("A", "你好。"), ("B", "谢谢!")]
+    assert lines_of(merge([chinese], (0, 2, "A"), (3, 5, "B"))) == [("A", "你好。"), ("B", "谢谢!")]
 
 
-def test_warnings_move_with_their_segment():
+def test_warnings_move_with_their_segments():
     first, second = segment(("a", 0, 1), ("b", 2, 3)), segment(("c", 4, 5))
     transcript = Transcript("e", "m", "en", 1.0, (first, second)).with_warnings(
         TranscriptWarning(WarningCode.REPETITION, "loop", 1),
         TranscriptWarning(WarningCode.ENGINE_FALLBACK, "other"),
     )
-    result = with_speakers(transcript, Turns([Turn(0, 1, "A"), Turn(2, 5, "B")]))
-    assert [(warned.code, warned.segment) for warned in result.warnings] == [
+    result = assign_speakers(transcript, TurnIndex([Turn(0, 1, "A"), Turn(2, 5, "B")]))
+    assert [(warning.code, warning.segment) for warning in result.warnings] == [
         ("engine_fallback", None),
         ("repetition", 2),
     ]
@@ -151,27 +151,27 @@ def test_no_word_is_lost_added_or_moved(starts, missing, turns):
         for n, start in enumerate(starts)
     ]
     before = segment(*timed)
-    result = merged([before], *((min(a, b), max(a, b), speaker) for a, b, speaker in turns))
-    after = [word for piece in result.segments for word in piece.words]
+    result = merge([before], *((min(a, b), max(a, b), speaker) for a, b, speaker in turns))
+    after = [word for segment in result.segments for word in segment.words]
     assert [(w.text, w.start_s, w.end_s) for w in after] == timed
-    assert " ".join(piece.text for piece in result.segments) == before.text
+    assert " ".join(segment.text for segment in result.segments) == before.text
     assert all(a.speaker != b.speaker for a, b in pairwise(result.segments))
-    assert all(piece.start_s <= piece.end_s for piece in result.segments)
-    assert all({word.speaker for word in piece.words} == {piece.speaker} for piece in result.segments)
+    assert all(segment.start_s <= segment.end_s for segment in result.segments)
+    assert all({word.speaker for word in segment.words} == {segment.speaker} for segment in result.segments)
 
 
-def test_an_hour_of_words_takes_no_time():
+def test_an_hour_of_words_is_merged():
     words = [segment((f"w{n}", n * 0.4, n * 0.4 + 0.3)) for n in range(9_000)]
     turns = [(n * 2.0, n * 2.0 + 1.9, "AB"[n % 2]) for n in range(1_800)]
-    assert merged(words, *turns).speakers == ("A", "B")
+    assert merge(words, *turns).speakers == ("A", "B")
 
 
-def test_overlaps_are_found_behind_a_long_early_turn():
-    result = merged([segment(("late", 50, 51))], (0, 60, "A"), (10, 11, "B"), (20, 21, "B"))
-    assert said(result) == [("A", "late")]
+def test_an_overlap_with_a_long_early_turn_is_found():
+    result = merge([segment(("late", 50, 51))], (0, 60, "A"), (10, 11, "B"), (20, 21, "B"))
+    assert lines_of(result) == [("A", "late")]
 
 
 @pytest.mark.parametrize("gap", [0.5, 0.51])
 def test_the_tolerance_is_half_a_second(gap):
-    result = merged([segment(("edge", 1 + gap, 2 + gap))], (0, 1, "A"))
+    result = merge([segment(("edge", 1 + gap, 2 + gap))], (0, 1, "A"))
     assert result.segments[0].speaker == ("A" if gap <= 0.5 else None)

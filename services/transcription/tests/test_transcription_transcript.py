@@ -1,29 +1,29 @@
-"""The transcript itself: text, confidence, bounded words, loops, and its public shape."""
+"""Transcripts: text, confidence, times of words, loops, and the public document."""
 
 import pytest
 
 from phonograph_events import PipelineVersion
 from phonograph_transcription.domain.documents import from_document, to_document
-from phonograph_transcription.domain.repetition import without_loops
+from phonograph_transcription.domain.repetition import find_unrepeated_words
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
     TranscriptWarning,
     WarningCode,
     Word,
-    bounded,
+    clip_word,
     mean_confidence,
 )
 
 
-def test_no_word_is_longer_than_three_seconds_or_leaves_the_recording():
-    assert bounded(Word("so", 1, 9, None), duration_s=20).end_s == 4
-    assert bounded(Word("end", 19.5, 21, None), duration_s=20).end_s == 20
-    assert bounded(Word("odd", 5, 4, None), duration_s=20) == Word("odd", 5, 5, None)
-    assert bounded(Word("seven", None, None, 0.5), duration_s=20) == Word("seven", None, None, 0.5)
+def test_words_are_clipped_to_three_seconds_and_to_the_recording():
+    assert clip_word(Word("so", 1, 9, None), duration_s=20).end_s == 4
+    assert clip_word(Word("end", 19.5, 21, None), duration_s=20).end_s == 20
+    assert clip_word(Word("odd", 5, 4, None), duration_s=20) == Word("odd", 5, 5, None)
+    assert clip_word(Word("seven", None, None, 0.5), duration_s=20) == Word("seven", None, None, 0.5)
 
 
-def test_confidence_is_weighted_by_length_and_null_when_unknown():
+def test_confidence_is_weighted_by_length_and_none_if_unknown():
     segments = (Segment(0, 1, "a", confidence=1.0), Segment(1, 4, "b", confidence=0.2), Segment(4, 9, "c"))
     assert Transcript("e", "m", None, None, segments).confidence == pytest.approx(0.4)
     assert Transcript("e", "m", None, None).confidence is None
@@ -42,12 +42,12 @@ def test_confidence_is_weighted_by_length_and_null_when_unknown():
         ("", ""),
     ],
 )
-def test_loops_are_left_out_and_emphasis_stays(text, expected):
+def test_loops_are_dropped_and_emphasis_is_kept(text, expected):
     words = text.split()
-    assert " ".join(words[number] for number in without_loops(words)) == expected
+    assert " ".join(words[number] for number in find_unrepeated_words(words)) == expected
 
 
-def test_the_document_has_the_public_shape_and_comes_back():
+def test_a_transcript_can_be_restored_from_its_public_document():
     transcript = Transcript(
         "engine",
         "model",

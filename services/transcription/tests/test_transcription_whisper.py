@@ -1,4 +1,4 @@
-"""The Whisper engine on a model with random weights: everything runs but the sense of the words."""
+"""The Whisper transcriber on a model with random weights, whose words have no meaning."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -50,7 +50,7 @@ def predict(engine, samples, language=None):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_a_model_hears_words_and_tells_the_language(models, talk, batch_size):
+def test_words_and_language_are_recognized(models, talk, batch_size):
     transcript = predict(whisper(models, "tiny", batch_size=batch_size), talk)
     assert (transcript.engine, transcript.model) == ("faster-whisper", "tiny")
     assert len(transcript.language) >= 2
@@ -66,19 +66,19 @@ def test_a_model_hears_words_and_tells_the_language(models, talk, batch_size):
             assert 0 <= word.confidence <= 1
 
 
-def test_a_language_that_is_told_is_not_guessed(models, talk):
+def test_a_given_language_is_not_detected(models, talk):
     transcript = predict(whisper(models, "tiny"), talk, language="de")
     assert (transcript.language, transcript.language_probability) == ("de", 1)
 
 
-def test_an_english_model_knows_no_other_language(models, talk):
+def test_an_english_model_supports_no_other_language(models, talk):
     engine = whisper(models, "tiny.en")
     assert predict(engine, talk).language == "en"
-    refused = predict(engine, talk, language="fr")
-    assert (refused.text, refused.reason) == ("", "unsupported_language")
+    rejected = predict(engine, talk, language="fr")
+    assert (rejected.text, rejected.reason) == ("", "unsupported_language")
 
 
-def test_int8_loads_too(models, talk):
+def test_a_model_loads_as_int8(models, talk):
     assert predict(whisper(models, "tiny", compute_type="int8"), talk).engine == "faster-whisper"
 
 
@@ -91,8 +91,8 @@ def test_silence_and_noise_never_reach_the_model(models):
 
 
 @dataclass
-class Said:
-    """A segment as faster-whisper gives it."""
+class RawSegment:
+    """A segment as faster-whisper returns it."""
 
     text: str
     start: float = 0.0
@@ -110,49 +110,53 @@ class Said:
         ]
 
 
-class Model:
-    """Says what it is told to say."""
+class StubModel:
+    """Returns given segments."""
 
     supported_languages = ("en",)
 
-    def __init__(self, *said: Said) -> None:
-        self.said = said
+    def __init__(self, *segments: RawSegment) -> None:
+        self.segments = segments
 
     def transcribe(self, samples, **options):
-        return iter(self.said), SimpleNamespace(language="en", language_probability=0.9)
+        return iter(self.segments), SimpleNamespace(language="en", language_probability=0.9)
 
 
-def told(talk, *said: Said):
-    engine = WhisperTranscriber(Path("nowhere"), model_name="m", batch_size=1, loaded=Model(*said))
+def transcribe(talk, *segments: RawSegment):
+    engine = WhisperTranscriber(Path("nowhere"), model_name="m", batch_size=1, loaded=StubModel(*segments))
     return predict(engine, talk)
 
 
-def test_text_that_the_model_does_not_believe_itself_is_left_out(talk):
-    transcript = told(talk, Said(" Thank you."), Said(" Subscribe!", avg_logprob=-1.4, no_speech_prob=0.9))
+def test_hallucinated_text_is_dropped_with_a_warning(talk):
+    transcript = transcribe(
+        talk, RawSegment(" Thank you."), RawSegment(" Subscribe!", avg_logprob=-1.4, no_speech_prob=0.9)
+    )
     assert transcript.text == "Thank you."
-    assert [warned.code for warned in transcript.warnings] == [WarningCode.INVENTED_TEXT]
+    assert [warning.code for warning in transcript.warnings] == [WarningCode.INVENTED_TEXT]
 
 
-def test_a_loop_is_left_out_and_told(talk):
-    transcript = told(talk, Said(" Well."), Said(" I know. I know. I know. I know. I know.", start=2, end=5))
+def test_a_loop_is_dropped_with_a_warning(talk):
+    transcript = transcribe(
+        talk, RawSegment(" Well."), RawSegment(" I know. I know. I know. I know. I know.", start=2, end=5)
+    )
     assert transcript.text == "Well.\nI know."
-    assert [(warned.code, warned.segment) for warned in transcript.warnings] == [("repetition", 1)]
+    assert [(warning.code, warning.segment) for warning in transcript.warnings] == [("repetition", 1)]
     assert [word.text for word in transcript.segments[1].words] == ["I", "know."]
 
 
 def test_blank_text_is_no_speech(talk):
-    assert told(talk, Said("  ")).reason == "no_speech"
+    assert transcribe(talk, RawSegment("  ")).reason == "no_speech"
 
 
-def test_auto_takes_the_model_that_is_here(models):
+def test_auto_selects_a_model_on_this_machine(models):
     engine, warnings = select_transcriber(EngineChoice.AUTO, WhisperOptions("tiny", device="cpu"), models)
     assert (engine.name, engine.model, warnings) == ("faster-whisper", "tiny", ())
 
 
-def test_auto_falls_back_and_says_so(models):
-    engine, (warned,) = select_transcriber(EngineChoice.AUTO, WhisperOptions("large-v3"), models)
-    assert (engine.name, warned.code) == ("pocketsphinx", WarningCode.ENGINE_FALLBACK)
-    assert "phonograph models fetch large-v3" in warned.message
+def test_auto_falls_back_with_a_warning(models):
+    engine, (warning,) = select_transcriber(EngineChoice.AUTO, WhisperOptions("large-v3"), models)
+    assert (engine.name, warning.code) == ("pocketsphinx", WarningCode.ENGINE_FALLBACK)
+    assert "phonograph models fetch large-v3" in warning.message
 
 
 def test_a_named_engine_never_falls_back(models, tmp_path):

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.structs import RecordMetadata
 
 from phonograph_cli.project import OTLP_ENDPOINT
-from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
+from phonograph_events import Envelope, Event, EventError, Record, make_envelope, parse
 from phonograph_runtime.tracing import Tracing
 
 Begin = Literal["earliest", "latest"]
@@ -138,7 +138,7 @@ async def publish(servers: str, events: Iterable[Event]) -> list[Envelope]:
 @contextmanager
 def _traced(tracing: Tracing, event: Event) -> Iterator[Envelope]:
     """An event under a span that begins a trace, where there is a collector."""
-    wrapped = envelope(event, source=SOURCE)
+    wrapped = make_envelope(event, source=SOURCE)
     about = {"messaging.destination.name": event.TOPIC, "messaging.message.id": wrapped.id}
     with tracing.step(f"publish {event.TOPIC}", "producer", None, about) as step:
         yield wrapped.model_copy(update={"traceparent": step.traceparent})

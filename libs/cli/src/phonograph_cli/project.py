@@ -24,7 +24,7 @@ from phonograph_devstack import (
     Process,
     ProcessStatus,
     StackError,
-    stack_from,
+    select_stack,
 )
 from phonograph_devstack.monitoring import GRAFANA, PROMETHEUS
 from phonograph_events import Service
@@ -62,7 +62,7 @@ class Project:
     def stack(self) -> LocalStack | ExternalStack | ContainerStack:
         """The servers: local child processes unless `PHONOGRAPH_STACK` says otherwise."""
         cache = Path(self.environment.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "phonograph"
-        return stack_from(
+        return select_stack(
             self.environment.get("PHONOGRAPH_STACK", "local"),
             home=self.home,
             manifests=self.root / "deploy" / "devstack",

@@ -9,16 +9,16 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any, Self
+from typing import Annotated, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
-from faststream import AckPolicy
-from faststream.kafka import KafkaBroker, KafkaMessage
-from faststream.message import AckStatus, StreamMessage
+from faststream import AckPolicy, Context
+from faststream.kafka import KafkaBroker, Topic
+from faststream.kafka.message import KafkaAckableMessage
+from faststream.message import AckStatus
 from prometheus_client import Counter
 from typing_extensions import override
 
@@ -36,17 +36,17 @@ STOP_TIMEOUT_S = GRACE_S + 5
 
 logger = structlog.get_logger()
 
+Records = tuple["ConsumerRecord[bytes | None, bytes | None]", ...]
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
 
 def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
-    """Return a broker that passes raw records on: one bad body or header must not fail its batch."""
+    """Return a broker that redelivers a batch after any failure, and leaves validation to the handler."""
     return KafkaBroker(
         kafka_bootstrap_servers.split(","),
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         ack_policy=AckPolicy.NACK_ON_ERROR,
-        parser=_parse_batch,
-        decoder=_keep_body,
+        serializer=None,
         graceful_timeout=GRACE_S,
         logger=logging.getLogger("faststream.kafka"),
     )
@@ -108,6 +108,36 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
         logger.warning("offsets not committed", error=repr(error))
 
 
+class RecordBatch(KafkaAckableMessage):
+    """The records of one poll, as FastStream's message.
+
+    Nothing is decoded here, so creating it cannot fail: FastStream would skip a batch whose parser raises,
+    and its own parser raises on a header that is not UTF-8.
+    """
+
+    def __init__(self, records: Records, consumer: AIOKafkaConsumer, assignment: Assignment) -> None:
+        """Create the message.
+
+        Args:
+            records: At least one record, in the order of the poll.
+            consumer: The client that holds the partitions.
+            assignment: Commits the offsets.
+        """
+        super().__init__(raw_message=records, body=records, consumer=consumer)
+        self.records = records
+        self._assignment = assignment
+
+    @override
+    async def ack(self) -> None:
+        """Start to commit the ends of the batch; FastStream's version waits and commits all positions."""
+        if self.committed is None:
+            ends = {
+                TopicPartition(record.topic, record.partition): record.offset + 1 for record in self.records
+            }
+            await self._assignment.commit(self.consumer, ends)
+            self.committed = AckStatus.ACKED
+
+
 class ErrorCounter(logging.Handler):
     """Counts the errors that the Kafka clients only log."""
 
@@ -155,7 +185,9 @@ class Subscription:
         self._assignment = Assignment()
         self._is_stopping = False
         self._subscriber = self._broker.subscriber(
-            *topics,
+            *(Topic(name, declare=False) for name in topics),  # FastStream would create it with one partition
+            parser=self._parse,
+            decoder=_decode,
             group_id=group,
             group_instance_id=instance,
             batch=True,
@@ -170,18 +202,15 @@ class Subscription:
         )
 
         @self._subscriber
-        async def handle(message: KafkaMessage) -> None:
-            raw = message.raw_message
+        async def handle(records: Records, batch: Annotated[RecordBatch, Context("message")]) -> None:
             async with self._assignment.in_hand():
-                records = raw if isinstance(raw, tuple) else (raw,)
                 await consume(records)
-                message.committed = AckStatus.ACKED  # FastStream need not
-                ends = {
-                    TopicPartition(record.topic, record.partition): record.offset + 1 for record in records
-                }
-                await self._assignment.commit(message.consumer, ends)
+                await batch.ack()  # inside the block, so that a rebalance waits for this commit
                 if self._is_stopping:
                     await self._assignment.wait_for_commit()
+
+    async def _parse(self, records: Records) -> RecordBatch:
+        return RecordBatch(records, self._subscriber.consumer, self._assignment)
 
     async def __aenter__(self) -> Self:
         try:
@@ -223,17 +252,9 @@ class Subscription:
         return lag, positions
 
 
-async def _parse_batch(
-    records: tuple["ConsumerRecord[Any, Any]", ...], parse: Callable[[Any], Awaitable[StreamMessage[Any]]]
-) -> StreamMessage[Any]:
-    """Return a message around unparsed records: a header that is not UTF-8 fails FastStream's own parser."""
-    message = await parse((replace(records[0], headers=()),))
-    message.raw_message = records
-    return message
-
-
-async def _keep_body(message: StreamMessage[Any]) -> Any:
-    return message.body
+async def _decode(batch: RecordBatch) -> Records:
+    """Return the records; `EventConsumer` decodes each by itself, because a bad one must fail no other."""
+    return batch.records
 
 
 async def create_topics(kafka_bootstrap_servers: str) -> list[str]:

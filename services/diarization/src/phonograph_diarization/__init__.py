@@ -1,1 +1,1 @@
-"""Tells who speaks when."""
+"""Determines who speaks when."""

@@ -1,20 +1,10 @@
 """Settings of the diarization service, from `DIARIZATION_*`."""
 
-from enum import StrEnum
-
 from pydantic import Field, SecretStr, field_serializer
 from pydantic_settings import SettingsConfigDict
 
-from phonograph_diarization import constants
+from phonograph_diarization.domain.engines import EngineChoice
 from phonograph_runtime.settings import ServiceSettings
-
-
-class EngineChoice(StrEnum):
-    """Which engine to use."""
-
-    AUTO = "auto"
-    PYANNOTE = constants.PYANNOTE
-    SILERO_MFCC = constants.SILERO_MFCC
 
 
 class Settings(ServiceSettings):
@@ -25,7 +15,7 @@ class Settings(ServiceSettings):
     engine: EngineChoice = Field(
         default=EngineChoice.AUTO,
         title="Engine",
-        description="`auto`: pyannote where it is installed and its model lies on this machine, else "
+        description="`auto`: pyannote if it is installed and its model is on this machine, else "
         "silero-mfcc, which works everywhere. A named engine that cannot load fails the job.",
     )
     pyannote_model: str = Field(
@@ -41,10 +31,10 @@ class Settings(ServiceSettings):
     device: str = Field(
         default="auto",
         title="Device of pyannote",
-        description="`cpu`, `cuda`, `cuda:1`; auto takes CUDA if it is there.",
+        description="`cpu`, `cuda`, `cuda:1`; `auto` takes CUDA if it is available.",
     )
 
     @field_serializer("pyannote_token", when_used="json-unless-none")
-    def _to_engine(self, token: SecretStr) -> str:
-        """The engine's process gets its settings as JSON and needs the token itself."""
+    def _serialize_token(self, token: SecretStr) -> str:
+        """Return the token itself: the child process gets its settings as JSON."""
         return token.get_secret_value()

@@ -1,22 +1,18 @@
 """Fixed values of the diarization service."""
 
+from collections.abc import Mapping
 from typing import Final
 
-DIARIZE: Final = "diarize"
-"""The kind of job that tells the speakers of one recording apart."""
+from phonograph_diarization.domain.engines import EngineChoice
 
-SAMPLE_RATE_HZ: Final = 16_000
-"""Of every rendition."""
+DIARIZE: Final = "diarize"
+"""The kind of job that diarizes one recording."""
 
 NO_SPEECH: Final = "no_speech"
 """The reason of a result without turns."""
 
-SILERO_MFCC: Final = "silero-mfcc"
-PYANNOTE: Final = "pyannote"
-"""The engines, as settings and results name them."""
-
-MATCH_THRESHOLDS: Final = {SILERO_MFCC: 0.8, PYANNOTE: 0.5}
-"""Cosine from which a voice is taken for a known person, for each engine.
+MATCH_THRESHOLDS: Final[Mapping[str, float]] = {EngineChoice.SILERO_MFCC: 0.8, EngineChoice.PYANNOTE: 0.5}
+"""Least cosine similarity at which a voice is taken for that of a known person, by engine.
 
 MFCC voiceprints of different people reach 0.6 in other recordings, those of one person about 0.7 within one
 recording: below 0.8 a person has to decide.

@@ -2,8 +2,7 @@
 
 from phonograph_diarization import factory
 from phonograph_diarization.config import Settings
-from phonograph_diarization.constants import DIARIZE
-from phonograph_diarization.handlers import media
+from phonograph_diarization.handlers import events, jobs
 from phonograph_diarization.storage.tables import SqlDiarizationJob
 from phonograph_events import MediaReady, Service
 from phonograph_runtime import command
@@ -11,17 +10,17 @@ from phonograph_runtime.app import ServiceApp
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
-    """The service, ready to run."""
-    shell = ServiceApp(
+    """Return the service, ready to run."""
+    app = ServiceApp(
         Service.DIARIZATION,
         settings or Settings(),
         job_table=SqlDiarizationJob,
-        engines="phonograph_diarization.factory:create_engines",
+        create_engine=factory.create_engine,
     )
-    shell.on(MediaReady, media.media_ready)
-    shell.job(DIARIZE, factory.diarize_job())
-    shell.inventory(factory.inventory)
-    return shell
+    app.add_handler(MediaReady, events.media_ready)
+    app.add_job_kind(jobs.DIARIZE_JOB)
+    app.add_inventory(factory.inventory)
+    return app
 
 
 def main() -> None:

@@ -3,13 +3,13 @@
 from typing import Final
 from uuid import UUID
 
-SILENCE: Final = "silence"
-"""The kind of job that finds silence and blank pictures."""
-SEGMENTS: Final = "segments"
-"""The kind of job that finds topics and cuts clips."""
+DETECT_SILENCE: Final = "silence"
+"""Kind of the job that detects silence and blank pictures."""
+SEGMENT: Final = "segments"
+"""Kind of the job that finds topics and writes clips."""
 
 SILENCE_ENGINE: Final = "ffmpeg"
-TOPICS_ENGINE: Final = "tfidf"
+"""Engine of the first stage, as results report it."""
 
 NOISE_DB: Final = -35.0
 """Sound below this level (dB full scale) is silence; a lecture hall hums at -45."""
@@ -19,7 +19,8 @@ MIN_BLANK_S: Final = 1.0
 TOO_SHORT: Final = "too_short"
 NO_SPEECH: Final = "no_speech"
 MIN_SPEECH_S: Final = 60.0
-"""With less speech than this a talk is one segment."""
+"""A talk with less speech than this is one segment."""
+MAX_SEGMENTS: Final = 200
 
 ID_NAMESPACE: Final = UUID("0c0d5a0e-6a70-5a0f-8f64-4a3e2b8a9d52")
-"""Ids of segments and clips follow from the transcript, so that a repeated job overwrites its own objects."""
+"""Ids of segments and clips derive from the transcript, so that a repeated job overwrites its own objects."""

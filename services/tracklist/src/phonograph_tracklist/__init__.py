@@ -1,1 +1,1 @@
-"""The music catalogue: recordings, metadata, tracklists and rename proposals."""
+"""The music catalog: recordings, metadata, tracklists and rename proposals."""

@@ -9,7 +9,7 @@ from phonograph_runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """The runtime's settings and the service's own."""
+    """The runtime's settings and the interval of the statistics."""
 
     model_config = SettingsConfigDict(env_prefix="TRACKLIST_")
 
@@ -17,5 +17,5 @@ class Settings(ServiceSettings):
         default=timedelta(days=1),
         gt=timedelta(0),
         title="Refresh of recording_stats",
-        description="How often the monthly counts are taken anew; they are for reports, a day old is fresh.",
+        description="How often the monthly counts are recomputed; reports can use counts that are a day old.",
     )

@@ -5,26 +5,25 @@ from phonograph_runtime import command
 from phonograph_runtime.app import ServiceApp
 from phonograph_tracklist import factory
 from phonograph_tracklist.config import Settings
-from phonograph_tracklist.constants import TRACKLIST
-from phonograph_tracklist.handlers import media, music
+from phonograph_tracklist.handlers import events, jobs, periodic
 from phonograph_tracklist.storage.tables import SqlTracklistJob
 
 
 def create_app(settings: Settings | None = None) -> ServiceApp:
-    """The service, ready to run."""
+    """Return the service, ready to run."""
     settings = settings or Settings()
-    shell = ServiceApp(
+    app = ServiceApp(
         Service.TRACKLIST,
         settings,
         job_table=SqlTracklistJob,
-        engines="phonograph_tracklist.factory:create_engines",
+        create_engine=factory.create_engine,
     )
-    shell.on(MediaReady, media.media_ready)
-    shell.on(MusicAnalyzed, music.music_analyzed)
-    shell.job(TRACKLIST, factory.tracklist_job())
-    shell.inventory(factory.inventory)
-    shell.every(settings.stats_refresh, factory.refresh_stats)
-    return shell
+    app.add_handler(MediaReady, events.media_ready)
+    app.add_handler(MusicAnalyzed, events.music_analyzed)
+    app.add_job_kind(jobs.TRACKLIST_JOB)
+    app.add_inventory(factory.inventory)
+    app.add_periodic(settings.stats_refresh, periodic.refresh_stats)
+    return app
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Turns speech into text with word times and, with diarization, with speakers."""
+"""Converts speech into text with word times and, after diarization, with speakers."""

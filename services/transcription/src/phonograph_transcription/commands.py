@@ -1,4 +1,4 @@
-"""The command `phonograph-transcription models list|fetch NAME`: works without any server."""
+"""The command `phonograph-transcription models list|fetch NAME`; it needs no server."""
 
 import json
 import sys
@@ -13,12 +13,16 @@ USAGE = "usage: phonograph-transcription models list [--json] | fetch NAME"
 def run_models(arguments: Sequence[str], models: ModelFolder) -> int:
     """List or fetch Whisper models.
 
+    Args:
+        arguments: Command line after `models`.
+        models: Folder of the models.
+
     Returns:
-        The exit status: 0 done, 1 not fetched, 2 wrong usage.
+        The exit status: 0 for success, 1 if a model could not be fetched, 2 for wrong usage.
     """
     match list(arguments):
         case ["list"]:
-            lines = [f"{model.name:<20} {model.folder or '-'}\n" for model in models.known()]
+            lines = [f"{model.name:<20} {model.folder or '-'}\n" for model in models.list_models()]
             sys.stdout.write("".join(lines))
         case ["list", "--json"]:
             rows = [
@@ -27,7 +31,7 @@ def run_models(arguments: Sequence[str], models: ModelFolder) -> int:
                     "repository": model.repository,
                     "folder": None if model.folder is None else str(model.folder),
                 }
-                for model in models.known()
+                for model in models.list_models()
             ]
             sys.stdout.write(f"{json.dumps(rows)}\n")
         case ["fetch", name]:

@@ -11,7 +11,7 @@ from phonograph_transcription.domain.engines import EngineChoice
 
 
 class ModelSettings(BaseSettings):
-    """Where the models are; all that `phonograph-transcription models` needs."""
+    """The folder of the models; `phonograph-transcription models` needs no other setting."""
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIPTION_")
 
@@ -28,34 +28,34 @@ class ModelSettings(BaseSettings):
 
 
 class Settings(ServiceSettings, ModelSettings):
-    """The runtime's settings and how speech is recognised."""
+    """The runtime's settings and those of speech recognition."""
 
     model_config = SettingsConfigDict(env_prefix="TRANSCRIPTION_")
 
     engine: EngineChoice = Field(
         default=EngineChoice.AUTO,
         title="Engine",
-        description="`auto`: the Whisper model when it lies on this machine, else pocketsphinx.",
+        description="`auto`: the Whisper model if it is on this machine, else pocketsphinx.",
     )
     model: str = Field(
         default="distil-large-v3",
         title="Whisper model",
-        description="Name, repository or folder of a CTranslate2 model; never downloaded by itself.",
+        description="Name, repository or folder of a CTranslate2 model; never downloaded automatically.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", title="Device", description="`auto` takes a GPU where there is one."
+        default="auto", title="Device", description="`auto` takes a GPU if there is one."
     )
     compute_type: str = Field(
         default="default",
         title="Compute type",
-        description="CTranslate2's: int8 saves memory, float16 suits GPUs; `default` keeps the model's own.",
+        description="Of CTranslate2: int8 saves memory, float16 suits GPUs; `default` keeps the model's own.",
     )
     whisper_batch_size: int = Field(
         default=8,
         ge=1,
         title="Batch",
-        description="Stretches of 30 s at once, as memory allows; 1 can decode a bad one again.",
+        description="Chunks of 30 s at once, limited by memory; 1 can decode a bad chunk again.",
     )
     beam_size: int = Field(
-        default=5, ge=1, title="Beam", description="Width of the search; smaller is faster and worse."
+        default=5, ge=1, title="Beam", description="Width of the search; smaller is faster and less accurate."
     )

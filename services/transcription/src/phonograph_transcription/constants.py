@@ -3,11 +3,11 @@
 from typing import Final
 
 TRANSCRIBE: Final = "transcribe"
-"""The kind of job that recognises speech."""
+"""The kind of job that recognizes speech."""
 MERGE: Final = "merge"
-"""The kind of job that gives the words of a transcript their speakers."""
+"""The kind of job that assigns speakers to the words of a transcript."""
 MERGE_PRIORITY: Final = 1000
-"""Added to the file's own: a merge takes milliseconds and should not wait for recognitions."""
+"""Added to that of the recording: a merge takes milliseconds and should not wait for recognitions."""
 
 PREVIEW_LENGTH: Final = 2000
-"""Characters of the text that the event carries."""
+"""Characters of the text that the event contains."""

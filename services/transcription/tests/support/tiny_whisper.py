@@ -1,4 +1,4 @@
-"""Makes a small Whisper model with random weights: real files, invented words."""
+"""Creates a small Whisper model with random weights: real files, invented words."""
 
 import json
 import re
@@ -20,11 +20,17 @@ TIMESTAMPS = 1501
 BYTE_PAIRS = 50_257
 
 SPOKEN_WORDS = 8
-"""The model says only so many, and so is sure enough of them to pass Whisper's thresholds."""
+"""Number of words that the model uses: few enough to be confident beyond Whisper's thresholds."""
 
 
 def make_tiny_whisper(folder: Path, *, multilingual: bool = True, seed: int = 0) -> Path:
-    """Write model.bin, config.json, vocabulary.json, tokenizer.json and preprocessor_config.json."""
+    """Write model.bin, config.json, vocabulary.json, tokenizer.json and preprocessor_config.json.
+
+    Args:
+        folder: Where the files are written.
+        multilingual: Whether the vocabulary has tokens of languages.
+        seed: Seed of the weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(multilingual=multilingual)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -38,7 +44,7 @@ def make_tiny_whisper(folder: Path, *, multilingual: bool = True, seed: int = 0)
     bias[256 : 256 + SPOKEN_WORDS] = 4.0
     bias[tokenizer.token_to_id("<|endoftext|>")] = 4.0
     bias[tokenizer.token_to_id("<|nospeech|>")] = -50.0
-    bias[-TIMESTAMPS:] = -5.0  # together they would otherwise outweigh every word
+    bias[-TIMESTAMPS:] = -5.0  # otherwise their sum would exceed every word
     spec.decoder.projection.bias = bias.astype(np.float32)
     spec.register_vocabulary(tokens)
     spec.config.suppress_ids = []
@@ -65,11 +71,11 @@ def make_tiny_whisper(folder: Path, *, multilingual: bool = True, seed: int = 0)
 
 
 def _tokenizer(*, multilingual: bool) -> Tokenizer:
-    """Every byte and many invented words as tokens, then Whisper's special tokens in Whisper's order."""
+    """Return a tokenizer of all bytes, invented words and Whisper's special tokens, in Whisper's order."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = [f"Ġ{_word(number)}" for number in range(BYTE_PAIRS - len(alphabet))]
     if multilingual:
-        words[-1] = ""  # Whisper's multilingual vocabulary has it; CTranslate2 tells the two kinds by it
+        words[-1] = ""  # in Whisper's multilingual vocabulary only; CTranslate2 checks for it
     vocabulary = {token: number for number, token in enumerate([*alphabet, *words])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -100,16 +106,16 @@ def _word(number: int) -> str:
 
 
 def _fill(spec: Any, vocabulary: int, rng: np.random.Generator) -> None:
-    """Random weights at every place that must have some."""
+    """Fill every required weight of the model with random values."""
     shapes = _shapes(vocabulary)
 
-    def fill(part: Any, name: str, value: Any) -> None:
+    def fill(layer: Any, name: str, value: Any) -> None:
         shape = next((shape for pattern, shape in shapes.items() if re.search(pattern, name)), None)
         if shape is None or value not in {None, "__optional"}:
             return
         field = name.rpartition("/")[2]
         weights = {"gamma": np.ones(shape), "beta": np.zeros(shape)}.get(field, rng.normal(0, 0.3, shape))
-        setattr(part, field, weights.astype(np.float32))
+        setattr(layer, field, weights.astype(np.float32))
 
     spec._visit(fill)
 

@@ -1,4 +1,4 @@
-"""Who speaks when, and what each voice is like."""
+"""The turns of the speakers in a recording, and the voiceprint of each."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -6,21 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from phonograph_diarization.constants import NO_SPEECH
 from phonograph_diarization.exceptions import BadOptionsError
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One speaker talking, in seconds from the start of the recording."""
+    """One speaker talking; times in seconds from the start of the recording."""
 
-    start: float
-    end: float
+    start_s: float
+    end_s: float
     speaker: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Voiceprint:
-    """A vector that tells voices apart; only vectors of one model can be compared."""
+    """A vector that characterizes a voice; only vectors of one model can be compared."""
 
     model_id: str
     vector: NDArray[np.float32]
@@ -37,10 +38,10 @@ class SpeakerVoice:
     """A speaker of one recording."""
 
     label: str
-    seconds: float
-    """Time that the speaker talks."""
+    speech_s: float
+    """Total length of the speaker's turns in seconds."""
     voiceprint: Voiceprint | None
-    """None where the engine had too little speech for one."""
+    """None if the engine had too little speech for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,15 @@ class Diarization:
     engine: str
     model: str
     reason: str | None = None
-    """Why there are no turns."""
+    """Reason code if there are no turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerBounds:
-    """How many speakers there may be; `maximum` None leaves it open.
+    """Limits of the number of speakers; `maximum` None means no upper limit.
 
     Raises:
-        BadOptionsError: no number lies within them.
+        BadOptionsError: If no number is within them.
     """
 
     minimum: int = 1
@@ -69,72 +70,80 @@ class SpeakerBounds:
     def __post_init__(self) -> None:
         if self.minimum < 1 or (self.maximum is not None and self.maximum < self.minimum):
             raise BadOptionsError(
-                f"There is no number of speakers from {self.minimum} to {self.maximum}; "
-                "give min_speakers ≥ 1 and max_speakers ≥ min_speakers."
+                f"No number of speakers is within {self.minimum} and {self.maximum}; "
+                "set min_speakers ≥ 1 and max_speakers ≥ min_speakers."
             )
 
     @classmethod
-    def of(cls, exact: int | None, minimum: int | None, maximum: int | None) -> "SpeakerBounds":
-        """Bounds from a producer's options.
+    def from_options(cls, exact: int | None, minimum: int | None, maximum: int | None) -> "SpeakerBounds":
+        """Return the bounds that a producer's options ask for.
+
+        Args:
+            exact: Option `speakers`.
+            minimum: Option `min_speakers`.
+            maximum: Option `max_speakers`.
 
         Raises:
-            BadOptionsError: the options contradict each other.
+            BadOptionsError: If the options contradict each other.
         """
         bounds = cls(minimum or 1, maximum)
         if exact is None:
             return bounds
         if exact < bounds.minimum or (maximum is not None and exact > maximum):
             raise BadOptionsError(
-                f"speakers={exact} lies outside min_speakers={minimum}, max_speakers={maximum}; "
-                "leave one of them out."
+                f"speakers={exact} is outside min_speakers={minimum}, max_speakers={maximum}; "
+                "omit one of them."
             )
         return cls(exact, exact)
 
     @property
     def exact(self) -> int | None:
-        """The number, where only one is possible."""
+        """The number of speakers if only one is possible, else None."""
         return self.minimum if self.minimum == self.maximum else None
 
 
-def by_appearance(turns: Iterable[Turn]) -> tuple[tuple[Turn, ...], dict[str, str]]:
-    """Order turns by time and name the speakers S1, S2, … as they appear.
+def label_by_appearance(turns: Iterable[Turn]) -> tuple[tuple[Turn, ...], dict[str, str]]:
+    """Order turns by time and label the speakers S1, S2, … as they appear.
 
     Returns:
-        The turns, and the new name of each old one.
+        The turns, and the label of each of the original names.
     """
-    ordered = sorted(turns, key=lambda turn: (turn.start, turn.end, turn.speaker))
-    names: dict[str, str] = {}
+    ordered = sorted(turns, key=lambda turn: (turn.start_s, turn.end_s, turn.speaker))
+    labels: dict[str, str] = {}
     for turn in ordered:
-        names.setdefault(turn.speaker, f"S{len(names) + 1}")
-    return tuple(replace(turn, speaker=names[turn.speaker]) for turn in ordered), names
+        labels.setdefault(turn.speaker, f"S{len(labels) + 1}")
+    return tuple(replace(turn, speaker=labels[turn.speaker]) for turn in ordered), labels
 
 
-def joined(turns: Iterable[Turn], *, gap_s: float) -> list[Turn]:
-    """Close gaps up to `gap_s` between two turns of one speaker with nobody else between them."""
-    result: list[Turn] = []
+def close_gaps(turns: Iterable[Turn], *, max_gap_s: float) -> list[Turn]:
+    """Join consecutive turns of one speaker that are at most `max_gap_s` apart; `turns` are in order."""
+    closed: list[Turn] = []
     for turn in turns:
-        last = result[-1] if result else None
-        if last is not None and last.speaker == turn.speaker and turn.start - last.end <= gap_s:
-            result[-1] = replace(last, end=max(last.end, turn.end))
+        last = closed[-1] if closed else None
+        if last is not None and last.speaker == turn.speaker and turn.start_s - last.end_s <= max_gap_s:
+            closed[-1] = replace(last, end_s=max(last.end_s, turn.end_s))
         else:
-            result.append(turn)
-    return result
+            closed.append(turn)
+    return closed
 
 
-def diarization(
-    turns: Iterable[Turn],
-    voiceprints: Mapping[str, Voiceprint],
-    *,
-    engine: str,
-    model: str,
-    no_turns_reason: str,
+def build_diarization(
+    turns: Iterable[Turn], voiceprints: Mapping[str, Voiceprint], *, engine: str, model: str
 ) -> Diarization:
-    """A result from an engine's turns and voiceprints, both under the engine's own speaker names."""
-    named, names = by_appearance(turn for turn in turns if turn.end > turn.start)
-    seconds = dict.fromkeys(names.values(), 0.0)
-    for turn in named:
-        seconds[turn.speaker] += turn.end - turn.start
+    """Return the result for an engine's turns and voiceprints; empty turns are dropped.
+
+    Args:
+        turns: Turns in any order, with the engine's own names of the speakers.
+        voiceprints: Voiceprints by the same names; speakers may lack one.
+        engine: Name of the engine.
+        model: Name of its model.
+    """
+    labeled, labels = label_by_appearance(turn for turn in turns if turn.end_s > turn.start_s)
+    speech_s = dict.fromkeys(labels.values(), 0.0)
+    for turn in labeled:
+        speech_s[turn.speaker] += turn.end_s - turn.start_s
     voices = tuple(
-        SpeakerVoice(label, round(seconds[label], 3), voiceprints.get(name)) for name, label in names.items()
+        SpeakerVoice(label, round(speech_s[label], 3), voiceprints.get(name))
+        for name, label in labels.items()
     )
-    return Diarization(named, voices, engine, model, None if named else no_turns_reason)
+    return Diarization(labeled, voices, engine, model, None if labeled else NO_SPEECH)

@@ -1,11 +1,11 @@
-"""A meeting's speakers as they are kept."""
+"""A meeting: one diarization of a recording, with its speakers."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
 from phonograph_diarization.domain.diarization import SpeakerVoice
-from phonograph_diarization.domain.voices import Match
+from phonograph_diarization.domain.voices import VoiceMatch
 
 
 class MeetingStatus(StrEnum):
@@ -18,7 +18,7 @@ class MeetingStatus(StrEnum):
 
 
 class ArtifactType(StrEnum):
-    """What an artifact of a meeting is (M-08, and the turns)."""
+    """Type of an artifact of a meeting (M-08, and the turns)."""
 
     TRANSCRIPT_MD = "transcript.md"
     TRANSCRIPT_VTT = "transcript.vtt"
@@ -30,8 +30,8 @@ class ArtifactType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A speaker of a meeting; `match` is None where nobody known was recognised (M-13)."""
+    """A speaker of a meeting; `match` is None if no known person was recognized (M-13)."""
 
     speaker_id: UUID
     voice: SpeakerVoice
-    match: Match | None
+    match: VoiceMatch | None

@@ -1,4 +1,4 @@
-"""Compares voices with known ones, and writes voiceprints as text."""
+"""Comparison of voices with known ones, and voiceprints as text."""
 
 import base64
 import binascii
@@ -23,16 +23,16 @@ class KnownVoice:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """A speaker taken for a known person."""
+class VoiceMatch:
+    """The known person that a speaker is taken for."""
 
     user_profile_id: UUID
     confidence: float
-    """Cosine of the two voices, at most 1."""
+    """Cosine similarity of the two voices, at most 1."""
 
 
 def cosine_similarity(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Cosine of the angle between two vectors of shape (dim,), from -1 to 1; 0 where one is zero."""
+    """Return the cosine of the angle between two vectors of shape (dim,), in [-1, 1]; 0 if one is zero."""
     a, b = one.astype(np.float64), other.astype(np.float64)
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return 0.0 if norm == 0 else float(np.clip(a @ b / norm, -1, 1))
@@ -40,11 +40,16 @@ def cosine_similarity(one: NDArray[np.float32], other: NDArray[np.float32]) -> f
 
 def match_voices(
     voices: Sequence[SpeakerVoice], known: Sequence[KnownVoice], *, threshold: float
-) -> Mapping[str, Match]:
-    """The known person behind each speaker's label, best pairs first; nobody is taken twice.
+) -> Mapping[str, VoiceMatch]:
+    """Match speakers with known people, the most similar pairs first; a person matches one speaker at most.
 
-    Voices of another model or size are never compared. A speaker without a match at or above
-    `threshold` is left out.
+    Args:
+        voices: Speakers of one recording; those without a voiceprint match no person.
+        known: Voices of known people; only voiceprints of equal model and length are compared.
+        threshold: Least cosine similarity of a match.
+
+    Returns:
+        The match of each speaker's label; speakers without a match are missing.
     """
     pairs = [
         (
@@ -58,25 +63,25 @@ def match_voices(
         and voice.voiceprint.model_id == other.voiceprint.model_id
         and voice.voiceprint.dim == other.voiceprint.dim
     ]
-    matches: dict[str, Match] = {}
+    matches: dict[str, VoiceMatch] = {}
     taken: set[UUID] = set()
     for similarity, label, person in sorted(pairs, key=lambda pair: -pair[0]):
         if similarity >= threshold and label not in matches and person not in taken:
-            matches[label] = Match(person, min(similarity, 1.0))
+            matches[label] = VoiceMatch(person, min(similarity, 1.0))
             taken.add(person)
     return matches
 
 
 def encode_vector(vector: NDArray[np.float32]) -> str:
-    """A voiceprint's vector as base64 of little-endian float32 (C-24)."""
+    """Return the vector of a voiceprint as base64 of little-endian float32 (C-24)."""
     return base64.b64encode(vector.astype(_FLOAT32).tobytes()).decode()
 
 
 def decode_vector(text: str) -> NDArray[np.float32]:
-    """Back from `encode_vector`.
+    """Return the vector, of shape (dim,), that `encode_vector` encoded.
 
     Raises:
-        ValueError: the text is not base64 of whole float32 numbers.
+        ValueError: If the text is not base64 of whole float32 numbers.
     """
     try:
         content = base64.b64decode(text, validate=True)

@@ -1,1 +1,1 @@
-"""The Kafka edge of the diarization service."""
+"""The edges of the diarization service: events from Kafka, and the end of its jobs."""

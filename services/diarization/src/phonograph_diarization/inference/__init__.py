@@ -1,1 +1,1 @@
-"""Engines that tell speakers apart."""
+"""Diarizers behind one Protocol, and the engine that runs them."""

@@ -1,4 +1,4 @@
-"""Voices as full-covariance Gaussians over MFCC frames: how far apart two are, and which frame is whose."""
+"""Voices as full-covariance Gaussians over MFCC frames: their differences, and the voice of each frame."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,20 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
+"""The voice of each frame, shape (frames,)."""
 
-_REGULARISATION = 1e-2
+_REGULARIZATION = 1e-2
 _BIC_WEIGHT = 2.2
 _RATIO_PER_FRAME = 2.3
-_SURE_FRAMES = 200.0
-"""Two seconds: what is heard for less counts less as a person of its own."""
+_RELIABLE_FRAMES = 200.0
+"""Two seconds: voices with less speech than that differ less, in proportion."""
 _VITERBI_STEP = 10
 _SWITCH_PENALTY = 500.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gaussians:
-    """What is known of several voices: count, sum and sum of squares of their frames."""
+    """Sufficient statistics of several voices: count, sum and sum of squares of their frames."""
 
     count: Array
     """Shape (voices,)."""
@@ -29,8 +30,14 @@ class Gaussians:
     """Shape (voices, features, features)."""
 
     @classmethod
-    def of(cls, frames: NDArray[np.float32], labels: Labels, voices: int) -> "Gaussians":
-        """Voices 0 … `voices` - 1 from frames of shape (frames, features) and the voice of each."""
+    def from_frames(cls, frames: NDArray[np.float32], labels: Labels, voices: int) -> "Gaussians":
+        """Return the voices 0 … `voices` - 1.
+
+        Args:
+            frames: MFCC, shape (frames, features).
+            labels: The voice of each frame.
+            voices: Number of voices; some may have no frame.
+        """
         groups = [frames[labels == voice].astype(np.float64) for voice in range(voices)]
         return cls(
             np.array([float(len(group)) for group in groups]),
@@ -39,34 +46,34 @@ class Gaussians:
         )
 
     @classmethod
-    def stacked(cls, parts: "list[Gaussians]") -> "Gaussians":
-        """The voices of all parts, in order."""
+    def concatenate(cls, blocks: "list[Gaussians]") -> "Gaussians":
+        """Return the voices of all blocks, in order."""
         return cls(
-            np.concatenate([part.count for part in parts]),
-            np.concatenate([part.total for part in parts]),
-            np.concatenate([part.square for part in parts]),
+            np.concatenate([block.count for block in blocks]),
+            np.concatenate([block.total for block in blocks]),
+            np.concatenate([block.square for block in blocks]),
         )
 
     def __add__(self, other: "Gaussians") -> "Gaussians":
-        """Each voice heard in two places."""
+        """Return the same voices with the frames of both."""
         return Gaussians(self.count + other.count, self.total + other.total, self.square + other.square)
 
     def __len__(self) -> int:
         return len(self.count)
 
     def means(self) -> Array:
-        """Shape (voices, features)."""
+        """Return the means, shape (voices, features)."""
         return self.total / np.maximum(self.count, 1)[:, None]
 
     def covariances(self) -> Array:
-        """Shape (voices, features, features)."""
+        """Return the regularized covariances, shape (voices, features, features)."""
         means = self.means()
         covariance = self.square / np.maximum(self.count, 1)[:, None, None]
         covariance = covariance - means[:, :, None] * means[:, None, :]
-        return covariance + _REGULARISATION * np.eye(means.shape[1])
+        return covariance + _REGULARIZATION * np.eye(means.shape[1])
 
-    def merged(self, one: int, other: int) -> "Gaussians":
-        """The same voices with `other` put to `one` and taken out."""
+    def with_merged(self, one: int, other: int) -> "Gaussians":
+        """Return the voices with the frames of `other` added to `one`, and `other` removed."""
         count, total, square = self.count.copy(), self.total.copy(), self.square.copy()
         for values in (count, total, square):
             values[one] += values[other]
@@ -75,16 +82,16 @@ class Gaussians:
         )
 
 
-def nearest(voices: Gaussians) -> tuple[float, int, int]:
-    """The two voices most alike, and how different they are: above 1 they are two people.
+def find_most_similar(voices: Gaussians) -> tuple[float, int, int]:
+    """Find the two most similar voices and their difference; above 1 they are two people.
 
-    The likelihood ratio G of two Gaussians against one has to pass two marks, of which the one farther
-    away counts: the Bayesian information criterion, weighted (Chen and Gopalakrishnan, 1998), which guards
-    short recordings, and a floor for each frame, which guards long ones: there G grows with the length
-    even for one person, whose frames are not independent.
+    The likelihood ratio G of two Gaussians against one is compared with two thresholds, and the smaller of
+    the two quotients counts: the Bayesian information criterion, weighted (Chen and Gopalakrishnan, 1998),
+    which guards short recordings, and a minimum for each frame, which guards long ones: there G grows with
+    the length even for one person, whose frames are not independent.
 
     Returns:
-        The smallest value, and the indices of the pair, the smaller first.
+        The smallest difference, and the indices of the pair, the smaller first.
     """
     one, other = np.triu_indices(len(voices), k=1)
     single = _log_determinants(voices)
@@ -99,16 +106,18 @@ def nearest(voices: Gaussians) -> tuple[float, int, int]:
     parameters = features + features * (features + 1) / 2
     by_criterion = gain / (_BIC_WEIGHT * 0.5 * parameters * np.log(np.maximum(n_pair, 2)))
     by_frame = gain / (_RATIO_PER_FRAME * np.maximum(n_one * n_other, 1) / np.maximum(n_pair, 1))
-    heard = np.minimum(np.minimum(n_one, n_other) / _SURE_FRAMES, 1)
-    differences = np.minimum(by_criterion, by_frame) * heard
+    reliability = np.minimum(np.minimum(n_one, n_other) / _RELIABLE_FRAMES, 1)
+    differences = np.minimum(by_criterion, by_frame) * reliability
     best = int(differences.argmin())
     return float(differences[best]), int(one[best]), int(other[best])
 
 
-def assign(frames: NDArray[np.float32], voices: Gaussians) -> Labels:
-    """The voice of each frame along the best path, on which a change of voice has its price.
+def assign_frames(frames: NDArray[np.float32], voices: Gaussians) -> Labels:
+    """Return the voice of each frame along the most likely path, on which each change has a penalty.
 
-    Shape (frames,), from `frames` of shape (frames, features).
+    Args:
+        frames: MFCC, shape (frames, features).
+        voices: The voices to choose from.
     """
     starts = np.arange(0, len(frames), _VITERBI_STEP)
     scores = np.empty((len(starts), len(voices)))
@@ -118,16 +127,24 @@ def assign(frames: NDArray[np.float32], voices: Gaussians) -> Labels:
         distances = ((frames - means[voice]) @ whiten.T) ** 2
         likelihood = np.log(np.diag(whiten)).sum() - 0.5 * distances.sum(axis=1)
         scores[:, voice] = np.add.reduceat(likelihood, starts)
-    return np.repeat(_best_path(scores), _VITERBI_STEP)[: len(frames)]
+    return np.repeat(_find_best_path(scores), _VITERBI_STEP)[: len(frames)]
 
 
-def _best_path(scores: Array) -> Labels:
-    """Viterbi with one price for every change; shape (steps,), from scores of shape (steps, voices)."""
+def _find_best_path(scores: Array) -> Labels:
+    """Return the Viterbi path, with one penalty for every change.
+
+    Args:
+        scores: Log-likelihoods, shape (steps, voices).
+
+    Returns:
+        Shape (steps,).
+    """
     steps, voices = scores.shape
     came_from = np.empty((steps, voices), np.intp)
     stay = np.arange(voices)
     value = scores[0].copy()
     for step in range(1, steps):
+        # With equal penalties only the best voice can be worth changing from.
         best = int(value.argmax())
         changed = value[best] - _SWITCH_PENALTY
         came_from[step] = np.where(value >= changed, stay, best)
@@ -140,5 +157,5 @@ def _best_path(scores: Array) -> Labels:
 
 
 def _log_determinants(voices: Gaussians) -> Array:
-    result: Array = np.linalg.slogdet(voices.covariances())[1]
-    return result
+    determinants: Array = np.linalg.slogdet(voices.covariances())[1]
+    return determinants

@@ -1,58 +1,62 @@
-"""Mel-frequency cepstral coefficients: what a voice sounds like, frame by frame."""
+"""Mel-frequency cepstral coefficients: the sound of a voice, frame by frame."""
 
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phonograph_diarization.constants import SAMPLE_RATE_HZ
+from phonograph_media import SAMPLE_RATE_HZ
 
 HOP = SAMPLE_RATE_HZ // 100
 """Samples from frame to frame: 10 ms."""
 FRAMES_PER_S = SAMPLE_RATE_HZ // HOP
 COEFFICIENTS = 19
-"""The first to the nineteenth; the zeroth is loudness, which says more of the distance than of the voice."""
+"""The first to the nineteenth; the zeroth is loudness, which depends more on distance than on the voice."""
 
 _WINDOW = SAMPLE_RATE_HZ * 25 // 1000
 _FFT = 512
 _BANDS = 40
 _LOWEST_HZ, _HIGHEST_HZ = 20.0, 7_600.0
-_FLOOR = 1e-7
+_MIN_POWER = 1e-7
 _BLOCK = 30_000
 """Frames at a time: five minutes, which keeps the spectra under 100 MB."""
 
 
 def mfcc(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Shape (frames, 19), a frame every 10 ms; `samples` has the shape (samples,) at 16 kHz.
+    """Return the coefficients, shape (frames, 19), a frame every 10 ms.
 
     Source: Davis and Mermelstein, 1980, with HTK's mel scale.
+
+    Args:
+        samples: Shape (samples,), 16 kHz mono.
     """
     if samples.size < _WINDOW:
         samples = np.pad(samples, (0, _WINDOW - samples.size))
     count = 1 + (samples.size - _WINDOW) // HOP
-    result = np.empty((count, COEFFICIENTS), np.float32)
+    coefficients = np.empty((count, COEFFICIENTS), np.float32)
     for begin in range(0, count, _BLOCK):
         end = min(begin + _BLOCK, count)
+        # The filter needs the sample before the block, so that blocks equal the whole.
         before = samples[begin * HOP - 1] if begin else samples[0]
-        result[begin:end] = _mfcc(samples[begin * HOP : (end - 1) * HOP + _WINDOW], before)
-    return result
+        coefficients[begin:end] = _mfcc_of_block(samples[begin * HOP : (end - 1) * HOP + _WINDOW], before)
+    return coefficients
 
 
-def _mfcc(samples: NDArray[np.float32], before: np.float32) -> NDArray[np.float32]:
+def _mfcc_of_block(samples: NDArray[np.float32], before: np.float32) -> NDArray[np.float32]:
     from scipy.fft import dct
 
-    emphasised = samples - np.float32(0.97) * np.concatenate([[before], samples[:-1]])
-    frames = np.lib.stride_tricks.sliding_window_view(emphasised, _WINDOW)[::HOP]
+    emphasized = samples - np.float32(0.97) * np.concatenate([[before], samples[:-1]])
+    frames = np.lib.stride_tricks.sliding_window_view(emphasized, _WINDOW)[::HOP]
     spectrum = np.fft.rfft(frames * np.hamming(_WINDOW).astype(np.float32), _FFT)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    bands = np.log(power @ _mel_filters().T + np.float32(_FLOOR))
+    bands = np.log(power @ _mel_filters().T + np.float32(_MIN_POWER))
     cepstrum: NDArray[np.float32] = dct(bands, type=2, axis=1, norm="ortho")
     return cepstrum[:, 1 : COEFFICIENTS + 1]
 
 
 @cache
 def _mel_filters() -> NDArray[np.float32]:
-    """Triangles on the mel scale, shape (bands, bins)."""
+    """Return triangles on the mel scale, shape (bands, bins)."""
     edges_mel = np.linspace(_to_mel(_LOWEST_HZ), _to_mel(_HIGHEST_HZ), _BANDS + 2)
     edges_hz = 700 * (10 ** (edges_mel / 2595) - 1)
     low, middle, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]

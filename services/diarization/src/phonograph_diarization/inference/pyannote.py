@@ -1,7 +1,7 @@
-"""The engine that works best: a pyannote.audio 4 pipeline, from a local folder or with a token."""
+"""The most accurate diarizer: a pyannote.audio 4 pipeline, from a local folder or the hub."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from phonograph_diarization.constants import NO_SPEECH, PYANNOTE, SAMPLE_RATE_HZ
 from phonograph_diarization.domain.diarization import (
     Diarization,
     SpeakerBounds,
     Turn,
     Voiceprint,
-    diarization,
+    build_diarization,
 )
+from phonograph_diarization.domain.engines import EngineChoice
 from phonograph_diarization.domain.ports import Diarizer
+from phonograph_media import SAMPLE_RATE_HZ
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 
@@ -28,11 +29,11 @@ _STAGES = {
     "embeddings": (0.5, 0.95, "voices"),
     "discrete_diarization": (0.95, 1.0, "turns"),
 }
-"""Steps of the pipeline: the fraction done at their start and end, and our word for them."""
+"""Fraction done at the start and end of each step of the pipeline, and the stage that is reported."""
 
 
 class PyannoteDiarizer(Diarizer):
-    """pyannote.audio 4; the waveform is passed in memory, so neither torchcodec nor FFmpeg is needed."""
+    """Runs pyannote.audio 4; the waveform is passed in memory: torchcodec and FFmpeg are not needed."""
 
     def __init__(
         self,
@@ -40,31 +41,31 @@ class PyannoteDiarizer(Diarizer):
         *,
         token: str | None = None,
         device: str = "auto",
-        download: bool = False,
+        may_download: bool = False,
         pipeline: Any = None,
         to_tensor: Callable[[NDArray[np.float32]], Any] | None = None,
     ) -> None:
-        """Name what to load; nothing is loaded yet.
+        """Create the diarizer; nothing is loaded yet.
 
         Args:
-            model: a folder with a `config.yaml`, or the name of a pipeline on the Hugging Face hub.
-            token: for a gated model on the hub.
+            model: A folder with a `config.yaml`, or the name of a pipeline on the Hugging Face hub.
+            token: Token for a gated model on the hub.
             device: `auto`, `cpu`, `cuda`, `cuda:1`, …
-            download: whether a model that is not on this machine may be fetched.
-            pipeline: a pipeline that is loaded already.
-            to_tensor: makes a waveform of shape (1, samples) into what the pipeline takes.
+            may_download: Whether a model that is not on this machine may be fetched.
+            pipeline: A loaded pipeline.
+            to_tensor: Converts a waveform of shape (1, samples) for the pipeline.
         """
         self._model = model
         self._token = token
         self._device = device
-        self._download = download
+        self._may_download = may_download
         self._pipeline = pipeline
         self._to_tensor = to_tensor
 
     @property
     @override
-    def engine(self) -> str:
-        return PYANNOTE
+    def name(self) -> str:
+        return EngineChoice.PYANNOTE.value
 
     @property
     @override
@@ -77,10 +78,12 @@ class PyannoteDiarizer(Diarizer):
             self._pipeline, self._to_tensor = self._load()
 
     @override
-    def predict(self, samples: NDArray[np.float32], bounds: SpeakerBounds, progress: Progress) -> Diarization:
+    def predict(
+        self, samples: NDArray[np.float32], *, bounds: SpeakerBounds, progress: Progress
+    ) -> Diarization:
         self.load()
         if samples.size == 0:
-            return diarization([], {}, engine=self.engine, model=self.model, no_turns_reason=NO_SPEECH)
+            return build_diarization([], {}, engine=self.name, model=self.model)
         waveform = samples[np.newaxis, :]
         output = self._pipeline(
             {
@@ -88,41 +91,44 @@ class PyannoteDiarizer(Diarizer):
                 "sample_rate": SAMPLE_RATE_HZ,
                 "uri": "recording",
             },
-            hook=_Hook(progress),
-            **_wanted(bounds),
+            hook=_ProgressHook(progress),
+            **_speaker_options(bounds),
         )
-        return self._result(output)
+        return self._to_diarization(output)
 
-    def _result(self, output: Any) -> Diarization:
-        """Turns without overlap where the pipeline gives them: a word has one speaker."""
-        everything = getattr(output, "speaker_diarization", output)
+    def _to_diarization(self, output: Any) -> Diarization:
+        """Return the output of the pipeline, with turns that do not overlap if it has them.
+
+        A word has one speaker, so the transcript has no use for overlap. Older pipelines return the plain
+        annotation.
+        """
+        overlapping = getattr(output, "speaker_diarization", output)
         exclusive = getattr(output, "exclusive_speaker_diarization", None)
         turns = [
             Turn(round(segment.start, 3), round(segment.end, 3), str(label))
-            for segment, _, label in (exclusive or everything).itertracks(yield_label=True)
+            for segment, _, label in (exclusive or overlapping).itertracks(yield_label=True)
         ]
         vectors = getattr(output, "speaker_embeddings", None)
         voiceprints = {
             str(label): Voiceprint(f"pyannote:{self.model}", np.asarray(vector, np.float32))
-            for label, vector in zip(everything.labels(), [] if vectors is None else vectors, strict=False)
+            for label, vector in zip(overlapping.labels(), [] if vectors is None else vectors, strict=False)
             if np.all(np.isfinite(vector)) and np.any(vector)
         }
-        return diarization(
-            turns, voiceprints, engine=self.engine, model=self.model, no_turns_reason=NO_SPEECH
-        )
+        return build_diarization(turns, voiceprints, engine=self.name, model=self.model)
 
     def _load(self) -> tuple[Any, Callable[[NDArray[np.float32]], Any]]:
-        """The pipeline on its device, and what makes tensors for it.
+        """Return the pipeline on its device, and the function that converts waveforms for it.
 
         Raises:
-            EngineUnavailableError: the package or the model is not there, or does not load.
+            EngineUnavailableError: If the package or the model is missing or does not load.
         """
         if not is_installed():
             raise EngineUnavailableError(
                 "The engine pyannote needs torch and pyannote.audio, which are not installed; "
                 "run `make install-gpu`, or set DIARIZATION_ENGINE=silero-mfcc."
             )
-        folder = self._folder()
+        folder = self._find_model()
+        # Telemetry is off; set before the import, which may read it.
         os.environ["PYANNOTE_METRICS_ENABLED"] = "0"
         try:
             import torch
@@ -130,7 +136,7 @@ class PyannoteDiarizer(Diarizer):
 
             pipeline = Pipeline.from_pretrained(folder)
             if pipeline is None:
-                raise EngineUnavailableError(f"{folder} holds no pyannote.audio pipeline.")
+                raise EngineUnavailableError(f"{folder} contains no pyannote.audio pipeline.")
             device = self._device
             if device == "auto":
                 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -143,8 +149,8 @@ class PyannoteDiarizer(Diarizer):
             ) from error
         return pipeline, torch.from_numpy
 
-    def _folder(self) -> Path:
-        """Where the model lies on this machine, fetched first where that is allowed."""
+    def _find_model(self) -> Path:
+        """Return the folder of the model on this machine; fetch it first if that is allowed."""
         if Path(self._model).is_dir():
             return Path(self._model)
         from huggingface_hub import snapshot_download
@@ -152,7 +158,7 @@ class PyannoteDiarizer(Diarizer):
 
         try:
             return Path(
-                snapshot_download(self._model, token=self._token, local_files_only=not self._download)
+                snapshot_download(self._model, token=self._token, local_files_only=not self._may_download)
             )
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             raise EngineUnavailableError(
@@ -163,25 +169,25 @@ class PyannoteDiarizer(Diarizer):
 
 
 def is_installed() -> bool:
-    """Whether torch and pyannote.audio are there."""
+    """Return whether torch and pyannote.audio are installed."""
     try:
         return find_spec("torch") is not None and find_spec("pyannote.audio") is not None
     except ModuleNotFoundError:
         return False
 
 
-def _wanted(bounds: SpeakerBounds) -> dict[str, int]:
-    """The pipeline's words for the bounds."""
+def _speaker_options(bounds: SpeakerBounds) -> dict[str, int]:
+    """Return the bounds as arguments of the pipeline."""
     if bounds.exact is not None:
         return {"num_speakers": bounds.exact}
-    wanted = {"min_speakers": bounds.minimum}
+    options = {"min_speakers": bounds.minimum}
     if bounds.maximum is not None:
-        wanted["max_speakers"] = bounds.maximum
-    return wanted
+        options["max_speakers"] = bounds.maximum
+    return options
 
 
-class _Hook:
-    """Turns the pipeline's reports into progress."""
+class _ProgressHook:
+    """Reports the progress of the pipeline."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -189,12 +195,12 @@ class _Hook:
     def __call__(
         self,
         step_name: str,
-        _artefact: Any,
+        _artifact: Any,
         *,
-        file: Mapping[str, Any] | None = None,  # noqa: ARG002  # the pipeline passes it
         total: int | None = None,
         completed: int | None = None,
+        **_context: Any,
     ) -> None:
         start, end, stage = _STAGES.get(step_name, (0.95, 1.0, "turns"))
-        part = completed / total if total and completed is not None else 1.0
-        self._progress(start + (end - start) * part, stage)
+        fraction = completed / total if total and completed is not None else 1.0
+        self._progress(start + (end - start) * fraction, stage)

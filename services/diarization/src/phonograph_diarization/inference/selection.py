@@ -1,35 +1,35 @@
-"""Chooses the engine: the named one, or the best that can load."""
+"""Selection of the diarizer: the one that the settings name, or the best that this machine can run."""
 
-import structlog
-
+from phonograph_diarization.domain.engines import EngineChoice, PyannoteOptions
 from phonograph_diarization.domain.ports import Diarizer
-from phonograph_runtime.errors import EngineUnavailableError
-
-logger = structlog.get_logger()
-
-
-def loaded(diarizer: Diarizer) -> Diarizer:
-    """The named engine, loaded.
-
-    Raises:
-        EngineUnavailableError: it cannot be loaded.
-    """
-    diarizer.load()
-    logger.info("engine loaded", engine=diarizer.engine, model=diarizer.model)
-    return diarizer
+from phonograph_diarization.inference.pyannote import PyannoteDiarizer
+from phonograph_diarization.inference.silero_mfcc import SileroMfccDiarizer
+from phonograph_runtime.engine_selection import select_engine
 
 
-def first_that_loads(*candidates: Diarizer) -> Diarizer:
-    """The first engine that can load, best first; the log says why a better one was passed over.
+def select_diarizer(choice: EngineChoice, options: PyannoteOptions) -> Diarizer:
+    """Return a loaded diarizer.
+
+    Args:
+        choice: Which engine is wanted; `AUTO` takes the best that loads.
+        options: How the pyannote pipeline is loaded.
 
     Raises:
-        EngineUnavailableError: none can.
+        EngineUnavailableError: If the engine that is named cannot be used on this machine.
     """
-    reasons: list[str] = []
-    for candidate in candidates:
-        try:
-            return loaded(candidate)
-        except EngineUnavailableError as error:
-            reasons.append(f"{candidate.engine}: {error.message}")
-            logger.info("engine not available, trying the next", engine=candidate.engine, why=error.message)
-    raise EngineUnavailableError(" ".join(["No diarization engine can be loaded.", *reasons]))
+
+    def pyannote() -> Diarizer:
+        return PyannoteDiarizer(
+            options.model,
+            token=options.token,
+            device=options.device,
+            may_download=choice is EngineChoice.PYANNOTE and options.token is not None,
+        )
+
+    match choice:
+        case EngineChoice.AUTO:
+            return select_engine(pyannote, SileroMfccDiarizer).engine
+        case EngineChoice.PYANNOTE:
+            return select_engine(pyannote).engine
+        case EngineChoice.SILERO_MFCC:
+            return select_engine(SileroMfccDiarizer).engine

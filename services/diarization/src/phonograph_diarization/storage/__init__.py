@@ -1,1 +1,1 @@
-"""The diarization service's tables."""
+"""Meetings and voices in PostgreSQL."""

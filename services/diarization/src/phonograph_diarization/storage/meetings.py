@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from phonograph_diarization.domain.meeting import ArtifactType, MeetingStatus, Speaker
-from phonograph_diarization.domain.task import Diarized, StoredObject
+from phonograph_diarization.domain.results import StoredDiarization, StoredObject
 from phonograph_diarization.domain.voices import encode_vector
 from phonograph_diarization.storage.tables import SqlArtifact, SqlFile, SqlMeeting, SqlSpeaker
 from phonograph_events import MediaRef, uuid7
@@ -30,14 +30,14 @@ _CONTENT_TYPES = {
 }
 
 
-class SqlMeetings:
-    """See `phonograph_diarization.domain.ports.Meetings`."""
+class SqlMeetingStore:
+    """See `MeetingStore`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def plan(self, meeting_id: UUID, media: MediaRef) -> None:
-        """Insert the file and a pending meeting, where they are new."""
+    async def add_pending(self, meeting_id: UUID, media: MediaRef) -> None:
+        """See `MeetingStore.add_pending`."""
         file = insert(SqlFile).values(
             id=media.media_id,
             sha256=media.file_hash,
@@ -62,23 +62,23 @@ class SqlMeetings:
     async def complete(
         self,
         meeting_id: UUID,
-        diarized: Diarized,
+        stored: StoredDiarization,
         speakers: Sequence[Speaker],
         *,
-        seconds: float | None,
+        processing_s: float | None,
     ) -> int:
-        """Close the meeting with its speakers and artifacts; the meeting started `seconds` ago."""
-        found = diarized.diarization
+        """See `MeetingStore.complete`."""
+        diarization = stored.diarization
         statement = (
             update(SqlMeeting)
             .where(SqlMeeting.id == meeting_id)
             .values(
                 status=MeetingStatus.COMPLETED,
-                engine=found.engine,
-                model_used=found.model,
-                speaker_count=len(found.voices),
-                reason=found.reason,
-                started_at=func.now() - timedelta(seconds=seconds or 0),
+                engine=diarization.engine,
+                model_used=diarization.model,
+                speaker_count=len(diarization.voices),
+                reason=diarization.reason,
+                started_at=func.now() - timedelta(seconds=processing_s or 0),
                 finished_at=func.now(),
             )
             .returning(SqlMeeting.version)
@@ -88,15 +88,15 @@ class SqlMeetings:
             rows = [_speaker_row(meeting_id, speaker) for speaker in speakers]
             await self._session.execute(insert(SqlSpeaker), rows)
         artifacts = [
-            (ArtifactType.SPEAKERS_JSON, diarized.document),
-            (ArtifactType.TURNS_RTTM, diarized.rttm),
+            (ArtifactType.SPEAKERS_JSON, stored.document),
+            (ArtifactType.TURNS_RTTM, stored.rttm),
         ]
-        rows = [_artifact_row(meeting_id, kind, stored) for kind, stored in artifacts if stored is not None]
+        rows = [_artifact_row(meeting_id, kind, document) for kind, document in artifacts if document]
         await self._session.execute(insert(SqlArtifact), rows)
         return version
 
     async def fail(self, meeting_id: UUID, reason: str) -> None:
-        """Close the meeting without a result."""
+        """See `MeetingStore.fail`."""
         await self._session.execute(
             update(SqlMeeting)
             .where(SqlMeeting.id == meeting_id)
@@ -104,7 +104,7 @@ class SqlMeetings:
         )
 
     async def speaker_versions(self) -> dict[str, int]:
-        """Ids of all speakers, each at version 1: they never change."""
+        """Return the ids of all speakers, each with version 1: they never change."""
         return {str(speaker_id): 1 for speaker_id in await self._session.scalars(select(SqlSpeaker.id))}
 
 
@@ -116,19 +116,19 @@ def _speaker_row(meeting_id: UUID, speaker: Speaker) -> dict[str, object]:
         "cluster_id": speaker.voice.label,
         "user_profile_id": None if match is None else match.user_profile_id,
         "confidence": None if match is None else match.confidence,
-        "seconds": speaker.voice.seconds,
+        "seconds": speaker.voice.speech_s,
         "embedding": None if voiceprint is None else encode_vector(voiceprint.vector),
         "model_id": None if voiceprint is None else voiceprint.model_id,
         "dim": None if voiceprint is None else voiceprint.dim,
     }
 
 
-def _artifact_row(meeting_id: UUID, kind: ArtifactType, stored: StoredObject) -> dict[str, object]:
-    meta = ArtifactMeta(content_type=_CONTENT_TYPES[kind], size=stored.size)
+def _artifact_row(meeting_id: UUID, kind: ArtifactType, document: StoredObject) -> dict[str, object]:
+    meta = ArtifactMeta(content_type=_CONTENT_TYPES[kind], size=document.size_bytes)
     return {
         "id": uuid7(),
         "meeting_id": meeting_id,
         "type": kind,
-        "s3_key": stored.key,
+        "s3_key": document.key,
         "meta": meta.model_dump(mode="json"),
     }

@@ -1,7 +1,6 @@
 """Tables of the schema `diarization`: meetings with their speakers (M-01), voices of people (T0-10)."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -9,11 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, St
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from phonograph_diarization.domain.meeting import ArtifactType, MeetingStatus
-from phonograph_runtime.tables import JobColumns, Timestamps, service_registry
-
-
-def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(repr(word.value) for word in words)})", name=column)
+from phonograph_runtime.tables import JobColumns, Timestamps, one_of, service_registry
 
 
 class Base(DeclarativeBase):
@@ -23,13 +18,13 @@ class Base(DeclarativeBase):
 
 
 class SqlDiarizationJob(JobColumns, Base):
-    """Recordings to be diarized."""
+    """Recordings to diarize."""
 
     __tablename__ = "diarization_jobs"
 
 
 class SqlFile(Base):
-    """What this service knows of a file (M-02); its id is the media id."""
+    """A recording with what meetings need of it (M-02); its id is the media id."""
 
     __tablename__ = "files"
 
@@ -45,14 +40,14 @@ class SqlFile(Base):
 
 
 class SqlMeeting(Base):
-    """One diarization of a file (M-03, C-22, C-23)."""
+    """One diarization of a recording (M-03, C-22, C-23)."""
 
     __tablename__ = "meetings"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     file_id: Mapped[UUID] = mapped_column(ForeignKey("files.id", ondelete="CASCADE"), index=True)
     version: Mapped[int]
-    """Counts the meetings of a file, from 1."""
+    """Number of the meeting among those of its recording, from 1."""
     status: Mapped[str] = mapped_column(String(50), index=True)
     language: Mapped[str | None] = mapped_column(String(10))
     engine: Mapped[str | None] = mapped_column(String(50))
@@ -64,7 +59,7 @@ class SqlMeeting(Base):
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
-        _one_of("status", MeetingStatus),
+        CheckConstraint(one_of("status", MeetingStatus), name="status"),
         CheckConstraint("speaker_count >= 0", name="speaker_count"),
         Index("uq_meetings_file_id_version", "file_id", "version", unique=True),
         Index(
@@ -77,7 +72,7 @@ class SqlMeeting(Base):
 
 
 class SqlUserProfile(Base):
-    """A person who is known by voice (M-06, C-24)."""
+    """A person who is known by voice (M-06, C-24). No code uses the table."""
 
     __tablename__ = "user_profiles"
 
@@ -85,12 +80,12 @@ class SqlUserProfile(Base):
     owner: Mapped[str | None] = mapped_column(String(200), index=True)
     display_name: Mapped[str] = mapped_column(String(255))
     embeddings: Mapped[list[Any]] = mapped_column(server_default="[]")
-    """The seeds' arrays of floats; voices are compared with `speaker_profiles`, which name their model."""
+    """Arrays of floats; voices are compared with `speaker_profiles`, whose rows name their model."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class SqlSpeakerProfile(Timestamps, Base):
-    """One voice of a person, made by one model (T0-10, C-06, C-24)."""
+    """The voiceprint of a person by one model (T0-10, C-06, C-24). The service reads it and writes no row."""
 
     __tablename__ = "speaker_profiles"
 
@@ -123,7 +118,7 @@ class SqlSpeakerProfile(Timestamps, Base):
 
 
 class SqlSpeaker(Base):
-    """A voice of a meeting; without a profile until a person is recognised or named (M-05, M-13, C-25)."""
+    """A speaker of a meeting; without a profile until a person is recognized or named (M-05, M-13, C-25)."""
 
     __tablename__ = "speakers"
 
@@ -137,7 +132,7 @@ class SqlSpeaker(Base):
     confidence: Mapped[float | None] = mapped_column(Float)
     seconds: Mapped[float] = mapped_column(Float)
     embedding: Mapped[str | None] = mapped_column(Text)
-    """Base64 of little-endian float32; a person named later is learnt from it."""
+    """Base64 of little-endian float32; the profile of a person named later is made from it."""
     model_id: Mapped[str | None] = mapped_column(String(200))
     dim: Mapped[int | None]
 
@@ -160,11 +155,11 @@ class SqlArtifact(Base):
     s3_key: Mapped[str] = mapped_column(String(500))
     meta: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
-    __table_args__ = (_one_of("type", ArtifactType),)
+    __table_args__ = (CheckConstraint(one_of("type", ArtifactType), name="type"),)
 
 
 class SqlCacheEntry(Base):
-    """A value kept until an instant, or for ever without one (M-09, C-27)."""
+    """A value with an optional time of expiry (M-09, C-27). No code uses the table."""
 
     __tablename__ = "cache"
 

@@ -1,4 +1,4 @@
-"""The voices of known people in PostgreSQL."""
+"""Voices of known people in PostgreSQL."""
 
 from uuid import UUID
 
@@ -10,14 +10,14 @@ from phonograph_diarization.domain.voices import KnownVoice, decode_vector
 from phonograph_diarization.storage.tables import SqlSpeakerProfile
 
 
-class SqlKnownVoices:
-    """See `phonograph_diarization.domain.ports.KnownVoices`."""
+class SqlKnownVoiceStore:
+    """See `KnownVoiceStore`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def of(self, owner: str | None, model_id: str, dim: int) -> list[KnownVoice]:
-        """An owner's voices of one model; those of other owners are never looked at."""
+    async def find(self, owner: str | None, model_id: str, dim: int) -> list[KnownVoice]:
+        """See `KnownVoiceStore.find`."""
         rows = await self._session.execute(
             select(SqlSpeakerProfile.user_profile_id, SqlSpeakerProfile.embedding).where(
                 SqlSpeakerProfile.user_profile_id.is_not(None),

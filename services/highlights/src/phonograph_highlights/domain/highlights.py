@@ -1,4 +1,4 @@
-"""What the service finds in a recording."""
+"""Results of the service: silence, segments and clips of a recording."""
 
 from dataclasses import dataclass
 from uuid import UUID, uuid5
@@ -9,11 +9,13 @@ from phonograph_highlights.domain.regions import SilenceRegion
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
-    """Utterances about one thing: indices of the first and the last, both included."""
+class TopicSegment:
+    """Consecutive utterances on one topic."""
 
     first: int
+    """Index of the first utterance."""
     last: int
+    """Index of the last utterance."""
     title: str
     keywords: tuple[str, ...]
     importance: float
@@ -22,19 +24,17 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class ContentSegment:
-    """A stretch about one topic; times in seconds."""
+    """A topic with its id and its times, in seconds of the recording."""
 
     segment_id: str
     start_s: float
     end_s: float
-    title: str
-    keywords: tuple[str, ...]
-    importance: float
+    topic: TopicSegment
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """Something in the object store."""
+class StoredObject:
+    """An object in the object store."""
 
     key: str
     uri: str
@@ -42,7 +42,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A cut of the recording with its files; times in seconds of the recording."""
+    """An excerpt of the recording with its files; times in seconds of the recording."""
 
     clip_id: str
     segment_id: str
@@ -50,42 +50,45 @@ class Clip:
     end_s: float
     title: str
     importance: float
-    media: Stored
-    srt: Stored
-    vtt: Stored
-    thumbnail: Stored | None
+    media: StoredObject
+    srt: StoredObject
+    vtt: StoredObject
+    thumbnail: StoredObject | None
+    """None for sound alone, and if the picture is blank throughout the clip."""
 
 
 @dataclass(frozen=True, slots=True)
-class SilenceFound:
-    """The first stage: nothing but what is missing."""
+class SilenceResult:
+    """The result of the first stage."""
 
     regions: tuple[SilenceRegion, ...]
     document_uri: str
 
 
 @dataclass(frozen=True, slots=True)
-class HighlightsFound:
-    """The second stage: everything."""
+class HighlightsResult:
+    """The result of the second stage."""
 
+    engine: str
+    """Name of the topic segmenter."""
     transcript: tuple[TranscriptSegment, ...]
     regions: tuple[SilenceRegion, ...]
     segments: tuple[ContentSegment, ...]
     clips: tuple[Clip, ...]
     reason: str | None
-    """Why there is nothing, or not more."""
+    """Reason code for missing segments or clips."""
     warnings: tuple[str, ...]
-    """A sentence for each clip that could not be cut."""
+    """A sentence for each clip that could not be written."""
     stage_seconds: dict[str, float]
-    """Time of each stage in the engine."""
+    """Time of each `ProcessingStage` in the engine."""
     document_uri: str
 
 
-def public_id(prefix: str, *parts: object) -> str:
-    """An id such as `clip_0f…`: a prefix and the hexadecimal UUID that follows from the parts (C-46)."""
-    return f"{prefix}_{uuid5(ID_NAMESPACE, '|'.join(map(str, (prefix, *parts)))).hex}"
+def derive_id(prefix: str, *names: object) -> str:
+    """Return an id such as `clip_0f…`: a prefix and the hexadecimal UUID that derives from names (C-46)."""
+    return f"{prefix}_{uuid5(ID_NAMESPACE, '|'.join(map(str, (prefix, *names)))).hex}"
 
 
-def job_id(media_id: UUID) -> str:
-    """The id of a recording's row in `jobs` (C-17, C-46)."""
+def recording_job_id(media_id: UUID) -> str:
+    """Return the `job_id` of a recording's row in `jobs` (C-17, C-46)."""
     return f"job_{media_id.hex}"

@@ -1,40 +1,86 @@
-"""What the use cases and the engines need from outside, in the words of the domain."""
+"""Ports of the service: the topic segmenter and the store, in terms of the domain."""
 
 from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from typing_extensions import override
+
 from phonograph_events import MediaRef, Stream
-from phonograph_highlights.domain.highlights import HighlightsFound, SilenceFound, Topic
+from phonograph_highlights.domain.highlights import HighlightsResult, SilenceResult, TopicSegment
 from phonograph_highlights.domain.speech import Utterance
-from phonograph_highlights.domain.status import Stage
-from phonograph_highlights.domain.tasks import SegmentsTask
+from phonograph_highlights.domain.status import ProcessingStage
+from phonograph_highlights.domain.tasks import SegmentTask
+from phonograph_runtime.ports import InferenceEngine
 
 
-class TopicSegmenter(Protocol):
-    """Tells the topics of a talk apart."""
+class TopicSegmenter(InferenceEngine, Protocol):
+    """An engine that splits a talk into topics."""
 
-    def segment(self, spoken: Sequence[Utterance], *, language: str | None, limit: int) -> list[Topic]:
-        """Split utterances into at most `limit` topics that follow one another without a gap."""
+    @override
+    def predict(
+        self, utterances: Sequence[Utterance], *, language: str | None, limit: int
+    ) -> list[TopicSegment]:
+        """Split a talk into topics. Called by `HighlightsEngine` in the child process; may block.
+
+        Args:
+            utterances: The talk, in the order of time.
+            language: ISO 639-1 code; None if unknown.
+            limit: Maximum number of topics, at least 1.
+
+        Returns:
+            Topics that cover all utterances without gap or overlap; none if there are no utterances.
+        """
 
 
 class HighlightsStore(Protocol):
-    """What was found in each recording."""
+    """The recordings with their silence regions, segments and clips.
 
-    async def open(self, media: MediaRef, video: Stream | None) -> None:
-        """Add the recording; what is there already stays."""
+    All methods are called by `HighlightsService` within its transaction and wait for the database; they raise
+    what its driver raises. `save_silence` and `save_highlights` hold the recording until the end of the
+    transaction, so that two stages that complete at the same time take effect one after the other; the
+    recording must have been added.
+    """
 
-    async def keep_silence(self, media: MediaRef, found: SilenceFound, *, seconds: float | None) -> None:
-        """Keep the first stage, unless the second is there already."""
+    async def add_recording(self, media: MediaRef, video: Stream | None) -> None:
+        """Add a recording; one that exists keeps everything but the description of its video.
+
+        Args:
+            media: The recording.
+            video: Its video stream; None if it has none or the event does not describe it.
+        """
+
+    async def save_silence(self, media: MediaRef, result: SilenceResult, *, seconds: float | None) -> None:
+        """Store the first stage, unless the second is stored already.
+
+        Args:
+            media: The recording.
+            result: Its silence regions.
+            seconds: Time in the engine.
+        """
 
     async def silence_uri(self, media_id: UUID) -> str | None:
-        """Address of the first stage's document."""
+        """Return the URI of the first stage's document, or None if it is not stored."""
 
-    async def keep_highlights(self, task: SegmentsTask, found: HighlightsFound) -> int | None:
-        """Keep the second stage in place of an older one; its version, or null when a newer one is there."""
+    async def save_highlights(self, task: SegmentTask, result: HighlightsResult) -> int | None:
+        """Store the second stage in place of an earlier one.
 
-    async def fail(self, media: MediaRef, stage: Stage, message: str) -> None:
-        """Keep that a stage failed for good."""
+        Args:
+            task: Names the recording and the transcript.
+            result: Everything found with this transcript.
+
+        Returns:
+            The new version of the highlights, or None if those of a newer transcript are stored.
+        """
+
+    async def mark_failed(self, media: MediaRef, stage: ProcessingStage, message: str) -> None:
+        """Store that a stage has failed for good; a completed recording stays completed.
+
+        Args:
+            media: The recording.
+            stage: The stage that failed.
+            message: Why, as a sentence.
+        """
 
     async def versions(self) -> dict[str, dict[str, int]]:
-        """Ids of all segments and clips, each at version 1."""
+        """Return the ids of all segments and clips, each with version 1."""

@@ -1,15 +1,15 @@
-"""Stretches of time, and where sound or picture are missing."""
+"""Spans of time, and the regions of a recording without sound or picture."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 MIN_REMAINDER_S = 0.1
-"""What is left of a region beside an overlap and is shorter than this is an inaccuracy of the detectors."""
+"""A remainder of a span next to an overlap is an inaccuracy of the detectors if it is shorter than this."""
 
 
 class SilenceType(StrEnum):
-    """What is missing (L-05)."""
+    """Kind of a silence region (L-05)."""
 
     AUDIO_SILENCE = "audio_silence"
     BLANK_SCREEN = "blank_screen"
@@ -18,7 +18,7 @@ class SilenceType(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A stretch of a recording, in seconds from its start."""
+    """A time span of a recording, in seconds from its start."""
 
     start_s: float
     end_s: float
@@ -31,7 +31,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SilenceRegion:
-    """A stretch without sound, without picture, or without both."""
+    """A span without sound, without picture, or without both; times in seconds."""
 
     start_s: float
     end_s: float
@@ -39,30 +39,30 @@ class SilenceRegion:
 
 
 def merge_silence(silent: Sequence[Span], blank: Sequence[Span]) -> list[SilenceRegion]:
-    """Combine silence and blank pictures into regions that do not overlap, in order.
+    """Return silence and blank pictures as sorted regions that do not overlap.
 
-    Where both are missing the region is `both`; what is left of either beside it keeps its own type.
+    A region is `both` where sound and picture are missing; remainders next to it keep their own type.
     """
-    silent, blank = list(joined(silent)), list(joined(blank))
-    both = list(_overlaps(silent, blank))
+    silent, blank = list(join_spans(silent)), list(join_spans(blank))
+    both = list(_intersect(silent, blank))
     regions = [SilenceRegion(span.start_s, span.end_s, SilenceType.BOTH) for span in both]
     for spans, kind in ((silent, SilenceType.AUDIO_SILENCE), (blank, SilenceType.BLANK_SCREEN)):
-        regions += [SilenceRegion(rest.start_s, rest.end_s, kind) for rest in without(spans, both)]
+        regions += [SilenceRegion(rest.start_s, rest.end_s, kind) for rest in subtract_spans(spans, both)]
     return sorted(regions)
 
 
-def silences(regions: Iterable[SilenceRegion]) -> list[Span]:
-    """Where there is no sound."""
-    return _of(regions, SilenceType.AUDIO_SILENCE)
+def silent_spans(regions: Iterable[SilenceRegion]) -> list[Span]:
+    """Return the spans without sound."""
+    return _spans_of_type(regions, SilenceType.AUDIO_SILENCE)
 
 
-def blanks(regions: Iterable[SilenceRegion]) -> list[Span]:
-    """Where there is no picture."""
-    return _of(regions, SilenceType.BLANK_SCREEN)
+def blank_spans(regions: Iterable[SilenceRegion]) -> list[Span]:
+    """Return the spans without picture."""
+    return _spans_of_type(regions, SilenceType.BLANK_SCREEN)
 
 
-def joined(spans: Iterable[Span], gap_s: float = 0.0) -> Iterator[Span]:
-    """Sort spans and join those that touch, overlap or lie at most `gap_s` apart; empty ones go."""
+def join_spans(spans: Iterable[Span], gap_s: float = 0.0) -> Iterator[Span]:
+    """Sort spans, drop empty ones, and join those that overlap or are at most `gap_s` apart."""
     open_span: Span | None = None
     for span in sorted(span for span in spans if span.duration_s > 0):
         if open_span is not None and span.start_s <= open_span.end_s + gap_s:
@@ -75,24 +75,24 @@ def joined(spans: Iterable[Span], gap_s: float = 0.0) -> Iterator[Span]:
         yield open_span
 
 
-def without(spans: Iterable[Span], holes: Sequence[Span]) -> Iterator[Span]:
-    """What is left of the spans outside the holes; remainders below `MIN_REMAINDER_S` go.
+def subtract_spans(spans: Iterable[Span], holes: Sequence[Span]) -> Iterator[Span]:
+    """Return what remains of spans outside the holes, without remainders below `MIN_REMAINDER_S`.
 
     `holes` are sorted and do not overlap.
     """
     for span in spans:
-        start_s, cut = span.start_s, False
+        start_s, is_cut = span.start_s, False
         for hole in holes:
             if hole.end_s <= start_s or hole.start_s >= span.end_s:
                 continue
             if hole.start_s - start_s >= MIN_REMAINDER_S:
                 yield Span(start_s, hole.start_s)
-            start_s, cut = hole.end_s, True
-        if span.end_s - start_s >= (MIN_REMAINDER_S if cut else 0):
+            start_s, is_cut = hole.end_s, True
+        if span.end_s - start_s >= (MIN_REMAINDER_S if is_cut else 0):
             yield Span(start_s, span.end_s)
 
 
-def _overlaps(left: Sequence[Span], right: Sequence[Span]) -> Iterator[Span]:
+def _intersect(left: Sequence[Span], right: Sequence[Span]) -> Iterator[Span]:
     for one in left:
         for other in right:
             overlap = Span(max(one.start_s, other.start_s), min(one.end_s, other.end_s))
@@ -100,7 +100,7 @@ def _overlaps(left: Sequence[Span], right: Sequence[Span]) -> Iterator[Span]:
                 yield overlap
 
 
-def _of(regions: Iterable[SilenceRegion], kind: SilenceType) -> list[Span]:
+def _spans_of_type(regions: Iterable[SilenceRegion], kind: SilenceType) -> list[Span]:
     wanted = (kind, SilenceType.BOTH)
     spans = (Span(region.start_s, region.end_s) for region in regions if region.type in wanted)
-    return list(joined(spans, MIN_REMAINDER_S))
+    return list(join_spans(spans, MIN_REMAINDER_S))

@@ -1,12 +1,10 @@
-"""The statuses of the lecture tables and those that events carry (C-10)."""
+"""Statuses and stages of the lecture tables."""
 
 from enum import StrEnum
 
-from phonograph_events import JobStatus
-
 
 class RecordingStatus(StrEnum):
-    """State of a row of `jobs` (L-02)."""
+    """Status of a row of `jobs` (L-02)."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -15,15 +13,15 @@ class RecordingStatus(StrEnum):
 
 
 class LogStatus(StrEnum):
-    """State of a row of `processing_logs` (L-13)."""
+    """Status of a row of `processing_logs` (L-13)."""
 
     STARTED = "started"
     COMPLETED = "completed"
     FAILED = "failed"
 
 
-class Stage(StrEnum):
-    """What is being done to a recording (L-14)."""
+class ProcessingStage(StrEnum):
+    """Stage of the processing of a recording (L-14)."""
 
     UPLOADING = "uploading"
     SILENCE_DETECTION = "silence_detection"
@@ -36,29 +34,10 @@ class Stage(StrEnum):
 
 
 class LayoutType(StrEnum):
-    """How screen and camera share the picture (L-08)."""
+    """Arrangement of screen and camera in the picture (L-08)."""
 
     SIDE_BY_SIDE = "side_by_side"
     PICTURE_IN_PICTURE = "picture_in_picture"
     FULL_SCREEN = "full_screen"
     SPLIT_VERTICAL = "split_vertical"
     CUSTOM = "custom"
-
-
-_RECORDING = {
-    RecordingStatus.QUEUED: JobStatus.PENDING,
-    RecordingStatus.RUNNING: JobStatus.PROCESSING,
-    RecordingStatus.COMPLETED: JobStatus.COMPLETED,
-    RecordingStatus.FAILED: JobStatus.FAILED,
-}
-
-
-def canonical(status: RecordingStatus) -> JobStatus:
-    """The word that events carry."""
-    return _RECORDING[status]
-
-
-def recording_status(status: JobStatus) -> RecordingStatus:
-    """Back from `canonical`; a job between two attempts is queued."""
-    words = {word: ours for ours, word in _RECORDING.items()}
-    return words.get(status, RecordingStatus.QUEUED)

@@ -1,4 +1,4 @@
-"""What the jobs are asked to do, as the job table keeps it."""
+"""Tasks of the jobs of this service."""
 
 from uuid import UUID
 
@@ -7,24 +7,25 @@ from pydantic import BaseModel, ConfigDict
 from phonograph_events import MediaRef
 
 
-class SilenceTask(BaseModel):
-    """Find silence and blank pictures (a JSONB column)."""
+class DetectSilenceTask(BaseModel):
+    """Detect silence and blank pictures (a JSONB column)."""
 
     model_config = ConfigDict(frozen=True)
 
     media: MediaRef
 
 
-class SegmentsTask(BaseModel):
-    """Find topics and cut clips (a JSONB column)."""
+class SegmentTask(BaseModel):
+    """Find topics and write clips (a JSONB column)."""
 
     model_config = ConfigDict(frozen=True)
 
     media: MediaRef
     result_id: UUID
-    """The transcript."""
+    """Id of the transcript."""
     version: int
+    """Version of the transcript."""
     transcript_uri: str | None
-    """Null when nothing was said."""
+    """None if the recording contains no speech."""
     silence_uri: str | None
-    """Document of the first stage; null when it is not there yet."""
+    """Document of the first stage; None if it was not stored when the transcript arrived."""

@@ -1,1 +1,1 @@
-"""Kafka edges of the highlights service."""
+"""The edges of the highlights service: events from Kafka, and the end of its jobs."""

@@ -1,1 +1,1 @@
-"""The engines: detectors, topics and cutting. They run in the service's child process."""
+"""The engine of the service: detectors, topic segmentation and clips."""

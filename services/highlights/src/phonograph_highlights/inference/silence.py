@@ -1,72 +1,57 @@
-"""Finds where a recording has no sound and no picture."""
+"""Detection of silence and of blank pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from phonograph_events import MediaKind, MediaRef
-from phonograph_events.documents import HighlightsDocument
+from phonograph_events import MediaKind, MediaRef, require_path
 from phonograph_highlights.constants import MIN_BLANK_S, MIN_SILENCE_S, NOISE_DB
-from phonograph_highlights.domain.documents import region_document
-from phonograph_highlights.domain.highlights import SilenceFound
-from phonograph_highlights.domain.regions import SilenceRegion, SilenceType, Span, merge_silence
-from phonograph_highlights.domain.tasks import SilenceTask
-from phonograph_highlights.exceptions import HighlightsError
-from phonograph_highlights.inference.objects import document_key, original
-from phonograph_media import MediaError, Region, audio_silences, blank_frames
+from phonograph_highlights.domain.regions import SilenceRegion, Span, merge_silence
+from phonograph_media import Region, find_blank_frames, find_silences
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
 
 Detector = Callable[[Path], list[Region]]
 
 
-class SilenceFinder:
-    """The first stage; the detectors are parameters so that they can be replaced."""
+class SilenceDetector:
+    """Finds the silence regions of recordings."""
 
     def __init__(
         self,
         objects: ObjectStore,
         *,
-        silences: Detector = lambda path: audio_silences(
+        find_silences: Detector = lambda path: find_silences(
             path, noise_db=NOISE_DB, min_duration_s=MIN_SILENCE_S
         ),
-        blanks: Detector = lambda path: blank_frames(path, min_duration_s=MIN_BLANK_S),
+        find_blanks: Detector = lambda path: find_blank_frames(path, min_duration_s=MIN_BLANK_S),
     ) -> None:
-        self._objects = objects
-        self._silences = silences
-        self._blanks = blanks
+        """Create the detector.
 
-    def find(self, task: SilenceTask, progress: Progress) -> SilenceFound:
-        """Find the regions and keep them as a document.
+        Args:
+            objects: Where renditions are read.
+            find_silences: Finds silence in a rendition.
+            find_blanks: Finds blank pictures in a video.
+        """
+        self._objects = objects
+        self._find_silences = find_silences
+        self._find_blanks = find_blanks
+
+    def detect(self, media: MediaRef, progress: Progress) -> list[SilenceRegion]:
+        """Return the silence regions of a recording, in the order of time.
 
         Raises:
-            HighlightsError: the recording cannot be decoded.
-            PermanentError: its rendition is gone from the object store.
+            MediaError: If the recording cannot be decoded.
+            PermanentError: With reason `missing_object` if the rendition is not in the object store, or
+                `unsupported_scheme` if the recording is not a local file.
         """
-        regions = self.regions(task.media, progress)
-        document = HighlightsDocument(silence_regions=[region_document(region) for region in regions])
-        uri = self._objects.put(document_key(task.media.media_id), document.model_dump_json().encode())
-        return SilenceFound(tuple(regions), uri)
-
-    def regions(self, media: MediaRef, progress: Progress) -> list[SilenceRegion]:
-        """Find the regions. Raises as `find`."""
-        try:
-            progress(0.0, "silence")
-            with self._objects.as_file(media.rendition_uri) as path:
-                silent = self._silences(path)
-            progress(0.3, "blank")
-            blank = self._blanks(original(media)) if media.kind == MediaKind.VIDEO else []
-        except MediaError as error:
-            raise HighlightsError(error.message, reason=error.reason) from error
-        return merge_silence(_spans(silent), _spans(blank))
-
-    def read(self, uri: str) -> list[SilenceRegion]:
-        """The regions of a document of the first stage."""
-        document = self._objects.document(uri, HighlightsDocument)
-        return [
-            SilenceRegion(region.start, region.end, SilenceType(region.type))
-            for region in document.silence_regions
-        ]
+        progress(0.0, "silence")
+        with self._objects.as_file(media.rendition_uri) as path:
+            silences = self._find_silences(path)
+        progress(0.3, "blank")
+        # Renditions contain no picture: blank pictures are found in the original.
+        blanks = self._find_blanks(require_path(media.uri)) if media.kind == MediaKind.VIDEO else []
+        return merge_silence(_to_spans(silences), _to_spans(blanks))
 
 
-def _spans(regions: list[Region]) -> list[Span]:
+def _to_spans(regions: Iterable[Region]) -> list[Span]:
     return [Span(region.start_s, region.end_s) for region in regions]

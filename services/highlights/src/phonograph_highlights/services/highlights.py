@@ -1,4 +1,6 @@
-"""Silence as soon as the file is known, topics and clips as soon as its words are."""
+"""From a new recording to its silence, and from its transcript to topics and clips."""
+
+import structlog
 
 from phonograph_events import (
     HighlightsCompleted,
@@ -8,98 +10,118 @@ from phonograph_events import (
     Service,
     TranscriptionCompleted,
 )
-from phonograph_highlights.constants import SEGMENTS, SILENCE, SILENCE_ENGINE, TOPICS_ENGINE
-from phonograph_highlights.domain.documents import clip_document, segment_document
-from phonograph_highlights.domain.highlights import HighlightsFound, SilenceFound
+from phonograph_highlights.constants import DETECT_SILENCE, SEGMENT, SILENCE_ENGINE
+from phonograph_highlights.domain.documents import clip_to_document, segment_to_document
+from phonograph_highlights.domain.highlights import HighlightsResult, SilenceResult
 from phonograph_highlights.domain.ports import HighlightsStore
-from phonograph_highlights.domain.status import Stage
-from phonograph_highlights.domain.tasks import SegmentsTask, SilenceTask
-from phonograph_runtime.jobs import Job
-from phonograph_runtime.ports import JobRequests, Publisher
+from phonograph_highlights.domain.status import ProcessingStage
+from phonograph_highlights.domain.tasks import DetectSilenceTask, SegmentTask
+from phonograph_runtime.ports import Job, JobFailure, JobRequests, Publisher
 
 SILENCE_VERSION = 1
-"""The first stage is always older than the second, however late it comes."""
+"""Version of the first stage: always older than the second stage, no matter how late it completes."""
+
+logger = structlog.get_logger()
 
 
 class HighlightsService:
-    """Finds highlights; lives as long as one transaction."""
+    """Requests, stores and publishes highlights; lives as long as one transaction."""
 
     def __init__(self, *, jobs: JobRequests, publisher: Publisher, store: HighlightsStore) -> None:
         self._jobs = jobs
         self._publisher = publisher
         self._store = store
 
-    async def media_ready(self, event: MediaReady) -> None:
-        """Plan the first stage: it needs no words, so a failed transcription loses nothing of it."""
-        media = event.media
-        if not media.wants(Service.HIGHLIGHTS):
-            return
-        await self._store.open(media, event.video)
-        await self._jobs.enqueue(
-            SILENCE,
-            SilenceTask(media=media),
-            media_id=media.media_id,
-            owner=media.owner,
-            priority=media.priority,
-            dedupe_key=f"{SILENCE}|{media.media_id}",
-        )
+    async def request_silence_detection(self, event: MediaReady) -> None:
+        """Request the first stage; it needs no transcript, so a failed transcription does not affect it."""
+        if event.media.wants(Service.HIGHLIGHTS):
+            await self._store.add_recording(event.media, event.video)
+            await self._jobs.enqueue(DETECT_SILENCE, DetectSilenceTask(media=event.media), media=event.media)
 
-    async def transcription_completed(self, event: TranscriptionCompleted) -> None:
-        """Plan the second stage for a transcript as it was recognised; later levels say the same words."""
+    async def request_segmentation(self, event: TranscriptionCompleted) -> None:
+        """Request the second stage for a v1 transcript; later pipeline versions contain the same words."""
         media = event.media
         if event.pipeline_version != PipelineVersion.V1 or not media.wants(Service.HIGHLIGHTS):
             return
-        await self._store.open(media, None)
-        task = SegmentsTask(
+        # The transcript may arrive before `media-ready`.
+        await self._store.add_recording(media, None)
+        task = SegmentTask(
             media=media,
             result_id=event.result_id,
             version=event.version,
             transcript_uri=event.document_uri,
             silence_uri=await self._store.silence_uri(media.media_id),
         )
-        await self._jobs.enqueue(
-            SEGMENTS,
-            task,
-            media_id=media.media_id,
-            owner=media.owner,
-            priority=media.priority,
-            dedupe_key=f"{SEGMENTS}|{event.result_id}",
-        )
+        await self._jobs.enqueue(SEGMENT, task, media=media, dedupe_key=f"{SEGMENT}|{event.result_id}")
 
-    async def finish_silence(self, job: Job, task: SilenceTask, found: SilenceFound) -> None:
-        """Keep and publish the first stage."""
-        await self._store.keep_silence(task.media, found, seconds=job.seconds)
+    async def complete_silence_detection(
+        self, job: Job, task: DetectSilenceTask, result: SilenceResult
+    ) -> None:
+        """Store and publish the first stage.
+
+        Args:
+            job: The job that has ended.
+            task: Its task.
+            result: The silence regions.
+        """
+        await self._store.save_silence(task.media, result, seconds=job.seconds)
         await self._publisher.publish(
             HighlightsCompleted(
                 media_id=task.media.media_id,
                 media=task.media,
                 job=job.summary(engine=SILENCE_ENGINE),
-                document_uri=found.document_uri,
+                document_uri=result.document_uri,
                 stage=HighlightsStage.SILENCE,
-                silence_region_count=len(found.regions),
+                silence_region_count=len(result.regions),
             ),
             version=SILENCE_VERSION,
         )
+        logger.info("silence stored", regions=len(result.regions), engine=SILENCE_ENGINE)
 
-    async def finish_segments(self, job: Job, task: SegmentsTask, found: HighlightsFound) -> None:
-        """Keep and publish everything, unless it comes from an older transcript than what is there."""
-        version = await self._store.keep_highlights(task, found)
+    async def complete_segmentation(self, job: Job, task: SegmentTask, result: HighlightsResult) -> None:
+        """Store and publish the second stage, unless highlights of a newer transcript are stored.
+
+        Args:
+            job: The job that has ended.
+            task: Its task.
+            result: Silence regions, segments and clips.
+        """
+        version = await self._store.save_highlights(task, result)
         if version is None:
+            logger.info("highlights of an older transcript ignored", transcript_version=task.version)
             return
         await self._publisher.publish(
             HighlightsCompleted(
                 media_id=task.media.media_id,
                 media=task.media,
-                job=job.summary(engine=TOPICS_ENGINE, reason=found.reason),
-                document_uri=found.document_uri,
+                job=job.summary(engine=result.engine, reason=result.reason),
+                document_uri=result.document_uri,
                 stage=HighlightsStage.SEGMENTS,
-                silence_region_count=len(found.regions),
-                segments=[segment_document(segment) for segment in found.segments],
-                clips=[clip_document(clip) for clip in found.clips],
+                silence_region_count=len(result.regions),
+                segments=[segment_to_document(segment) for segment in result.segments],
+                clips=[clip_to_document(clip) for clip in result.clips],
             ),
             version=version,
         )
+        logger.info(
+            "highlights stored",
+            version=version,
+            engine=result.engine,
+            segments=len(result.segments),
+            clips=len(result.clips),
+            reason=result.reason,
+        )
 
-    async def fail(self, task: SilenceTask | SegmentsTask, stage: Stage, message: str) -> None:
-        """Keep that a stage was given up."""
-        await self._store.fail(task.media, stage, message)
+    async def fail_silence_detection(self, task: DetectSilenceTask, failure: JobFailure) -> None:
+        """Store that the first stage has failed for good."""
+        await self._fail(task, ProcessingStage.SILENCE_DETECTION, failure)
+
+    async def fail_segmentation(self, task: SegmentTask, failure: JobFailure) -> None:
+        """Store that the second stage has failed for good."""
+        await self._fail(task, ProcessingStage.SEGMENTATION, failure)
+
+    async def _fail(
+        self, task: DetectSilenceTask | SegmentTask, stage: ProcessingStage, failure: JobFailure
+    ) -> None:
+        await self._store.mark_failed(task.media, stage, failure.message)
+        logger.info("stage failed", stage=stage.value, reason=failure.reason)

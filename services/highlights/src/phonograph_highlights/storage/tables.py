@@ -1,7 +1,6 @@
-"""Tables of the schema `highlights`: lectures and what was found in them (L-26)."""
+"""Tables of the schema `highlights`: lectures and what the service finds in them (L-26)."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -9,18 +8,14 @@ from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, St
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from phonograph_highlights.domain.regions import SilenceType
-from phonograph_highlights.domain.status import LayoutType, LogStatus, RecordingStatus, Stage
-from phonograph_runtime.tables import JobColumns, service_registry
+from phonograph_highlights.domain.status import LayoutType, LogStatus, ProcessingStage, RecordingStatus
+from phonograph_runtime.tables import JobColumns, one_of, service_registry
 
 
 class Base(DeclarativeBase):
     """Tables of this service."""
 
     registry = service_registry()
-
-
-def _one_of(column: str, words: type[StrEnum], name: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(repr(word.value) for word in words)})", name=name)
 
 
 def _job_reference(*, unique: bool = False) -> Mapped[str]:
@@ -33,7 +28,7 @@ def _job_reference(*, unique: bool = False) -> Mapped[str]:
 
 
 class SqlHighlightsJob(JobColumns, Base):
-    """Stages to be worked on, with their leases."""
+    """Jobs of the service, with their leases."""
 
     __tablename__ = "highlights_jobs"
 
@@ -50,12 +45,12 @@ class SqlJob(Base):
     content_type: Mapped[str] = mapped_column(String(100))
     original_s3_key: Mapped[str] = mapped_column(String(500))
     video_duration: Mapped[float | None] = mapped_column(Float)
-    """Seconds, of sound alone too."""
+    """Length in seconds, also of sound alone."""
     video_metadata: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     status: Mapped[str] = mapped_column(String(20), server_default=RecordingStatus.QUEUED.value, index=True)
     error_message: Mapped[str | None] = mapped_column(Text)
     celery_task_id: Mapped[str | None] = mapped_column(String(100), index=True)
-    """Id of the event that asked for the work (C-44)."""
+    """Id of the event that requested the work (C-44)."""
     current_stage: Mapped[str | None] = mapped_column(String(50))
     progress_percent: Mapped[float] = mapped_column(Float, server_default="0")
     progress_message: Mapped[str | None] = mapped_column(String(500))
@@ -66,14 +61,14 @@ class SqlJob(Base):
     completed_at: Mapped[datetime | None]
 
     __table_args__ = (
-        _one_of("status", RecordingStatus, "status"),
-        _one_of("current_stage", Stage, "current_stage"),
+        CheckConstraint(one_of("status", RecordingStatus), name="status"),
+        CheckConstraint(one_of("current_stage", ProcessingStage), name="current_stage"),
         CheckConstraint("progress_percent BETWEEN 0 AND 100", name="progress_percent"),
     )
 
 
 class SqlTranscript(Base):
-    """Segments of the transcript that the highlights were made from (L-03)."""
+    """Segments of the transcript that the highlights derive from (L-03)."""
 
     __tablename__ = "transcripts"
 
@@ -91,7 +86,7 @@ class SqlTranscript(Base):
 
 
 class SqlSilenceRegion(Base):
-    """Stretches without sound, picture or both (L-04)."""
+    """Regions without sound, picture or both (L-04)."""
 
     __tablename__ = "silence_regions"
 
@@ -103,14 +98,17 @@ class SqlSilenceRegion(Base):
     duration: Mapped[float] = mapped_column(Float)
     silence_type: Mapped[str] = mapped_column(String(20))
     amplitude_threshold: Mapped[float | None] = mapped_column(Float)
-    """dB full scale; null where only the picture is missing."""
+    """In dB full scale; NULL if only the picture is missing."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
-    __table_args__ = (_one_of("silence_type", SilenceType, "silence_type"),)
+    __table_args__ = (CheckConstraint(one_of("silence_type", SilenceType), name="silence_type"),)
 
 
 class SqlLayoutAnalysis(Base):
-    """How screen and camera share the picture, at most one row per recording (L-06)."""
+    """Arrangement of screen and camera, at most one row per recording (L-06).
+
+    The table exists in the schema only: nothing writes it.
+    """
 
     __tablename__ = "layout_analysis"
 
@@ -126,7 +124,7 @@ class SqlLayoutAnalysis(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
-        _one_of("layout_type", LayoutType, "layout_type"),
+        CheckConstraint(one_of("layout_type", LayoutType), name="layout_type"),
         CheckConstraint("confidence_score BETWEEN 0 AND 1", name="confidence_score"),
     )
 
@@ -189,7 +187,7 @@ class SqlClip(Base):
 
 
 class SqlProcessingLog(Base):
-    """What was done to a recording, when and for how long (L-12)."""
+    """Steps in the processing of a recording, with their times (L-12)."""
 
     __tablename__ = "processing_logs"
 
@@ -204,4 +202,7 @@ class SqlProcessingLog(Base):
     extra_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
-    __table_args__ = (_one_of("stage", Stage, "stage"), _one_of("status", LogStatus, "status"))
+    __table_args__ = (
+        CheckConstraint(one_of("stage", ProcessingStage), name="stage"),
+        CheckConstraint(one_of("status", LogStatus), name="status"),
+    )

@@ -1,1 +1,1 @@
-"""The rules of the catalogue: pure functions and frozen values."""
+"""The rules of the catalog: pure functions and frozen values."""

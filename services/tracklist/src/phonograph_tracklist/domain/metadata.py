@@ -1,4 +1,4 @@
-"""What is known about a recording: rows of a key, a text and the type of the text (K-03, C-45, C-48)."""
+"""Metadata of a recording: rows of a key, a text and the type of the text (K-03, C-45, C-48)."""
 
 import json
 import math
@@ -6,22 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias
 
-from phonograph_tracklist.constants import MAX_KEY_CHARS, MAX_VALUE_CHARS
+from phonograph_tracklist.constants import MAX_KEY_CHARS
 from phonograph_tracklist.domain.printable import printable
-from phonograph_tracklist.domain.tracklist import is_cue_tag
+from phonograph_tracklist.domain.tags import is_cue_tag, tag_values
 from phonograph_tracklist.exceptions import BadMetadataError
 
 MetadataValue: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any]
 
 _WHOLE_NUMBER_TAGS: Final = frozenset({"disc", "disc_total", "track", "track_total", "year"})
-_SEVERAL_IN_ONE: Final = frozenset({"albumartist", "artist", "composer", "genre"})
-"""Tags in which taggers write several values with semicolons; no name has one."""
 
 
 class ValueType(StrEnum):
-    """How a value's text is to be read."""
+    """Type of a value that is stored as text."""
 
     STRING = "string"
     INT = "int"
@@ -31,7 +29,7 @@ class ValueType(StrEnum):
 
 
 class ExtractionMethod(StrEnum):
-    """Where a fact comes from."""
+    """Origin of a fact."""
 
     TAG = "tag"
     ANALYSIS = "analysis"
@@ -39,7 +37,7 @@ class ExtractionMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MetadataRow:
-    """One fact. Several values of one key are one row with a JSON list."""
+    """One fact; several values of one key are one row with a JSON list."""
 
     key: str
     value: str
@@ -50,7 +48,7 @@ class MetadataRow:
 
 @dataclass(frozen=True, slots=True)
 class MusicFeatures:
-    """What the analysis measured; null where there is nothing to measure."""
+    """Features that the analysis measured; None where nothing could be measured."""
 
     bpm: float | None = None
     bpm_confidence: float | None = None
@@ -66,10 +64,10 @@ FEATURE_KEYS: Final = frozenset(MusicFeatures.__slots__)
 
 
 def encode_value(value: MetadataValue) -> tuple[str, ValueType]:
-    """A value as text with its type.
+    """Return a value as text, with its type.
 
     Raises:
-        BadMetadataError: a number that is not finite, or something that JSON has no word for.
+        BadMetadataError: If the value is or contains a number that is not finite, or cannot be JSON.
     """
     if isinstance(value, str):
         return value, ValueType.STRING
@@ -79,48 +77,22 @@ def encode_value(value: MetadataValue) -> tuple[str, ValueType]:
         return str(value), ValueType.INT
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise BadMetadataError(f"{value} is no value of a recording: it is not finite.")
+            raise BadMetadataError(f"{value} cannot be stored as metadata: it is not a finite number.")
         return repr(value), ValueType.FLOAT
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")), ValueType.JSON
     except (TypeError, ValueError) as error:
-        raise BadMetadataError(f"{type(value).__name__} cannot be written as JSON: {error}.") from error
-
-
-def decode_value(text: str, value_type: str) -> MetadataValue:
-    """Back from `encode_value`.
-
-    Raises:
-        BadMetadataError: the type is unknown, or the text does not fit it.
-    """
-    try:
-        known = ValueType(value_type)
-        match known:
-            case ValueType.STRING:
-                return text
-            case ValueType.INT:
-                return int(text)
-            case ValueType.FLOAT:
-                return float(text)
-            case ValueType.BOOL:
-                return {"true": True, "false": False}[text]
-            case ValueType.JSON:
-                parsed: MetadataValue = json.loads(text)
-                return parsed
-            case _:
-                assert_never(known)
-    except (KeyError, ValueError) as error:
-        raise BadMetadataError(f"{text[:40]!r} is no value of type {value_type!r}.") from error
+        raise BadMetadataError(f"A {type(value).__name__} cannot be stored as JSON: {error}.") from error
 
 
 def rows_from_tags(tags: Mapping[str, Sequence[str]]) -> list[MetadataRow]:
-    """One row per tag, sorted by key.
+    """Return one row per tag, sorted by key.
 
-    A cue sheet in a tag is a tracklist and no fact, so it has no row. A tag named as a measured feature is
-    kept as `tag_bpm` and so on: what somebody wrote and what was measured are two facts.
+    A cue sheet in a tag is a tracklist and not a fact, so it has no row. A tag named like a measured feature
+    gets the prefix `tag_`, as in `tag_bpm`: a value that was typed and one that was measured are two facts.
 
     Args:
-        tags: by name, each with its values in order.
+        tags: By name, each with its values in order.
     """
     values_of: dict[str, list[str]] = {}
     for name, values in tags.items():
@@ -132,21 +104,14 @@ def rows_from_tags(tags: Mapping[str, Sequence[str]]) -> list[MetadataRow]:
     rows = []
     for key, texts in sorted(values_of.items()):
         if texts:
-            value: MetadataValue = _typed(key, texts[0]) if len(texts) == 1 else list(texts)
+            value: MetadataValue = _parse_value(key, texts[0]) if len(texts) == 1 else list(texts)
             encoded, value_type = encode_value(value)
             rows.append(MetadataRow(key, encoded, value_type, ExtractionMethod.TAG))
     return rows
 
 
-def tag_values(key: str, values: Sequence[str]) -> list[str]:
-    """The values of a tag, cleaned, the empty ones left out; names joined with semicolons are taken apart."""
-    separator = r"[;\0]" if key in _SEVERAL_IN_ONE else r"\0"
-    parts = (printable(part)[:MAX_VALUE_CHARS] for value in values for part in re.split(separator, value))
-    return [part for part in parts if part]
-
-
 def rows_from_music(features: MusicFeatures) -> list[MetadataRow]:
-    """One row per measured feature; what could not be measured has none."""
+    """Return one row per measured feature; a feature that could not be measured has none."""
     confidence_of = {
         "bpm": features.bpm_confidence,
         "key": features.key_strength,
@@ -167,7 +132,7 @@ def rows_from_music(features: MusicFeatures) -> list[MetadataRow]:
     return rows
 
 
-def _typed(key: str, text: str) -> MetadataValue:
+def _parse_value(key: str, text: str) -> MetadataValue:
     if key in _WHOLE_NUMBER_TAGS and re.fullmatch(r"[0-9]{1,9}", text):
         return int(text)
     return text

@@ -1,4 +1,4 @@
-"""What the use cases need from outside, in the words of the domain."""
+"""Protocol of the storage that the use cases need, in terms of the domain."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,42 +6,72 @@ from typing import Protocol
 from uuid import UUID
 
 from phonograph_events import MediaRef
-from phonograph_runtime.ports import Progress
-from phonograph_tracklist.domain.catalogue import Catalogued, CatalogueTask
 from phonograph_tracklist.domain.metadata import ExtractionMethod, MetadataRow
 from phonograph_tracklist.domain.rename import RenameProposal
 from phonograph_tracklist.domain.tracklist import Tracklist
 
 
-class CatalogueReader(Protocol):
-    """Looks at a file's folder, tags and chapters."""
+class Catalog(Protocol):
+    """The recordings with everything that is known about them.
 
-    def read(self, task: CatalogueTask, progress: Progress) -> Catalogued:
-        """Find a tracklist and a better name."""
-
-
-class Catalogue(Protocol):
-    """The recordings with everything that is known about them."""
+    Its methods are called by the use cases, inside the transaction of an event or of a job's end. They wait
+    for the database and for nothing else. They raise the errors of its driver; where the transaction ends,
+    the runtime turns those of a lost connection into `UnavailableError`.
+    """
 
     async def add(self, media: MediaRef) -> None:
-        """Add a recording unless it is there. An older one with the same path counts as deleted."""
+        """Add a recording unless it exists; of two recordings with one path the older one becomes deleted.
+
+        Called before anything else is stored for the recording.
+        """
 
     async def complete(self, media_id: UUID, modified_at: datetime | None) -> None:
-        """The recording has been looked at."""
+        """Mark a recording as published. Called when its job has succeeded.
+
+        Args:
+            media_id: Id of the recording.
+            modified_at: When its file was last changed, if known.
+        """
 
     async def fail(self, media_id: UUID) -> None:
-        """The recording could not be looked at."""
+        """Mark a recording as failed. Called when its job has failed for good."""
 
     async def replace_metadata(
         self, media_id: UUID, method: ExtractionMethod, rows: Sequence[MetadataRow]
     ) -> None:
-        """Keep exactly these facts of one origin."""
+        """Replace all facts of one origin. Called with the tags of a file, and with measured features.
 
-    async def take_music(self, media_id: UUID, result_id: UUID) -> bool:
-        """Remember the newest analysis; false when a newer one is known. Ids sort by time."""
+        Args:
+            media_id: Id of the recording.
+            method: Origin of the facts; facts of other origins stay.
+            rows: The facts, with unique keys.
+        """
+
+    async def claim_newest_analysis(self, media_id: UUID, result_id: UUID) -> bool:
+        """Record an analysis as the newest of a recording. Called before its features replace older ones.
+
+        Args:
+            media_id: Id of the recording.
+            result_id: Id of the analysis; ids sort by time.
+
+        Returns:
+            False if a newer analysis is recorded.
+        """
 
     async def add_tracklist(self, media: MediaRef, tracklist: Tracklist, warnings: Sequence[str]) -> UUID:
-        """Add a tracklist and make it the current one; its id."""
+        """Add a tracklist as the current one of its recording. Called when a job has found one.
+
+        Args:
+            media: The recording.
+            tracklist: Its tracklist.
+            warnings: Sentences for the user, about this tracklist and about sources that were skipped.
+
+        Returns:
+            Id of the tracklist.
+        """
 
     async def add_proposal(self, media_id: UUID, proposal: RenameProposal) -> UUID:
-        """Add a proposal, or find the same one; its id."""
+        """Add a rename proposal or update an equal one; return its id. Called when a job suggests one."""
+
+    async def refresh_stats(self) -> None:
+        """Recompute the counts of recordings by month and status. Called at an interval; may take minutes."""

@@ -1,4 +1,4 @@
-"""Text from outside, made fit for tables, events and names."""
+"""Cleaning and comparison of text from outside."""
 
 import unicodedata
 
@@ -7,10 +7,10 @@ _JOINERS = frozenset("\u200c\u200d")
 
 
 def printable(text: str) -> str:
-    """One line of composed text (NFC) without control, direction, surrogate and unassigned characters.
+    """Return one line of composed text (NFC) without control, direction, surrogate and unassigned characters.
 
     Runs of white space become one space. PostgreSQL refuses NUL, JSON encoders refuse lone surrogates, and a
-    direction mark can make a name look like another; the two joiners stay, Persian and emoji need them.
+    direction mark can make a name look like another. The two joiners stay: Persian and emoji need them.
     """
     spaced = " ".join(text.split())
     kept = (
@@ -22,6 +22,6 @@ def printable(text: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """Letters and digits only, without case and accents: equal for names that differ in punctuation."""
+    """Return the letters and digits, without case and accents: names that differ in punctuation are equal."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in decomposed if char.isalnum())

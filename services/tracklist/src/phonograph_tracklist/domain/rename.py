@@ -2,24 +2,24 @@ r"""A better file name from the tags.
 
 Naming guides contradict each other and themselves; this table decides once:
 
-| question | decision | because |
+| question | decision | reason |
 |---|---|---|
-| pattern | `Artist - Title.ext` | every player and tagger reads it back |
+| pattern | `Artist - Title.ext` | every player and tagger can read it |
 | spaces | stay | safe everywhere today |
 | apostrophe | stays, typographic ones become `'` | "Don't Stop" is the title |
 | brackets, `!`, `&`, `,` | stay | no file system reserves them |
 | quotation mark | becomes `'` | Windows reserves it |
 | `?` `*` | dropped | Windows reserves them, and nothing is lost |
 | `<` `>` | become `(` `)` | Windows reserves them |
-| `/` `\` `|` `:` | become `-`, a colon before a space ` - ` | reserved; a path in a tag must stay a word |
-| several artists | three joined with `, `; of more three `and others` | clearer than "Various Artists" |
+| `/` `\` `|` `:` | become `-`, a colon before a space ` - ` | reserved; a tag must not create folders |
+| several artists | up to three joined with `, `, then `and others` | clearer than "Various Artists" |
 | letters beyond ASCII | stay, composed (NFC) | file systems keep them |
 | transliteration (anyascii) | only of Latin, Greek, Cyrillic names over 255 bytes | better than cutting |
-| longer still | the title is cut down to 24 bytes, then the artist | artists keep files together |
-| dots and dashes at the start, dots at the end | dropped | hidden files, options of commands, Windows |
-| `CON`, `NUL`, `COM1`, … before the first dot | get a `_` | Windows keeps them for devices |
-| extension | kept, lower-case | it says what the file is; tags don't |
-| track number before the present name | no reason for a proposal | it keeps albums in order |
+| still too long | the title is cut to no less than 24 bytes, then the artist | artists keep files together |
+| dots and dashes at the start, dots at the end | dropped | hidden files, command options, Windows |
+| `CON`, `NUL`, `COM1`, … before the first dot | get a `_` | Windows reserves them for devices |
+| extension | kept, lower-case | it states the format; tags do not |
+| track number before the current name | no reason for a proposal | it keeps albums in order |
 """
 
 import re
@@ -32,20 +32,20 @@ from anyascii import anyascii
 from rapidfuzz import fuzz, utils
 
 from phonograph_tracklist.constants import MAX_FILE_NAME
-from phonograph_tracklist.domain.metadata import tag_values
 from phonograph_tracklist.domain.printable import comparable, printable
+from phonograph_tracklist.domain.tags import tag_values
 
 SEPARATOR: Final = " - "
 MAX_ARTISTS: Final = 3
-MIN_PART_BYTES: Final = 24
-"""Room that artist and title each keep when a name is cut."""
+MIN_KEPT_BYTES: Final = 24
+"""Bytes that artist and title each keep when a name is cut."""
 SHORTENED_CONFIDENCE: Final = 0.8
 """Factor for a name that had to be cut or transliterated."""
 
 WEIGHTS: Final = {"artist": 0.35, "title": 0.35, "album": 0.1, "year": 0.1, "genre": 0.05, "track": 0.05}
-"""What each tag adds to the confidence; whoever filled in all of them took care."""
+"""What each tag adds to the confidence: complete tags were filled in with care."""
 ALBUM_ARTIST_WEIGHT: Final = 0.2
-"""In place of the artist's: the album's artist need not be the track's."""
+"""Replaces the weight of the artist: the artist of the album may differ from that of the track."""
 
 _ALIASES: Final = {
     "artist": ("artist",),
@@ -63,8 +63,8 @@ _PLACEHOLDER = re.compile(
 _EXTENSION = re.compile(r"\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{1,5}$")
 _TRACK_NUMBER = re.compile(r"^\(?\d{1,3}[\s._)-]+")
 _DEVICE = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|COM[0-9¹²³]|LPT[0-9¹²³])", re.IGNORECASE)
-_DERIVABLE: Final = ("LATIN", "GREEK", "CYRILLIC")
-_REPLACED: Final = str.maketrans(
+_ROMANIZABLE_SCRIPTS: Final = ("LATIN", "GREEK", "CYRILLIC")
+_REPLACEMENTS: Final = str.maketrans(
     {"“": "'", "”": "'", "„": "'", '"': "'", "’": "'", "‘": "'", "`": "'", "´": "'"}
     | {"<": "(", ">": ")", "?": None, "*": None}
     | {"/": "-", "\\": "-", "|": "-", ":": "-"}
@@ -80,38 +80,41 @@ class RenameProposal:
     reason: str
     """A sentence for the user."""
     confidence: float
-    """0 to 1, by how complete the tags are."""
+    """In [0, 1]; grows with the completeness of the tags."""
     metadata_used: dict[str, str]
+    """The tags from which the name was made."""
 
 
 def propose_rename(
     file_name: str, tags: Mapping[str, Sequence[str]], *, folder_name: str = ""
 ) -> RenameProposal | None:
-    """Propose `Artist - Title.ext` where the file is not called so already.
-
-    Null when artist or title is missing or a placeholder, when nothing of them may stand in a name, or when
-    the present name differs only in case, accents, punctuation, white space or a track number before it.
+    """Propose the name `Artist - Title.ext` for a file.
 
     Args:
-        file_name: present name, without folders.
-        tags: by lower-case name, each with its values.
-        folder_name: name of the folder around it; with it the name stays within 255, too (C-50).
+        file_name: Current name, without folders.
+        tags: Tags by lower-case name, each with its values.
+        folder_name: Name of the folder that contains the file; both together have at most 255 bytes (C-50).
+
+    Returns:
+        None if artist or title is missing or a placeholder, if no character of one of them is allowed in a
+        name, if the name would not fit, or if the current name differs only in case, accents, punctuation,
+        white space or a track number before it.
     """
-    found = {name: _first_known(tags, aliases) for name, aliases in _ALIASES.items()}
+    found = {name: _first_values(tags, aliases) for name, aliases in _ALIASES.items()}
     artists = found["artist"] or found["albumartist"]
-    title = safe_part(" ".join(found["title"][:1]))
-    artist = safe_part(_joined(artists))
+    title = make_safe(" ".join(found["title"][:1]))
+    artist = make_safe(_join_artists(artists))
     extension = _EXTENSION.search(file_name)
     suffix = extension.group().lower() if extension else ""
     if not artist or not title:
         return None
-    room = MAX_FILE_NAME - len(suffix.encode()) - len(folder_name.encode(errors="surrogateescape"))
-    fitted = _fitted(artist, title, room)
+    max_bytes = MAX_FILE_NAME - len(suffix.encode()) - len(folder_name.encode(errors="surrogateescape"))
+    fitted = _fit(artist, title, max_bytes)
     if fitted is None:
         return None
-    stem, shortened = fitted
+    stem, is_shortened = fitted
     current_stem = file_name[: extension.start()] if extension else file_name
-    if _is_named_so(printable(current_stem), stem):
+    if _is_current_name(printable(current_stem), stem):
         return None
     used = {name: found[name][0] for name in ("title", "album", "year", "genre", "track") if found[name]}
     used["artist" if found["artist"] else "albumartist"] = "; ".join(artists)
@@ -119,23 +122,23 @@ def propose_rename(
     return RenameProposal(
         current_filename=file_name,
         proposed_filename=stem + suffix,
-        reason=_reason(current_stem, stem, by_album=not found["artist"]),
-        confidence=round(confidence * (SHORTENED_CONFIDENCE if shortened else 1), 2),
+        reason=_describe_change(current_stem, stem, is_album_artist=not found["artist"]),
+        confidence=round(confidence * (SHORTENED_CONFIDENCE if is_shortened else 1), 2),
         metadata_used=used,
     )
 
 
-def safe_part(text: str) -> str:
-    """Text that may stand in a file name on any system; may be empty."""
-    text = re.sub(r"\s*:\s+", SEPARATOR, printable(text)).translate(_REPLACED)
-    return _trimmed(" ".join(text.split()))
+def make_safe(text: str) -> str:
+    """Return text without anything that a system forbids in file names; it may be empty."""
+    text = re.sub(r"\s*:\s+", SEPARATOR, printable(text)).translate(_REPLACEMENTS)
+    return _trim(" ".join(text.split()))
 
 
-def _trimmed(text: str) -> str:
+def _trim(text: str) -> str:
     return re.sub(r"^[\s.~-]+|[\s.]+$|(?<=\s)-+$", "", text).strip()
 
 
-def _first_known(tags: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[str]:
+def _first_values(tags: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[str]:
     for name in names:
         values = [
             value for value in tag_values(name, tags.get(name, ())) if not _PLACEHOLDER.fullmatch(value)
@@ -145,59 +148,59 @@ def _first_known(tags: Mapping[str, Sequence[str]], names: Sequence[str]) -> lis
     return []
 
 
-def _joined(artists: Sequence[str]) -> str:
+def _join_artists(artists: Sequence[str]) -> str:
     more = " and others" if len(artists) > MAX_ARTISTS else ""
     return ", ".join(artists[:MAX_ARTISTS]) + more
 
 
-def _fitted(artist: str, title: str, room: int) -> tuple[str, bool] | None:
-    """The name within so many bytes and whether it had to change for that; null when there is no room."""
-    name = _name(artist, title)
-    if len(name.encode()) <= room:
-        return name, False
-    if len(name) <= room and all(map(_is_derivable, name)):
-        plain_artist, plain_title = safe_part(anyascii(artist)), safe_part(anyascii(title))
-        plain = _name(plain_artist, plain_title)
-        if plain_artist and plain_title and len(plain) <= room:
+def _fit(artist: str, title: str, max_bytes: int) -> tuple[str, bool] | None:
+    """Return a stem of at most `max_bytes` and whether it was shortened for that, or None if none fits."""
+    stem = _build_stem(artist, title)
+    if len(stem.encode()) <= max_bytes:
+        return stem, False
+    if len(stem) <= max_bytes and all(map(_is_romanizable, stem)):
+        plain_artist, plain_title = make_safe(anyascii(artist)), make_safe(anyascii(title))
+        plain = _build_stem(plain_artist, plain_title)
+        if plain_artist and plain_title and len(plain) <= max_bytes:
             return plain, True
-    if room < 2 * MIN_PART_BYTES + len(_name("", "")):
+    if max_bytes < 2 * MIN_KEPT_BYTES + len(_build_stem("", "")):
         return None
-    artist = _cut(artist, room - len(_name("", "")) - min(len(title.encode()), MIN_PART_BYTES))
-    title = _cut(title, room - len(_name(artist, "").encode()))
-    return (_name(artist, title), True) if artist and title else None
+    artist = _cut(artist, max_bytes - len(_build_stem("", "")) - min(len(title.encode()), MIN_KEPT_BYTES))
+    title = _cut(title, max_bytes - len(_build_stem(artist, "").encode()))
+    return (_build_stem(artist, title), True) if artist and title else None
 
 
-def _is_derivable(char: str) -> bool:
-    """Whether the Latin spelling follows from the character; 坂本 is Sakamoto, but could be Banben."""
-    return not char.isalpha() or unicodedata.name(char, "").startswith(_DERIVABLE)
+def _is_romanizable(char: str) -> bool:
+    """Return whether a character has one Latin spelling; 坂本 is read Sakamoto, but could be Banben."""
+    return not char.isalpha() or unicodedata.name(char, "").startswith(_ROMANIZABLE_SCRIPTS)
 
 
-def _name(artist: str, title: str) -> str:
+def _build_stem(artist: str, title: str) -> str:
     device, dot, rest = artist.partition(".")
     if dot and _DEVICE.fullmatch(device.strip()):
         artist = f"{device.strip()}_{dot}{rest}"
     return f"{artist}{SEPARATOR}{title}"
 
 
-def _cut(text: str, size: int) -> str:
-    return _trimmed(text.encode()[:size].decode(errors="ignore"))
+def _cut(text: str, max_bytes: int) -> str:
+    return _trim(text.encode()[:max_bytes].decode(errors="ignore"))
 
 
-def _is_named_so(current_stem: str, stem: str) -> bool:
+def _is_current_name(current_stem: str, stem: str) -> bool:
     names = (current_stem, _TRACK_NUMBER.sub("", current_stem))
     return comparable(stem) in map(comparable, names)
 
 
-def _reason(current_stem: str, stem: str, *, by_album: bool) -> str:
-    present, proposed = (utils.default_process(name) for name in (current_stem, stem))
-    alike = f"{fuzz.token_sort_ratio(present, proposed):.0f} % alike"
-    words, wanted = set(present.split()), set(proposed.split())
-    if words == wanted:
-        reason = "The present name has the words of artist and title in another order."
-    elif wanted < words:
-        reason = f"The present name has more words than artist and title ({alike})."
-    elif words < wanted:
-        reason = f"The present name has only a part of artist and title ({alike})."
+def _describe_change(current_stem: str, stem: str, *, is_album_artist: bool) -> str:
+    current, proposed = (utils.default_process(name) for name in (current_stem, stem))
+    similarity = f"{fuzz.token_sort_ratio(current, proposed):.0f}% similar"
+    words, proposed_words = set(current.split()), set(proposed.split())
+    if words == proposed_words:
+        reason = "The current name has the words of artist and title in another order."
+    elif proposed_words < words:
+        reason = f"The current name has more words than artist and title ({similarity})."
+    elif words < proposed_words:
+        reason = f"The current name has only a part of artist and title ({similarity})."
     else:
-        reason = f"The tags name another artist or title than the present name ({alike})."
-    return f"{reason} The artist is the album's, the track names none." if by_album else reason
+        reason = f"The tags name another artist or title than the current name ({similarity})."
+    return f"{reason} The artist is that of the album; the track names none." if is_album_artist else reason

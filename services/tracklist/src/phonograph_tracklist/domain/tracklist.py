@@ -1,4 +1,4 @@
-"""A recording's tracklist, from a cue sheet or from chapters."""
+"""The tracklist of a recording, from a cue sheet or from chapters."""
 
 import re
 import unicodedata
@@ -13,13 +13,14 @@ from phonograph_events import Chapter
 from phonograph_events.documents import Track, TracklistDocument
 from phonograph_tracklist.domain.cue import CueSheet, CueTrack, parse_cue, parse_cue_text
 from phonograph_tracklist.domain.printable import comparable, printable
+from phonograph_tracklist.domain.tags import is_cue_tag
 from phonograph_tracklist.exceptions import BadCueError
 
 MIN_CHAPTERS: Final = 2
-"""One chapter is the file itself, not a list of tracks."""
+"""A single chapter is the whole file and not a list of tracks."""
 
 _SEPARATOR = re.compile(r"\s+[-–—]\s+")
-_NUMBERED = re.compile(r"^(?:\[?(?:\d{1,3}:)?\d{1,3}:\d{2}\]?\s+)?(?:\d{1,3}\s*(?:[.)]|\s[-–—])\s+)?")
+_TRACK_NUMBER = re.compile(r"^(?:\[?(?:\d{1,3}:)?\d{1,3}:\d{2}\]?\s+)?(?:\d{1,3}\s*(?:[.)]|\s[-–—])\s+)?")
 _REMIX = re.compile(
     r"[(\[]([^()\[\]]*\b(?:remix|mix|edit|rework|bootleg|dub|vip|version|mashup|refix|flip)\b[^()\[\]]*)[)\]]",
     re.IGNORECASE,
@@ -27,7 +28,7 @@ _REMIX = re.compile(
 
 
 class SourceType(StrEnum):
-    """Where a tracklist comes from; the first one that there is wins."""
+    """Source of a tracklist; the first one that is usable wins, in this order."""
 
     CUE_FILE = "cue_file"
     EMBEDDED_CUE = "embedded_cue"
@@ -36,26 +37,26 @@ class SourceType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TrackEntry:
-    """One track of a recording (C-47); times in seconds from the start of the file."""
+    """One track of a recording (C-47); times are in seconds from the start of the file."""
 
     position: int
     start_time: float
     end_time: float | None
-    """Start of the next track, of the last one the end of the file; null for a track after that end."""
+    """Start of the next track or end of the file; None for a track that starts after the end of the file."""
     artist: str | None = None
     title: str | None = None
     remix: str | None = None
     label: str | None = None
     is_id: bool = False
-    """Nobody knows what it is; such tracks are called "ID"."""
+    """Whether the track is not identified; sheets call such a track "ID"."""
     confidence: float | None = None
     transition_type: str | None = None
     bpm: float | None = None
     key: str | None = None
     recording_id: UUID | None = None
 
-    def as_document(self) -> Track:
-        """The entry as events and documents hold it."""
+    def to_document(self) -> Track:
+        """Return the entry as events and documents contain it."""
         return Track.model_validate(
             asdict(self) | {"recording_id": self.recording_id and str(self.recording_id)}
         )
@@ -63,121 +64,130 @@ class TrackEntry:
 
 @dataclass(frozen=True, slots=True)
 class Tracklist:
-    """The tracks in order. `warnings` are sentences for the user."""
+    """A tracklist of a recording."""
 
     source_type: SourceType
     title: str | None
     artist: str | None
     tracks: tuple[TrackEntry, ...]
+    """In order of their start."""
     warnings: tuple[str, ...]
+    """Sentences for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A cue file of the media file's folder. `beside`: its own name says which file it belongs to."""
+    """A cue file in the folder of a media file."""
 
     name: str
     data: bytes
-    beside: bool
+    matches_media: bool
+    """Whether its name is that of the media file; if not, its FILE lines must name it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What looking for a tracklist led to.
-
-    `reason` is null when there is one, else `bad_cue` (there is a sheet, unreadable) or `no_tracklist`.
-    """
+class TracklistSearch:
+    """The outcome of the search for a tracklist."""
 
     tracklist: Tracklist | None
     reason: str | None
+    """None if there is a tracklist, else `bad_cue` (a sheet cannot be parsed) or `no_tracklist`."""
     warnings: tuple[str, ...]
-    """About sources that were passed over."""
+    """Sentences for the user about sources that were skipped."""
 
-    def as_document(self) -> TracklistDocument:
-        """The full result, with all warnings."""
+    def to_document(self) -> TracklistDocument:
+        """Return the full result with all warnings."""
         if self.tracklist is None:
             return TracklistDocument(source_type=None, warnings=list(self.warnings))
         return TracklistDocument(
             source_type=self.tracklist.source_type,
             title=self.tracklist.title,
             artist=self.tracklist.artist,
-            tracks=[entry.as_document() for entry in self.tracklist.tracks],
+            tracks=[entry.to_document() for entry in self.tracklist.tracks],
             warnings=[*self.warnings, *self.tracklist.warnings],
         )
 
 
 def order_sidecars(file_name: str, cue_names: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Sort the cue files of a folder: `<stem>.cue`, `<name>.<ext>.cue`, then the others.
+    """Sort the cue files of a folder: `<stem>.cue`, `<stem>.<ext>.cue`, then the others.
 
     Yields:
-        The name and whether it matches; upper and lower case and the form of accents do not matter,
-        but among several the one spelt exactly comes first.
+        The name, and whether it matches the media file. Case and the form of accents are ignored,
+        but of several matches the one with exactly the same spelling comes first.
     """
     stem, _, _ = file_name.rpartition(".")
     wanted = [stem or file_name, file_name]
 
     def rank(cue_name: str) -> tuple[int, bool, str]:
         cue_stem = cue_name.rpartition(".")[0]
-        for place, name in enumerate(wanted):
-            if _same_name(cue_stem, name):
-                return place, cue_stem != name, cue_name
+        for position, name in enumerate(wanted):
+            if _is_same_name(cue_stem, name):
+                return position, cue_stem != name, cue_name
         return len(wanted), True, cue_name
 
     for cue_name in sorted(cue_names, key=rank):
         yield cue_name, rank(cue_name)[0] < len(wanted)
 
 
-def find_tracklist(
+def search_for_tracklist(
     *,
     file_name: str,
     duration_s: float,
     sidecars: Iterable[Sidecar],
     tags: Mapping[str, Sequence[str]],
     chapters: Sequence[Chapter],
-) -> Finding:
-    """Take the first usable source: cue file, embedded cue sheet, chapters.
+) -> TracklistSearch:
+    """Return the tracklist of the first usable source: cue file, embedded cue sheet, chapters.
 
-    A sheet that cannot be read is passed over with a warning.
+    A sheet that cannot be parsed is skipped, with a warning if it is certain to be meant for this file.
 
     Args:
-        file_name: of the media file, without folders.
-        duration_s: of the media file.
-        sidecars: in the order of `order_sidecars`; one not beside counts only when its FILE names the media.
-        tags: by lower-case name.
-        chapters: of the container.
+        file_name: Name of the media file, without folders.
+        duration_s: Duration of the media file.
+        sidecars: Cue files in the order of `order_sidecars`; they are consumed up to the first usable one.
+        tags: Tags by lower-case name, each with its values.
+        chapters: Chapters of the container.
     """
-    passed_over: list[str] = []
+    skipped: list[str] = []
     reason = "no_tracklist"
-    for candidate in _candidates(sidecars, tags):
+    for candidate in _list_candidates(sidecars, tags):
         try:
-            sheet = candidate.read()
+            sheet = candidate.parse()
         except BadCueError as error:
-            if candidate.own:
+            # A sheet that cannot be parsed names no file, so only its own name can relate it to this one.
+            if candidate.matches_media:
                 reason = "bad_cue"
-                passed_over.append(f"{candidate.label}: {error.message}")
+                skipped.append(f"{candidate.label}: {error.message}")
             continue
-        if not candidate.own and not any(file.names(file_name) for file in sheet.files):
+        if not candidate.matches_media and not any(file.matches(file_name) for file in sheet.files):
             continue
         tracklist = from_cue(sheet, candidate.source_type, file_name=file_name, duration_s=duration_s)
         if tracklist is not None:
-            return Finding(tracklist, None, tuple(passed_over))
-        passed_over.append(f"{candidate.label}: no track lies in {printable(file_name)!r}.")
+            return TracklistSearch(tracklist, None, tuple(skipped))
+        skipped.append(f"{candidate.label}: no track is in {printable(file_name)!r}.")
     if len(chapters) >= MIN_CHAPTERS:
-        return Finding(from_chapters(chapters, duration_s=duration_s), None, tuple(passed_over))
-    return Finding(None, reason, tuple(passed_over))
+        return TracklistSearch(from_chapters(chapters, duration_s=duration_s), None, tuple(skipped))
+    return TracklistSearch(None, reason, tuple(skipped))
 
 
 def from_cue(
     sheet: CueSheet, source_type: SourceType, *, file_name: str, duration_s: float
 ) -> Tracklist | None:
-    """The tracks of a sheet that lie in one media file; null when there is none.
+    """Return the tracks of a sheet that are in one media file, or None if there are none.
 
-    A sheet that names one file is taken to mean the media file, whatever it calls it.
+    A sheet that names a single file is assumed to describe the media file, even under another name.
+
+    Args:
+        sheet: The sheet; it may describe several files.
+        source_type: Where the sheet was found.
+        file_name: Name of the media file, without folders.
+        duration_s: Duration of the media file.
     """
-    playable = [(track.start, track) for track in sheet.tracks if track.has_sound]
+    playable = [(track.start, track) for track in sheet.tracks if track.has_audio]
     placed = [(index, track) for index, track in playable if index is not None]
+    # By name, not by line: some sheets repeat the same FILE line before each track.
     if len({comparable(sheet.files[index.file].name) for index, _ in placed}) > 1:
-        placed = [(index, track) for index, track in placed if sheet.files[index.file].names(file_name)]
+        placed = [(index, track) for index, track in placed if sheet.files[index.file].matches(file_name)]
     if not placed:
         return None
     warnings = list(sheet.warnings)
@@ -189,9 +199,9 @@ def from_cue(
         source_type=source_type,
         title=sheet.title,
         artist=sheet.performer,
-        tracks=_entries(
+        tracks=_build_entries(
             [index.start_s for index, _ in in_order],
-            _cue_names(tracks, sheet.performer),
+            _artists_and_titles(tracks, sheet.performer),
             duration_s,
             warnings,
         ),
@@ -200,74 +210,71 @@ def from_cue(
 
 
 def from_chapters(chapters: Sequence[Chapter], *, duration_s: float) -> Tracklist:
-    """Chapters as tracks; "Artist - Title" is split when at least half of them are written so."""
+    """Return chapters as tracks; "Artist - Title" is split if at least half of the titles have this form."""
     ordered = sorted(chapters, key=lambda chapter: chapter.start)
-    titles = [_NUMBERED.sub("", printable(chapter.title)) for chapter in ordered]
-    named = _titles_name_artists(titles)
-    names = [_split(title) if named else (None, title or None) for title in titles]
+    titles = [_TRACK_NUMBER.sub("", printable(chapter.title)) for chapter in ordered]
+    have_artists = _titles_contain_artists(titles)
+    names = [_split_artist(title) if have_artists else (None, title or None) for title in titles]
     warnings: list[str] = []
     starts = [max(0.0, chapter.start) for chapter in ordered]
-    entries = _entries(starts, names, duration_s, warnings)
+    entries = _build_entries(starts, names, duration_s, warnings)
     return Tracklist(SourceType.CHAPTERS, None, None, entries, tuple(warnings))
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     label: str
+    """Name of the source in warnings."""
     source_type: SourceType
-    read: Callable[[], CueSheet]
-    own: bool
-    """Whether it is meant for this file for certain."""
+    parse: Callable[[], CueSheet]
+    matches_media: bool
+    """Whether the sheet is certain to be meant for this file."""
 
 
-def _candidates(sidecars: Iterable[Sidecar], tags: Mapping[str, Sequence[str]]) -> Iterator[_Candidate]:
+def _list_candidates(sidecars: Iterable[Sidecar], tags: Mapping[str, Sequence[str]]) -> Iterator[_Candidate]:
     for sidecar in sidecars:
-        read = partial(parse_cue, sidecar.data)
-        yield _Candidate(printable(sidecar.name), SourceType.CUE_FILE, read, sidecar.beside)
+        parse = partial(parse_cue, sidecar.data)
+        yield _Candidate(printable(sidecar.name), SourceType.CUE_FILE, parse, sidecar.matches_media)
     for name, values in tags.items():
         if is_cue_tag(name):
             for value in values:
-                read = partial(parse_cue_text, value)
-                yield _Candidate(f"The tag {printable(name)!r}", SourceType.EMBEDDED_CUE, read, own=True)
+                parse = partial(parse_cue_text, value)
+                label = f"The tag {printable(name)!r}"
+                yield _Candidate(label, SourceType.EMBEDDED_CUE, parse, matches_media=True)
 
 
-def is_cue_tag(name: str) -> bool:
-    """Whether a tag holds a cue sheet: its name, or the last part of one like `----:…:CUESHEET`, says so."""
-    return re.split(r"[:/]", name.casefold())[-1].strip() == "cuesheet"
-
-
-def _cue_names(
+def _artists_and_titles(
     tracks: Sequence[CueTrack], sheet_performer: str | None
 ) -> list[tuple[str | None, str | None]]:
-    """Artist and title of each track.
+    """Return the artist and the title of each track.
 
-    Without a PERFORMER of its own a track has its artist in the title, if at least half of such tracks do;
-    else the performer of the sheet is meant.
+    The artist of a track without PERFORMER is taken from its title, if at least half of such tracks have one
+    there, else from the performer of the sheet.
     """
-    named = _titles_name_artists([track.title or "" for track in tracks if track.performer is None])
+    have_artists = _titles_contain_artists([track.title or "" for track in tracks if track.performer is None])
     names = []
     for track in tracks:
         artist, title = track.performer, track.title
-        if artist is None and title is not None and named:
-            artist, title = _split(_NUMBERED.sub("", title))
+        if artist is None and title is not None and have_artists:
+            artist, title = _split_artist(_TRACK_NUMBER.sub("", title))
         names.append((artist or sheet_performer, title))
     return names
 
 
-def _titles_name_artists(titles: Sequence[str]) -> bool:
-    with_artist = sum(_split(_NUMBERED.sub("", title))[0] is not None for title in titles)
+def _titles_contain_artists(titles: Sequence[str]) -> bool:
+    with_artist = sum(_split_artist(_TRACK_NUMBER.sub("", title))[0] is not None for title in titles)
     return 0 < len(titles) <= 2 * with_artist
 
 
-def _split(text: str) -> tuple[str | None, str | None]:
-    """Artist and title of "Artist - Title"; a title may have more dashes."""
+def _split_artist(text: str) -> tuple[str | None, str | None]:
+    """Return artist and title of "Artist - Title"; a title may contain more dashes."""
     parts = _SEPARATOR.split(text, maxsplit=1)
     if len(parts) == 2 and all(parts):
         return parts[0], parts[1]
     return None, text or None
 
 
-def _entries(
+def _build_entries(
     starts: Sequence[float],
     names: Sequence[tuple[str | None, str | None]],
     duration_s: float,
@@ -299,5 +306,5 @@ def _entries(
     return tuple(entries)
 
 
-def _same_name(one: str, other: str) -> bool:
+def _is_same_name(one: str, other: str) -> bool:
     return unicodedata.normalize("NFC", one).casefold() == unicodedata.normalize("NFC", other).casefold()

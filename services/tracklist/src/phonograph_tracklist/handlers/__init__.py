@@ -1,1 +1,1 @@
-"""The Kafka edge of the tracklist service."""
+"""The edges of the tracklist service: events from Kafka, the end of its jobs, and periodic work."""

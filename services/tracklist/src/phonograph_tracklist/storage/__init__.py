@@ -1,1 +1,1 @@
-"""The tracklist service's tables."""
+"""The catalog in PostgreSQL."""

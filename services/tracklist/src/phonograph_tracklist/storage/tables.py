@@ -1,40 +1,35 @@
 """Tables of the schema `tracklist`: the music catalog (K-01 to K-07)."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from phonograph_runtime.tables import JobColumns, Timestamps, service_registry
-from phonograph_tracklist.domain.catalogue import ProposalStatus, RecordingStatus
+from phonograph_runtime.tables import JobColumns, Timestamps, one_of, service_registry
 from phonograph_tracklist.domain.metadata import ExtractionMethod, ValueType
+from phonograph_tracklist.domain.status import ProposalStatus, RecordingStatus
 
-_IS_THERE = text("status <> 'deleted'")
-
-
-def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(repr(word.value) for word in words)})", name=column)
+_NOT_DELETED = text("status <> 'deleted'")
 
 
 class Base(DeclarativeBase):
-    """Tables of this service."""
+    """Base of the tables of this service."""
 
     registry = service_registry()
 
 
 class SqlTracklistJob(JobColumns, Base):
-    """Files to be looked at."""
+    """Jobs that find the tracklist of a recording."""
 
     __tablename__ = "tracklist_jobs"
 
 
 class SqlRecording(Timestamps, Base):
-    """One row per file and owner (K-01, C-13); its id is the media id (K-21).
+    """A recording: one row per file and owner (K-01, C-13); its id is the media id (K-21).
 
-    The unique indexes are those of K-02, per owner; plain ones beside them would say nothing new (C-40).
+    The unique indexes are those of K-02, per owner; they replace plain ones on the same columns (C-40).
     """
 
     __tablename__ = "recordings"
@@ -50,13 +45,13 @@ class SqlRecording(Timestamps, Base):
     mime_type: Mapped[str | None] = mapped_column(String(100))
     last_modified: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
-    """When its result was published; null until then."""
+    """When its result was published; None until then."""
     music_result_id: Mapped[UUID | None]
     """The analysis whose features are among the metadata."""
     correlation_id: Mapped[UUID | None]
 
     __table_args__ = (
-        _one_of("status", RecordingStatus),
+        CheckConstraint(one_of("status", RecordingStatus), name="status"),
         Index("ix_recordings_created_at", "created_at"),
         Index(
             "uq_recordings_file_hash",
@@ -71,13 +66,13 @@ class SqlRecording(Timestamps, Base):
             "owner",
             unique=True,
             postgresql_nulls_not_distinct=True,
-            postgresql_where=_IS_THERE,
+            postgresql_where=_NOT_DELETED,
         ),
     )
 
 
 class SqlMetadata(Timestamps, Base):
-    """One row per fact (K-03, C-45, C-48)."""
+    """A fact about a recording (K-03, C-45, C-48)."""
 
     __tablename__ = "metadata"
 
@@ -91,15 +86,15 @@ class SqlMetadata(Timestamps, Base):
     correlation_id: Mapped[UUID | None]
 
     __table_args__ = (
-        _one_of("value_type", ValueType),
+        CheckConstraint(one_of("value_type", ValueType), name="value_type"),
         Index("uq_metadata_recording_id_key", "recording_id", "key", unique=True),
-        # An index entry holds 2,704 bytes at most, a tag may be longer.
+        # An index entry has at most 2,704 bytes, and a tag may be longer.
         Index("ix_metadata_key_value", "key", text("substr(value, 1, 255)")),
     )
 
 
 class SqlTracklist(Timestamps, Base):
-    """A tracklist (K-04); of several for one recording one is current (C-41)."""
+    """A tracklist (K-04); of several of one recording, one is current (C-41)."""
 
     __tablename__ = "tracklists"
 
@@ -113,11 +108,11 @@ class SqlTracklist(Timestamps, Base):
     source_url: Mapped[str | None] = mapped_column(String(1024))
     source_type: Mapped[str | None] = mapped_column(String(100), index=True)
     tracks: Mapped[list[Any]] = mapped_column(server_default="[]")
-    """`phonograph_events.documents.Track` each (C-47)."""
+    """A list of `phonograph_events.documents.Track` (C-47)."""
     extra_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", server_default="{}")
     track_count: Mapped[int] = mapped_column(server_default="0")
     total_duration: Mapped[int | None]
-    """Seconds, rounded half up (C-15)."""
+    """In seconds, rounded half up (C-15)."""
     correlation_id: Mapped[UUID | None]
 
     __table_args__ = (
@@ -133,7 +128,7 @@ class SqlTracklist(Timestamps, Base):
 
 
 class SqlRenameProposal(Timestamps, Base):
-    """A better name for a file (K-05)."""
+    """A proposal of a better file name (K-05)."""
 
     __tablename__ = "rename_proposals"
 
@@ -148,7 +143,7 @@ class SqlRenameProposal(Timestamps, Base):
     correlation_id: Mapped[UUID | None]
 
     __table_args__ = (
-        _one_of("status", ProposalStatus),
+        CheckConstraint(one_of("status", ProposalStatus), name="status"),
         CheckConstraint("octet_length(proposed_filename) BETWEEN 1 AND 255", name="proposed_filename"),
         CheckConstraint("confidence_score BETWEEN 0 AND 1", name="confidence_score"),
         Index(

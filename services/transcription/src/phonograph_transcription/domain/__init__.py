@@ -1,1 +1,1 @@
-"""What a transcript is, without Kafka, SQL or models."""
+"""Transcripts, without Kafka, SQL or models."""

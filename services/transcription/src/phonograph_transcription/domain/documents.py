@@ -1,4 +1,4 @@
-"""Transcripts as the documents that everybody reads, and back."""
+"""Conversion of transcripts to and from their public documents."""
 
 from phonograph_events import PipelineVersion
 from phonograph_events import documents as public
@@ -13,7 +13,7 @@ from phonograph_transcription.domain.transcript import (
 
 
 def to_document(transcript: Transcript, pipeline_version: PipelineVersion) -> public.TranscriptDocument:
-    """The public shape of a transcript."""
+    """Return the public document of a transcript."""
     return public.TranscriptDocument(
         pipeline_version=pipeline_version,
         engine=transcript.engine,
@@ -21,17 +21,17 @@ def to_document(transcript: Transcript, pipeline_version: PipelineVersion) -> pu
         language=transcript.language,
         text=transcript.text,
         warnings=[
-            public.TranscriptWarning(code=warned.code, message=warned.message, segment=warned.segment)
-            for warned in transcript.warnings
+            public.TranscriptWarning(code=warning.code, message=warning.message, segment=warning.segment)
+            for warning in transcript.warnings
         ],
-        segments=[_segment(segment) for segment in transcript.segments],
+        segments=[_to_document_segment(segment) for segment in transcript.segments],
     )
 
 
 def from_document(
     document: public.TranscriptDocument, *, language_probability: float | None = None
 ) -> Transcript:
-    """Back from `to_document`; only the probability of the language is not in the document."""
+    """Return the transcript of a document; only the probability of the language is not part of it."""
     return Transcript(
         engine=document.engine,
         model=document.model,
@@ -57,12 +57,12 @@ def from_document(
     )
 
 
-def turns_of(document: public.SpeakersDocument) -> tuple[Turn, ...]:
-    """The turns of a diarization."""
+def turns_from_document(document: public.SpeakersDocument) -> tuple[Turn, ...]:
+    """Return the turns of a diarization."""
     return tuple(Turn(turn.start, turn.end, turn.speaker) for turn in document.turns)
 
 
-def _segment(segment: Segment) -> public.TranscriptSegment:
+def _to_document_segment(segment: Segment) -> public.TranscriptSegment:
     return public.TranscriptSegment(
         start=segment.start_s,
         end=segment.end_s,

@@ -1,11 +1,11 @@
-"""What the service needs from outside, in the words of the domain."""
+"""Ports of the use cases and of the engine, in terms of the domain."""
 
 from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
 
 from phonograph_runtime.ports import InferenceEngine, Progress
-from phonograph_transcription.domain.results import Diarization, MergeInputs, Result
+from phonograph_transcription.domain.results import Diarization, MergeInputs, TranscriptionResult
 from phonograph_transcription.domain.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -21,30 +21,35 @@ class Transcriber(InferenceEngine, Protocol):
     def predict(
         self, samples: "NDArray[np.float32]", *, language: str | None, progress: Progress
     ) -> Transcript:
-        """Recognise speech.
+        """Recognize speech. Called by `TranscriptionEngine` in the child process; blocks until it is done.
 
         Args:
-            samples: shape (n,), 16 kHz mono, [-1, 1].
-            language: ISO 639-1 code; null to detect it.
-            progress: called with the fraction done.
+            samples: Shape (samples,), 16 kHz mono, [-1, 1].
+            language: ISO 639-1 code; None to detect it.
+            progress: Called with the fraction done and the stage.
 
         Returns:
             Without speech: no segments and the warning `no_speech`.
+
+        Raises:
+            EngineUnavailableError: If the model is not loaded yet and cannot be loaded.
         """
 
 
 class TranscriptStore(Protocol):
-    """Keeps every version of every transcript, and knows which halves wait for each other.
+    """Stores every version of every transcript, and the inputs of the next merge.
 
-    Methods that give `MergeInputs` hold the file until the end of the transaction, so that of two halves that come
-    at the same time the second one sees the first.
+    Called by `TranscriptionService` within its transaction. Methods wait for the database without blocking
+    the event loop; its errors end the transaction. Methods that return `MergeInputs` lock the recording until
+    the end of the transaction: if a transcript and a diarization arrive at the same time, the second sees the
+    first.
     """
 
-    async def add(self, result: Result) -> MergeInputs:
-        """Add a result as the newest version of its file; `MergeInputs.version` is its number."""
+    async def add(self, result: TranscriptionResult) -> MergeInputs:
+        """Add a result as the newest version of its recording; `MergeInputs.version` is its number."""
 
     async def save_diarization(self, diarization: Diarization) -> MergeInputs:
-        """Keep a diarization, unless a newer one is known."""
+        """Store a diarization, unless a newer one is stored."""
 
     async def versions(self) -> dict[str, int]:
-        """Ids of all results with their versions."""
+        """Return the ids of all results with their versions."""

@@ -1,33 +1,34 @@
-"""Recognises text that a model repeats in a loop instead of hearing it."""
+"""Detection of text that a model repeats in a loop although it was spoken once."""
 
 MAX_PHRASE_WORDS = 8
-MIN_WORD_RUN = 8
-MIN_PHRASE_RUN = 4
+MIN_WORD_REPETITIONS = 8
+"""People do say "no, no, no"."""
+MIN_PHRASE_REPETITIONS = 4
 
 
-def without_loops(words: list[str]) -> list[int]:
-    """Which words to keep: of a phrase that is repeated over and over, the first time.
+def find_unrepeated_words(words: list[str]) -> list[int]:
+    """Return the indices of the words to keep: of a phrase that is repeated in a loop, the first occurrence.
 
-    A word alone counts as a loop from `MIN_WORD_RUN` times on, a phrase from `MIN_PHRASE_RUN` times:
-    people do say "no, no, no".
+    A single word is a loop from `MIN_WORD_REPETITIONS` occurrences in a row, a longer phrase from
+    `MIN_PHRASE_REPETITIONS`.
     """
     folded = [word.casefold().strip(".,!?…;: ") for word in words]
     kept: list[int] = []
     position = 0
     while position < len(folded):
-        length, times = _loop_at(folded, position)
+        length, repetitions = _loop_at(folded, position)
         kept.extend(range(position, position + length))
-        position += length * times
+        position += length * repetitions
     return kept
 
 
 def _loop_at(words: list[str], position: int) -> tuple[int, int]:
-    """Length in words of the shortest loop that begins here, and how often it comes; (1, 1) for none."""
+    """Return the number of words and of occurrences of the shortest loop that starts here; (1, 1) if none."""
     for length in range(1, MAX_PHRASE_WORDS + 1):
         phrase = words[position : position + length]
-        times = 1
-        while words[position + times * length : position + (times + 1) * length] == phrase:
-            times += 1
-        if times >= (MIN_WORD_RUN if length == 1 else MIN_PHRASE_RUN):
-            return length, times
+        repetitions = 1
+        while words[position + repetitions * length : position + (repetitions + 1) * length] == phrase:
+            repetitions += 1
+        if repetitions >= (MIN_WORD_REPETITIONS if length == 1 else MIN_PHRASE_REPETITIONS):
+            return length, repetitions
     return 1, 1

@@ -1,4 +1,4 @@
-"""What recognisers and merges give, and how results of one file belong together."""
+"""Results of the service, and the inputs of a merge."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,19 +10,19 @@ from phonograph_transcription.domain.transcript import Transcript
 
 @dataclass(frozen=True, slots=True)
 class StoredTranscript:
-    """A transcript whose document lies in the object store."""
+    """A transcript whose document is in the object store."""
 
     transcript: Transcript
     document_uri: str
     settings: dict[str, str | int]
-    """How the engine was run."""
+    """Settings of the engine."""
     turns: tuple[Turn, ...] = ()
-    """Who spoke when, of a transcript with speakers."""
+    """Speaker turns that were merged into the transcript."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One version of a file's transcript; versions are added, never replaced."""
+class TranscriptionResult:
+    """One version of the transcript of a recording; versions are added, never replaced."""
 
     id: UUID
     media_id: UUID
@@ -31,22 +31,24 @@ class Result:
     parent_id: UUID | None
     stored: StoredTranscript
     processing_s: float | None
+    """Time in the engine, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diarization:
-    """Who spoke when in a file, as another service found."""
+    """Reference to a diarization by the diarization service."""
 
     media: MediaRef
     job_id: UUID
-    """Ids of jobs grow with time: of two diarizations the larger one is newer."""
+    """Ids of jobs increase with time: of two diarizations, the one with the larger id is newer."""
     engine: str | None
     document_uri: str | None
+    """None if the diarization found no speakers."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatestTranscript:
-    """The newest transcript without speakers."""
+    """Reference to the newest transcript without speakers."""
 
     result_id: UUID
     document_uri: str
@@ -55,9 +57,9 @@ class LatestTranscript:
 
 @dataclass(frozen=True, slots=True)
 class MergeInputs:
-    """What is known of a file so far; both together make a transcript with speakers."""
+    """The newest transcript and the newest diarization of a recording; a merge needs both."""
 
     version: int
-    """Number of results of this file."""
+    """Number of results of the recording."""
     transcript: LatestTranscript | None
     diarization: Diarization | None

@@ -1,4 +1,4 @@
-"""What the jobs of this service are asked to do."""
+"""Tasks of the service's jobs."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from phonograph_events import MediaRef
 
 
 class TranscribeTask(BaseModel):
-    """Recognise the speech of a file (a JSONB column)."""
+    """Recognize the speech of a recording; stored as JSONB in the job table."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -16,16 +16,16 @@ class TranscribeTask(BaseModel):
 
 
 class MergeTask(BaseModel):
-    """Give the words of a transcript their speakers (a JSONB column)."""
+    """Assign speakers to the words of a transcript; stored as JSONB in the job table."""
 
     model_config = ConfigDict(frozen=True)
 
     media: MediaRef
     result_id: UUID
-    """The transcript without speakers."""
+    """Id of the transcript without speakers."""
     transcript_uri: str
     language_probability: float | None
     diarization_job_id: UUID
     diarization_engine: str | None
     turns_uri: str | None
-    """Null: the diarization found nobody."""
+    """None if the diarization found no speakers."""

@@ -1,4 +1,4 @@
-"""A transcript: segments of words, with times, confidence and what a reader should know."""
+"""A transcript: segments of words with times, confidence, and warnings for the reader."""
 
 import math
 from collections.abc import Iterable
@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 MAX_WORD_S = 3.0
-"""No spoken word is longer; recognisers stretch the last word before a silence."""
+"""No spoken word is longer; engines stretch the last word before a silence."""
 
 
 class WarningCode(StrEnum):
-    """What can be said about a transcript besides its text."""
+    """Code of a warning."""
 
     NO_SPEECH = "no_speech"
     UNSUPPORTED_LANGUAGE = "unsupported_language"
@@ -23,16 +23,17 @@ class WarningCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TranscriptWarning:
-    """A warning; `segment` is an index into the segments."""
+    """A warning about a transcript, or about one segment of it."""
 
     code: WarningCode
     message: str
     segment: int | None = None
+    """Index into the segments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A recognised word; times in seconds from the start of the file, null where unknown."""
+    """A recognized word; times in seconds from the start of the recording, None if unknown."""
 
     text: str
     start_s: float | None
@@ -43,20 +44,20 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech by one speaker, or of unknown speaker."""
+    """Consecutive words of one speaker, or of an unknown speaker."""
 
     start_s: float
     end_s: float
     text: str
     words: tuple[Word, ...] = ()
     confidence: float | None = None
-    """From 0 to 1; where the engine has none of its own, the mean of its words'."""
+    """In [0, 1]; the mean of the words' if the engine reports none for segments."""
     speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said, and which engine heard it."""
+    """Recognized speech, and the engine that recognized it."""
 
     engine: str
     model: str
@@ -67,17 +68,17 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """Everything, one line a segment."""
+        """The whole text, one line per segment."""
         return "\n".join(segment.text for segment in self.segments)
 
     @property
     def word_count(self) -> int:
-        """Number of recognised words."""
+        """Number of recognized words."""
         return sum(len(segment.words) for segment in self.segments)
 
     @property
     def confidence(self) -> float | None:
-        """Mean confidence of the segments, weighted by their length; null without segments."""
+        """Mean confidence of the segments, weighted by their length; None without segments."""
         known = [(s.confidence, s.end_s - s.start_s) for s in self.segments if s.confidence is not None]
         total = sum(duration for _, duration in known)
         return sum(confidence * duration for confidence, duration in known) / total if total > 0 else None
@@ -89,23 +90,23 @@ class Transcript:
 
     @property
     def reason(self) -> str | None:
-        """Why there is no text."""
+        """Reason code if there is no text."""
         reasons = (WarningCode.NO_SPEECH, WarningCode.UNSUPPORTED_LANGUAGE)
         return next((w.code.value for w in self.warnings if w.code in reasons), None)
 
     def with_warnings(self, *warnings: TranscriptWarning) -> "Transcript":
-        """The same with more warnings."""
+        """Return the transcript with more warnings."""
         return replace(self, warnings=(*self.warnings, *warnings))
 
 
 def mean_confidence(words: Iterable[Word]) -> float | None:
-    """Mean of the words that have a confidence; null when none has."""
+    """Return the mean of the words that have a confidence; None if none has."""
     known = [word.confidence for word in words if word.confidence is not None]
     return math.fsum(known) / len(known) if known else None
 
 
-def bounded(word: Word, *, duration_s: float) -> Word:
-    """The word inside the recording, in order, and no longer than `MAX_WORD_S`."""
+def clip_word(word: Word, *, duration_s: float) -> Word:
+    """Return the word with times inside the recording, in order, and at most `MAX_WORD_S` apart."""
     if word.start_s is None or word.end_s is None:
         return word
     start = min(max(word.start_s, 0.0), duration_s)

@@ -11,5 +11,5 @@ async def media_ready(event: MediaReady, transaction: Transaction) -> None:
 
 
 async def diarization_completed(event: DiarizationCompleted, transaction: Transaction) -> None:
-    """Store who speaks when, and request the merge with the words."""
+    """Store a diarization, and request the merge with the transcript."""
     await transcription_service(transaction).add_diarization(event)

@@ -1,1 +1,1 @@
-"""Speech recognisers behind one Protocol, and the models that they need."""
+"""Transcribers behind one Protocol, their models, and the engine that runs them."""

@@ -8,10 +8,10 @@ from phonograph_media import read_rendition
 from phonograph_runtime.child import LOADING
 from phonograph_runtime.objects import ObjectStore, result_key
 from phonograph_runtime.ports import Progress
-from phonograph_transcription.domain.documents import from_document, to_document, turns_of
+from phonograph_transcription.domain.documents import from_document, to_document, turns_from_document
 from phonograph_transcription.domain.ports import Transcriber
 from phonograph_transcription.domain.results import StoredTranscript
-from phonograph_transcription.domain.speakers import Turn, Turns, with_speakers
+from phonograph_transcription.domain.speakers import Turn, TurnIndex, assign_speakers
 from phonograph_transcription.domain.tasks import MergeTask, TranscribeTask
 from phonograph_transcription.domain.transcript import Transcript, TranscriptWarning
 
@@ -47,6 +47,7 @@ class TranscriptionEngine:
         Raises:
             MediaError: If the rendition cannot be read.
             EngineUnavailableError: If the engine that the settings name cannot be used.
+            PermanentError: With reason `missing_object` if the object store has no such rendition.
         """
         if self._selection is None:
             progress(0.0, LOADING)
@@ -63,6 +64,9 @@ class TranscriptionEngine:
         Args:
             task: Where the transcript and the speaker turns are stored.
             progress: Called with the fraction done and the stage.
+
+        Raises:
+            PermanentError: With reason `missing_object` or `damaged_object` if an input cannot be read.
         """
         progress(0.0, "merging")
         transcript = from_document(
@@ -71,8 +75,8 @@ class TranscriptionEngine:
         )
         turns: tuple[Turn, ...] = ()
         if task.turns_uri is not None:
-            turns = turns_of(self._objects.document(task.turns_uri, SpeakersDocument))
-        return self._store(task, with_speakers(transcript, Turns(turns)), PipelineVersion.V4, turns)
+            turns = turns_from_document(self._objects.document(task.turns_uri, SpeakersDocument))
+        return self._store(task, assign_speakers(transcript, TurnIndex(turns)), PipelineVersion.V4, turns)
 
     def _store(
         self,

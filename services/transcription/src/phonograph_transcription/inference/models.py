@@ -1,4 +1,4 @@
-"""Whisper models on this machine: which are known, where they lie, how to fetch one."""
+"""Whisper models: the list of known ones, those on this machine, and their download."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,8 @@ from phonograph_transcription.exceptions import DownloadError, ModelMissingError
 
 WEIGHTS = "model.bin"
 FILES = ("config.json", "preprocessor_config.json", "model.bin", "tokenizer.json", "vocabulary.*")
-"""What CTranslate2 and faster-whisper read of a model's repository."""
-PART = ".part"
+"""Files of a model's repository that CTranslate2 and faster-whisper read."""
+INCOMPLETE_SUFFIX = ".part"
 """Ends the name of a folder whose download is not complete."""
 
 
@@ -19,57 +19,59 @@ class KnownModel:
     name: str
     repository: str
     folder: Path | None
-    """Where it lies on this machine; null when it does not."""
+    """Folder on this machine; None if the model is not there."""
 
 
 class ModelFolder:
-    """The folder that holds the models, each in a folder of its name."""
+    """A folder with one folder for each model."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def find(self, name: str) -> Path | None:
-        """Folder of a model, given by its name, its repository or a path; null when it is not here.
+        """Return the folder of a model, or None if it is not on this machine. Does not use the network.
 
-        Never asks the network.
+        Args:
+            name: Name, repository or path of the model.
         """
-        for candidate in (self.folder / name, self._target(name), Path(name)):
+        for candidate in (self.folder / name, self._target_folder(name), Path(name)):
             if (candidate / WEIGHTS).is_file():
                 return candidate
         return None
 
     def require(self, name: str) -> Path:
-        """As `find`.
+        """Return the folder of a model, as `find` does.
 
         Raises:
-            ModelMissingError: it is not here; the message tells how to get it.
+            ModelMissingError: If it is not on this machine; the message explains how to get it.
         """
         found = self.find(name)
         if found is None:
             raise ModelMissingError(
-                f"The Whisper model {name!r} does not lie on this machine (looked in {self.folder}). "
-                f"Run `phonograph models fetch {name}`, or give the folder of a CTranslate2 model."
+                f"The Whisper model {name!r} is not on this machine (looked in {self.folder}). "
+                f"Run `phonograph models fetch {name}`, or set TRANSCRIPTION_MODEL to the folder of a "
+                "CTranslate2 model."
             )
         return found
 
-    def known(self) -> list[KnownModel]:
-        """Every model that can be fetched by name, and every other one in the folder."""
+    def list_models(self) -> list[KnownModel]:
+        """Return every model that can be fetched by name, and every other one in the folder."""
         repositories = _repositories()
         present = {path.parent.name for path in self.folder.glob(f"*/{WEIGHTS}")}
-        present = {name for name in present if not name.endswith(PART)}
+        present = {name for name in present if not name.endswith(INCOMPLETE_SUFFIX)}
         return [
             KnownModel(name, repositories.get(name, ""), self.find(name))
             for name in (*repositories, *sorted(present - set(repositories)))
         ]
 
     def fetch(self, name: str) -> Path:
-        """Download a model into the folder, unless it is there.
+        """Download a model into the folder, unless it is there; return its folder.
 
         Args:
-            name: a known name, or `owner/repository` of a CTranslate2 model on the Hugging Face hub.
+            name: A known name, or `owner/repository` of a CTranslate2 model on the Hugging Face hub.
 
         Raises:
-            DownloadError: there is no such model, or the hub cannot be reached.
+            DownloadError: If there is no such model, or the hub cannot be reached.
         """
         found = self.find(name)
         if found is not None:
@@ -81,25 +83,26 @@ class ModelFolder:
         # faster_whisper.download_model still passes an argument that huggingface_hub 2 no longer has.
         from huggingface_hub import snapshot_download
 
-        target = self._target(name)
-        part = target.with_name(f"{target.name}{PART}")
+        target = self._target_folder(name)
+        incomplete = target.with_name(f"{target.name}{INCOMPLETE_SUFFIX}")
         try:
-            snapshot_download(repository, local_dir=part, allow_patterns=list(FILES))
+            snapshot_download(repository, local_dir=incomplete, allow_patterns=list(FILES))
         except Exception as error:  # the hub client raises errors of three libraries
             raise DownloadError(
                 f"The model {name!r} could not be fetched from {repository}: {_first_line(error)}. "
-                f"On a machine without network copy the model's folder to {target}."
+                f"On a machine without network access, copy the model's folder to {target}."
             ) from error
-        if not (part / WEIGHTS).is_file():
+        if not (incomplete / WEIGHTS).is_file():
             raise DownloadError(f"{repository} is no CTranslate2 Whisper model: it has no {WEIGHTS}.")
-        return part.rename(target)
+        # The name changes last: an interrupted download is never taken for a model.
+        return incomplete.rename(target)
 
-    def _target(self, name: str) -> Path:
+    def _target_folder(self, name: str) -> Path:
         return self.folder / name.replace("/", "--")
 
 
 def _repositories() -> dict[str, str]:
-    """Names of models with their repositories, as faster-whisper knows them."""
+    """Return the repositories of the models that faster-whisper knows, by name."""
     from faster_whisper import utils
 
     repositories: dict[str, str] = utils._MODELS  # noqa: SLF001  # there is no public list with repositories

@@ -1,4 +1,4 @@
-"""The recogniser that works everywhere: English, its model inside the wheel, no download, CPU only."""
+"""The transcriber that works everywhere: English, its model inside the wheel, CPU only."""
 
 import re
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from typing_extensions import override
 from phonograph_media import SAMPLE_RATE_HZ
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
+from phonograph_transcription.domain.engines import EngineChoice
 from phonograph_transcription.domain.ports import Transcriber
 from phonograph_transcription.domain.transcript import (
     Segment,
@@ -18,24 +19,24 @@ from phonograph_transcription.domain.transcript import (
     TranscriptWarning,
     WarningCode,
     Word,
-    bounded,
+    clip_word,
     mean_confidence,
 )
-from phonograph_transcription.inference.speech import Speech, find_speech
+from phonograph_transcription.inference.speech import NO_SPEECH, SpeechRegion, find_speech
 
-NAME = "pocketsphinx"
+NAME = EngineChoice.POCKETSPHINX.value
 MODEL = "en-us"
 LANGUAGE = "en"
 FRAMES_PER_S = 100
 BEAM = 1e-60
 """Wider than the default 1e-48: fewer words are lost early, for a few percent more time."""
-MAX_SPEECH_S = 15.0
+MAX_REGION_S = 15.0
 """The lattice, and with it memory and the final search, grows with the length of an utterance."""
 _VARIANT = re.compile(r"\(\d+\)$")
 
 
 class PocketsphinxTranscriber(Transcriber):
-    """Recognises American English with the CMU Sphinx model en-us."""
+    """Recognizes American English with the CMU Sphinx model en-us."""
 
     def __init__(self, decoder: Any = None) -> None:
         self._decoder = decoder
@@ -69,26 +70,22 @@ class PocketsphinxTranscriber(Transcriber):
     def predict(
         self, samples: NDArray[np.float32], *, language: str | None, progress: Progress
     ) -> Transcript:
-        nothing = Transcript(NAME, MODEL, LANGUAGE, None)
+        empty = Transcript(NAME, MODEL, LANGUAGE, None)
         if language is not None and language.lower().partition("-")[0] != LANGUAGE:
-            message = (
-                f"pocketsphinx knows English only, not {language!r}; a Whisper model knows more languages."
-            )
-            return nothing.with_warnings(TranscriptWarning(WarningCode.UNSUPPORTED_LANGUAGE, message))
+            message = f"pocketsphinx supports English only, not {language!r}; use a Whisper model."
+            return empty.with_warnings(TranscriptWarning(WarningCode.UNSUPPORTED_LANGUAGE, message))
         self.load()
-        # Features keep a noise estimate from the sound before: every file starts afresh.
+        # The features keep a noise estimate: without a reset, one recording would influence the next.
         self._decoder.reinit_feat()
         segments = tuple(self._segments(samples, progress))
         if not segments:
-            return nothing.with_warnings(
-                TranscriptWarning(WarningCode.NO_SPEECH, "Nobody speaks in this recording.")
-            )
+            return empty.with_warnings(NO_SPEECH)
         return Transcript(NAME, MODEL, LANGUAGE, None, segments)
 
     def _segments(self, samples: NDArray[np.float32], progress: Progress) -> Iterator[Segment]:
         progress(0.0, "speech")
-        for speech in find_speech(samples, max_speech_s=MAX_SPEECH_S):
-            words = tuple(self._words(samples, speech))
+        for region in find_speech(samples, max_region_s=MAX_REGION_S):
+            words = tuple(self._words(samples, region))
             if words:
                 yield Segment(
                     start_s=words[0].start_s or 0.0,
@@ -97,11 +94,11 @@ class PocketsphinxTranscriber(Transcriber):
                     words=words,
                     confidence=mean_confidence(words),
                 )
-            progress(speech.end / len(samples), "words")
+            progress(region.end / len(samples), "words")
 
-    def _words(self, samples: NDArray[np.float32], speech: Speech) -> Iterator[Word]:
-        sound = samples[speech.start : speech.end]
-        pcm = np.clip(np.rint(sound * 32_768), -32_768, 32_767).astype("<i2").tobytes()
+    def _words(self, samples: NDArray[np.float32], region: SpeechRegion) -> Iterator[Word]:
+        scaled = np.rint(samples[region.start : region.end] * 32_768)
+        pcm = np.clip(scaled, -32_768, 32_767).astype("<i2").tobytes()
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, no_search=False, full_utt=True)
         self._decoder.end_utt()
@@ -110,8 +107,8 @@ class PocketsphinxTranscriber(Transcriber):
                 continue
             word = Word(
                 text=_VARIANT.sub("", found.word),
-                start_s=speech.start_s + found.start_frame / FRAMES_PER_S,
-                end_s=speech.start_s + (found.end_frame + 1) / FRAMES_PER_S,
+                start_s=region.start_s + found.start_frame / FRAMES_PER_S,
+                end_s=region.start_s + (found.end_frame + 1) / FRAMES_PER_S,
                 confidence=round(min(max(found.prob, 0.0), 1.0), 4),
             )
-            yield bounded(word, duration_s=len(samples) / SAMPLE_RATE_HZ)
+            yield clip_word(word, duration_s=len(samples) / SAMPLE_RATE_HZ)

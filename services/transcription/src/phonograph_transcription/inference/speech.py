@@ -1,4 +1,4 @@
-"""Where somebody speaks, by Silero VAD: what is not speech never reaches a recogniser."""
+"""Speech detection with Silero VAD: sound that is not speech never reaches a model."""
 
 from dataclasses import dataclass
 
@@ -6,40 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phonograph_media import SAMPLE_RATE_HZ
+from phonograph_transcription.domain.transcript import TranscriptWarning, WarningCode
+
+NO_SPEECH = TranscriptWarning(WarningCode.NO_SPEECH, "The recording contains no speech.")
 
 THRESHOLD = 0.5
 MIN_SPEECH_S = 0.2
 """Clicks and coughs are shorter."""
 MIN_SILENCE_S = 0.5
-"""A pause that ends a segment: shorter ones lie inside sentences."""
+"""Pause that ends a region; shorter ones occur inside sentences."""
 PAD_S = 0.2
-"""Kept on both sides: the first and last consonants are too quiet for the VAD."""
+"""Added on both sides: the first and last consonants are too quiet for the VAD."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
-    """A stretch of speech in samples."""
+class SpeechRegion:
+    """A stretch of speech, in samples from the start of the recording."""
 
     start: int
     end: int
+    """The sample after the last one."""
 
     @property
     def start_s(self) -> float:
-        """Seconds from the start of the file."""
+        """Start in seconds."""
         return self.start / SAMPLE_RATE_HZ
 
-    @property
-    def end_s(self) -> float:
-        """Seconds from the start of the file."""
-        return self.end / SAMPLE_RATE_HZ
 
-
-def find_speech(samples: NDArray[np.float32], *, max_speech_s: float) -> list[Speech]:
-    """Stretches of speech, in order, each at most `max_speech_s` long, cut in a pause where there is one.
+def find_speech(samples: NDArray[np.float32], *, max_region_s: float) -> list[SpeechRegion]:
+    """Return the speech regions in order; long ones are split, in a pause if there is one.
 
     Args:
-        samples: shape (n,), 16 kHz mono, [-1, 1].
-        max_speech_s: longest stretch in seconds.
+        samples: Shape (samples,), 16 kHz mono, [-1, 1].
+        max_region_s: Maximum length of a region, in seconds.
     """
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
@@ -48,8 +47,10 @@ def find_speech(samples: NDArray[np.float32], *, max_speech_s: float) -> list[Sp
     options = VadOptions(
         threshold=THRESHOLD,
         min_speech_duration_ms=int(MIN_SPEECH_S * 1000),
-        max_speech_duration_s=max_speech_s,
+        max_speech_duration_s=max_region_s,
         min_silence_duration_ms=int(MIN_SILENCE_S * 1000),
         speech_pad_ms=int(PAD_S * 1000),
     )
-    return [Speech(found["start"], found["end"]) for found in get_speech_timestamps(samples, options)]
+    return [
+        SpeechRegion(region["start"], region["end"]) for region in get_speech_timestamps(samples, options)
+    ]

@@ -1,4 +1,4 @@
-"""Whisper models on CTranslate2: many languages, punctuation, a GPU where there is one."""
+"""The transcriber for Whisper models on CTranslate2: many languages, punctuation, optionally a GPU."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -13,35 +13,37 @@ from typing_extensions import override
 from phonograph_media import SAMPLE_RATE_HZ
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
+from phonograph_transcription.domain.engines import EngineChoice
 from phonograph_transcription.domain.ports import Transcriber
-from phonograph_transcription.domain.repetition import without_loops
+from phonograph_transcription.domain.repetition import find_unrepeated_words
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
     TranscriptWarning,
     WarningCode,
     Word,
-    bounded,
+    clip_word,
 )
 from phonograph_transcription.inference.speech import (
     MIN_SILENCE_S,
     MIN_SPEECH_S,
+    NO_SPEECH,
     PAD_S,
     THRESHOLD,
     find_speech,
 )
 
-NAME = "faster-whisper"
+NAME = EngineChoice.FASTER_WHISPER.value
 CHUNK_S = 30.0
-"""What a Whisper model hears at once."""
-NO_SPEECH_PROBABILITY = 0.6
+"""Input length of a Whisper model."""
+MAX_NO_SPEECH_PROBABILITY = 0.6
 MIN_LOG_PROBABILITY = -1.0
-"""Whisper's own thresholds: a segment beyond both was invented."""
+"""Whisper's own thresholds: a segment that violates both is a hallucination."""
 HALLUCINATION_SILENCE_S = 2.0
 
 
 class WhisperTranscriber(Transcriber):
-    """Recognises speech with a CTranslate2 Whisper model in a local folder."""
+    """Recognizes speech with a CTranslate2 Whisper model in a local folder."""
 
     def __init__(
         self,
@@ -54,16 +56,16 @@ class WhisperTranscriber(Transcriber):
         beam_size: int = 5,
         loaded: Any = None,
     ) -> None:
-        """Prepare the engine; nothing is loaded yet.
+        """Create the transcriber; nothing is loaded yet.
 
         Args:
-            folder: holds model.bin, config.json, tokenizer.json.
-            model_name: as results name it.
+            folder: Folder with model.bin, config.json and tokenizer.json.
+            model_name: Name of the model as results report it.
             device: `auto`, `cpu` or `cuda`.
-            compute_type: CTranslate2's, for example `int8` or `float16`; `default` keeps the model's own.
-            batch_size: chunks at once; 1 goes through the file in order, with fallback temperatures.
-            beam_size: width of the search.
-            loaded: a loaded `faster_whisper.WhisperModel`.
+            compute_type: A type of CTranslate2, for example `int8` or `float16`; `default` keeps the model's.
+            batch_size: Chunks at once; 1 decodes the recording in order, with fallback temperatures.
+            beam_size: Width of the search.
+            loaded: A loaded `faster_whisper.WhisperModel`.
         """
         self._folder = folder
         self._model_name = model_name
@@ -112,28 +114,30 @@ class WhisperTranscriber(Transcriber):
         self, samples: NDArray[np.float32], *, language: str | None, progress: Progress
     ) -> Transcript:
         progress(0.0, "speech")
-        if not find_speech(samples, max_speech_s=CHUNK_S):
-            return Transcript(NAME, self._model_name, None, None).with_warnings(_NO_SPEECH)
+        if not find_speech(samples, max_region_s=CHUNK_S):
+            return Transcript(NAME, self._model_name, None, None).with_warnings(NO_SPEECH)
         self.load()
         if language is not None and language not in self._loaded.supported_languages:
-            message = f"The model {self._model_name} does not know the language {language!r}."
-            warned = TranscriptWarning(WarningCode.UNSUPPORTED_LANGUAGE, message)
-            return Transcript(NAME, self._model_name, None, None).with_warnings(warned)
+            message = f"The model {self._model_name} does not support the language {language!r}."
+            warning = TranscriptWarning(WarningCode.UNSUPPORTED_LANGUAGE, message)
+            return Transcript(NAME, self._model_name, None, None).with_warnings(warning)
         progress(0.0, "language")
-        found, info = self._transcribe(samples, language)
+        raw_segments, info = self._transcribe(samples, language)
         duration_s = len(samples) / SAMPLE_RATE_HZ
-        segments, warnings = _believed(_reported(found, duration_s, progress), duration_s)
+        segments, warnings = _drop_hallucinations(
+            _with_progress(raw_segments, duration_s, progress), duration_s
+        )
         transcript = Transcript(
             NAME, self._model_name, info.language, float(info.language_probability), tuple(segments), warnings
         )
-        return transcript if segments else transcript.with_warnings(_NO_SPEECH)
+        return transcript if segments else transcript.with_warnings(NO_SPEECH)
 
     def _transcribe(self, samples: NDArray[np.float32], language: str | None) -> tuple[Iterable[Any], Any]:
         options: dict[str, Any] = {
             "language": language,
             "beam_size": self._beam_size,
             "word_timestamps": True,
-            # A wrong sentence must not lead the next ones astray.
+            # A wrong sentence must not influence the next ones.
             "condition_on_previous_text": False,
             "vad_filter": True,
             "vad_parameters": {
@@ -147,51 +151,51 @@ class WhisperTranscriber(Transcriber):
             from faster_whisper import BatchedInferencePipeline
 
             pipeline = BatchedInferencePipeline(self._loaded)
-            found, info = pipeline.transcribe(
+            raw_segments, info = pipeline.transcribe(
                 samples, batch_size=self._batch_size, without_timestamps=False, **options
             )
         else:
-            found, info = self._loaded.transcribe(
+            raw_segments, info = self._loaded.transcribe(
                 samples, hallucination_silence_threshold=HALLUCINATION_SILENCE_S, **options
             )
-        return found, info
+        return raw_segments, info
 
 
-_NO_SPEECH = TranscriptWarning(WarningCode.NO_SPEECH, "Nobody speaks in this recording.")
-
-
-def _reported(found: Iterable[Any], duration_s: float, progress: Progress) -> Iterator[Any]:
-    for segment in found:
+def _with_progress(raw_segments: Iterable[Any], duration_s: float, progress: Progress) -> Iterator[Any]:
+    """Yield the segments while the model decodes them, and report the progress after each."""
+    for segment in raw_segments:
         yield segment
         progress(min(segment.end / duration_s, 1.0), "words")
 
 
-def _believed(found: Iterable[Any], duration_s: float) -> tuple[list[Segment], tuple[TranscriptWarning, ...]]:
-    """Segments without those that the model made up; a warning for each thing left out."""
+def _drop_hallucinations(
+    raw_segments: Iterable[Any], duration_s: float
+) -> tuple[list[Segment], tuple[TranscriptWarning, ...]]:
+    """Return the segments without text that the model invented or repeats, and a warning for each."""
     segments: list[Segment] = []
     warnings: list[TranscriptWarning] = []
-    for raw in found:
+    for raw in raw_segments:
         text = raw.text.strip()
         if not text:
             continue
-        if raw.no_speech_prob > NO_SPEECH_PROBABILITY and raw.avg_logprob < MIN_LOG_PROBABILITY:
-            message = f"Text at {raw.start:.1f} s was left out: the model itself hears no speech there."
+        if raw.no_speech_prob > MAX_NO_SPEECH_PROBABILITY and raw.avg_logprob < MIN_LOG_PROBABILITY:
+            message = f"Text at {raw.start:.1f} s was omitted: the model itself detects no speech there."
             warnings.append(TranscriptWarning(WarningCode.INVENTED_TEXT, message))
             continue
-        segment = _segment(raw, text, duration_s)
-        kept = without_loops([word.text for word in segment.words])
-        left_out = len(segment.words) - len(kept)
-        if left_out:
-            message = f"{left_out} words that repeat in a loop were left out."
+        segment = _to_segment(raw, text, duration_s)
+        kept = find_unrepeated_words([word.text for word in segment.words])
+        omitted = len(segment.words) - len(kept)
+        if omitted:
+            message = f"{omitted} words that repeat in a loop were omitted."
             warnings.append(TranscriptWarning(WarningCode.REPETITION, message, len(segments)))
-            segment = _only(segment, kept, raw.words)
+            segment = _keep_words(segment, kept, raw.words)
         segments.append(segment)
     return segments, tuple(warnings)
 
 
-def _segment(raw: Any, text: str, duration_s: float) -> Segment:
+def _to_segment(raw: Any, text: str, duration_s: float) -> Segment:
     words = tuple(
-        bounded(
+        clip_word(
             Word(word.word.strip(), float(word.start), float(word.end), round(float(word.probability), 4)),
             duration_s=duration_s,
         )
@@ -207,7 +211,8 @@ def _segment(raw: Any, text: str, duration_s: float) -> Segment:
     )
 
 
-def _only(segment: Segment, kept: list[int], raw_words: list[Any]) -> Segment:
+def _keep_words(segment: Segment, kept: list[int], raw_words: list[Any]) -> Segment:
+    # The raw words have their spaces: not every language separates words by them.
     words = tuple(segment.words[number] for number in kept)
     text = "".join(raw_words[number].word for number in kept).strip()
     return replace(segment, text=text, words=words)

@@ -1,4 +1,4 @@
-"""From a recording to its transcript, and from transcript and diarization to who said what."""
+"""Use cases from a recording to its transcript, and on to the transcript with speakers."""
 
 import structlog
 
@@ -14,7 +14,12 @@ from phonograph_events import (
 from phonograph_runtime.ports import Job, JobRequests, Publisher
 from phonograph_transcription.constants import MERGE, MERGE_PRIORITY, PREVIEW_LENGTH, TRANSCRIBE
 from phonograph_transcription.domain.ports import TranscriptStore
-from phonograph_transcription.domain.results import Diarization, MergeInputs, Result, StoredTranscript
+from phonograph_transcription.domain.results import (
+    Diarization,
+    MergeInputs,
+    StoredTranscript,
+    TranscriptionResult,
+)
 from phonograph_transcription.domain.tasks import MergeTask, TranscribeTask
 
 logger = structlog.get_logger()
@@ -34,21 +39,21 @@ class TranscriptionService:
             await self._jobs.enqueue(TRANSCRIBE, TranscribeTask(media=event.media), media=event.media)
 
     async def add_diarization(self, event: DiarizationCompleted) -> None:
-        """Store who speaks when; request the merge if the words are known already."""
+        """Store a diarization; request the merge if the transcript exists already."""
         diarization = Diarization(event.media, event.job.job_id, event.job.engine, event.document_uri)
         inputs = await self._store.save_diarization(diarization)
         logger.info("diarization stored", has_transcript=inputs.transcript is not None)
         await self._request_merge(event.media, inputs)
 
     async def complete_transcript(self, job: Job, task: TranscribeTask, transcript: StoredTranscript) -> None:
-        """Store and publish a v1 transcript; request the merge if the speakers are known already.
+        """Store and publish a v1 transcript; request the merge if the diarization exists already.
 
         Args:
             job: The job that has ended.
             task: Its task.
             transcript: The recognized speech.
         """
-        result = Result(
+        result = TranscriptionResult(
             uuid7(), task.media.media_id, job.id, PipelineVersion.V1, None, transcript, job.seconds
         )
         inputs = await self._store.add(result)
@@ -63,7 +68,7 @@ class TranscriptionService:
             task: Its task.
             transcript: The transcript with speakers.
         """
-        result = Result(
+        result = TranscriptionResult(
             uuid7(), task.media.media_id, job.id, PipelineVersion.V4, task.result_id, transcript, job.seconds
         )
         inputs = await self._store.add(result)
@@ -91,7 +96,7 @@ class TranscriptionService:
             extra_priority=MERGE_PRIORITY,
         )
 
-    async def _publish(self, job: Job, media: MediaRef, result: Result, version: int) -> None:
+    async def _publish(self, job: Job, media: MediaRef, result: TranscriptionResult, version: int) -> None:
         transcript = result.stored.transcript
         has_speakers = result.pipeline_version is PipelineVersion.V4
         await self._publisher.publish(

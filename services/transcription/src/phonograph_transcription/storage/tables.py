@@ -1,4 +1,4 @@
-"""Tables of the schema `transcription`: jobs, transcripts in versions, exports (C-02)."""
+"""Tables of the schema `transcription`: jobs, versions of transcripts, exports (C-02)."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, String, Text, UniqueConstraint, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from phonograph_runtime.tables import JobColumns, Timestamps, service_registry
+from phonograph_events import PipelineVersion
+from phonograph_runtime.tables import JobColumns, Timestamps, one_of, service_registry
 
 
 class Base(DeclarativeBase):
@@ -17,7 +18,7 @@ class Base(DeclarativeBase):
 
 
 class SqlTranscriptionJob(JobColumns, Base):
-    """Speech to recognise, transcripts to merge (T1-07)."""
+    """Recordings to transcribe and transcripts to merge (T1-07)."""
 
     __tablename__ = "transcription_jobs"
 
@@ -35,18 +36,18 @@ class SqlTranscriptionResult(Timestamps, Base):
     )
     pipeline_version: Mapped[str] = mapped_column(String(10), server_default="v1", index=True)
     version: Mapped[int] = mapped_column(server_default="1")
-    """Counts the results of one file (C-04)."""
+    """Number of the result among those of its recording, from 1 (C-04)."""
     document_uri: Mapped[str] = mapped_column(Text)
     content: Mapped[dict[str, Any]]
     segments: Mapped[list[Any] | None]
     confidence_scores: Mapped[dict[str, Any] | None]
     speaker_info: Mapped[dict[str, Any] | None]
     accuracy: Mapped[float | None] = mapped_column(Float)
-    """1 - word error rate, where a reference exists (C-51)."""
+    """1 - word error rate, if a reference exists (C-51)."""
     accuracy_estimate: Mapped[float | None] = mapped_column(Float)
     word_count: Mapped[int | None]
     processing_time: Mapped[float | None] = mapped_column(Float)
-    """Seconds in the engine."""
+    """Time in the engine, in seconds."""
     engine: Mapped[str] = mapped_column(String(50))
     model_used: Mapped[str | None] = mapped_column(String(100))
     model_config: Mapped[dict[str, Any] | None]
@@ -60,21 +61,21 @@ class SqlTranscriptionResult(Timestamps, Base):
 
     __table_args__ = (
         UniqueConstraint("media_file_id", "version"),
-        CheckConstraint("pipeline_version IN ('v1', 'v2', 'v3', 'v4')", name="pipeline_version"),
+        CheckConstraint(one_of("pipeline_version", PipelineVersion), name="pipeline_version"),
         CheckConstraint("version >= 1", name="version"),
         CheckConstraint("speaker_count >= 0", name="speaker_count"),
         CheckConstraint("pipeline_version = 'v1' OR parent_result_id IS NOT NULL", name="has_parent"),
     )
 
 
-class SqlTranscriptHalves(Timestamps, Base):
-    """Per file: the newest transcript without speakers and the newest diarization, whichever came first."""
+class SqlMergeInputs(Timestamps, Base):
+    """The newest transcript without speakers and the newest diarization of each recording."""
 
     __tablename__ = "transcript_halves"
 
     media_file_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(server_default="0")
-    """Results of the file so far."""
+    """Number of results of the recording."""
     result_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("transcription_results.id", ondelete="SET NULL"), index=True
     )
@@ -84,11 +85,11 @@ class SqlTranscriptHalves(Timestamps, Base):
     diarization_engine: Mapped[str | None] = mapped_column(String(50))
     turns_uri: Mapped[str | None] = mapped_column(Text)
     media: Mapped[dict[str, Any] | None]
-    """The file as the diarization saw it; a `phonograph_events.MediaRef`."""
+    """The recording as the diarization reported it; a `phonograph_events.MediaRef`."""
 
 
 class SqlV2ProcessingJob(Timestamps, Base):
-    """Further work on a transcript: enhancement, multi-pass (T0-11)."""
+    """Further processing of a transcript, for example multi-pass (T0-11). No code uses the table."""
 
     __tablename__ = "v2_processing_jobs"
 
@@ -113,7 +114,7 @@ class SqlV2ProcessingJob(Timestamps, Base):
 
 
 class SqlExport(Base):
-    """Files written from a transcript (T0-18, C-03)."""
+    """Files exported from a transcript (T0-18, C-03). No code uses the table."""
 
     __tablename__ = "exports"
 

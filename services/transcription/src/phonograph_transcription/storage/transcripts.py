@@ -1,4 +1,4 @@
-"""Every version of every transcript, and the halves that wait for each other."""
+"""Versions of transcripts and the inputs of their merges in PostgreSQL."""
 
 from collections import Counter
 from typing import Any
@@ -12,9 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from phonograph_events import MediaRef, PipelineVersion
 from phonograph_events.documents import TranscriptDocument, Turn
 from phonograph_transcription.domain.documents import to_document
-from phonograph_transcription.domain.results import Diarization, LatestTranscript, MergeInputs, Result
+from phonograph_transcription.domain.results import (
+    Diarization,
+    LatestTranscript,
+    MergeInputs,
+    TranscriptionResult,
+)
 from phonograph_transcription.domain.transcript import Transcript
-from phonograph_transcription.storage.tables import SqlTranscriptHalves, SqlTranscriptionResult
+from phonograph_transcription.storage.tables import SqlMergeInputs, SqlTranscriptionResult
 
 
 class ContentSegment(BaseModel):
@@ -44,7 +49,7 @@ class ConfidenceScores(BaseModel):
 
 
 class SpeakerInfo(BaseModel):
-    """Shape of `transcription_results.speaker_info`: words per speaker."""
+    """Shape of `transcription_results.speaker_info`: number of words of each speaker."""
 
     words: dict[str, int]
 
@@ -62,66 +67,66 @@ class ProcessingMetadata(BaseModel):
 
 
 class SqlTranscriptStore:
-    """See `phonograph_transcription.domain.ports.TranscriptStore`."""
+    """See `TranscriptStore`."""
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, result: Result) -> MergeInputs:
-        """Count first: the row of the file serialises its results."""
-        counted = await self._put(
-            result.media_id, {"version": 1}, {"version": SqlTranscriptHalves.version + 1}
-        )
+    async def add(self, result: TranscriptionResult) -> MergeInputs:
+        """See `TranscriptStore.add`."""
+        # The count comes first: it locks the recording, so that two results cannot have one version.
+        counted = await self._upsert(result.media_id, {"version": 1}, {"version": SqlMergeInputs.version + 1})
         await self._session.execute(insert(SqlTranscriptionResult).values(_values(result, counted.version)))
         if result.pipeline_version is not PipelineVersion.V1:
             return _to_domain(counted)
-        recognised = {
+        latest = {
             "result_id": result.id,
             "transcript_uri": result.stored.document_uri,
             "language_probability": result.stored.transcript.language_probability,
         }
-        return _to_domain(await self._put(result.media_id, recognised, recognised))
+        return _to_domain(await self._upsert(result.media_id, latest, latest))
 
     async def save_diarization(self, diarization: Diarization) -> MergeInputs:
-        """Insert or renew the diarization's half; an older one changes nothing."""
+        """See `TranscriptStore.save_diarization`."""
         values = {
             "diarization_job_id": diarization.job_id,
             "diarization_engine": diarization.engine,
             "turns_uri": diarization.document_uri,
             "media": diarization.media.model_dump(mode="json"),
         }
-        held = _to_domain(await self._put(diarization.media.media_id, {}, {}))
-        if held.diarization is not None and held.diarization.job_id >= diarization.job_id:
-            return held
-        return _to_domain(await self._put(diarization.media.media_id, values, values))
+        # Locks the row before it is compared: a newer diarization may arrive at the same time.
+        inputs = _to_domain(await self._upsert(diarization.media.media_id, {}, {}))
+        if inputs.diarization is not None and inputs.diarization.job_id >= diarization.job_id:
+            return inputs
+        return _to_domain(await self._upsert(diarization.media.media_id, values, values))
 
     async def versions(self) -> dict[str, int]:
-        """Ids of all results with their versions."""
+        """See `TranscriptStore.versions`."""
         rows = await self._session.execute(select(SqlTranscriptionResult.id, SqlTranscriptionResult.version))
         return {str(result_id): version for result_id, version in rows}
 
-    async def _put(
+    async def _upsert(
         self, media_id: UUID, inserted: dict[str, Any], updated: dict[str, Any]
-    ) -> SqlTranscriptHalves:
-        """Insert or change the row of a file, and hold it."""
+    ) -> SqlMergeInputs:
+        """Insert or update the row of a recording, and lock it until the end of the transaction."""
         statement = (
-            upsert(SqlTranscriptHalves)
+            upsert(SqlMergeInputs)
             .values(media_file_id=media_id, **inserted)
             .on_conflict_do_update(
                 index_elements=["media_file_id"], set_=updated | {"updated_at": func.now()}
             )
-            .returning(SqlTranscriptHalves)
+            .returning(SqlMergeInputs)
             .execution_options(populate_existing=True)
         )
         return (await self._session.scalars(statement)).one()
 
 
-def _values(result: Result, version: int) -> dict[str, Any]:
-    written, transcript = result.stored, result.stored.transcript
+def _values(result: TranscriptionResult, version: int) -> dict[str, Any]:
+    stored, transcript = result.stored, result.stored.transcript
     document = to_document(transcript, result.pipeline_version)
     content = _json(_content(document))
     has_speakers = result.pipeline_version is PipelineVersion.V4
-    turns = [Turn(start=turn.start_s, end=turn.end_s, speaker=turn.speaker) for turn in written.turns]
+    turns = [Turn(start=turn.start_s, end=turn.end_s, speaker=turn.speaker) for turn in stored.turns]
     values: dict[str, Any] = {
         "id": result.id,
         "job_id": result.job_id,
@@ -129,7 +134,7 @@ def _values(result: Result, version: int) -> dict[str, Any]:
         "parent_result_id": result.parent_id,
         "pipeline_version": result.pipeline_version.value,
         "version": version,
-        "document_uri": written.document_uri,
+        "document_uri": stored.document_uri,
         "content": content,
         "segments": [_json(segment) for segment in document.segments],
         "confidence_scores": _json(
@@ -143,8 +148,8 @@ def _values(result: Result, version: int) -> dict[str, Any]:
         "processing_time": result.processing_s,
         "engine": transcript.engine,
         "model_used": transcript.model[:100],
-        "model_config": written.settings,
-        "quality_warnings_v2": [_json(warned) for warned in document.warnings],
+        "model_config": stored.settings,
+        "quality_warnings_v2": [_json(warning) for warning in document.warnings],
         "processing_metadata": _json(
             ProcessingMetadata(language_probability=transcript.language_probability)
         ),
@@ -186,7 +191,7 @@ def _json(value: BaseModel) -> dict[str, Any]:
     return value.model_dump(mode="json")
 
 
-def _to_domain(row: SqlTranscriptHalves) -> MergeInputs:
+def _to_domain(row: SqlMergeInputs) -> MergeInputs:
     return MergeInputs(
         version=row.version,
         transcript=None

@@ -1,9 +1,8 @@
-"""The catalogue in PostgreSQL."""
+"""Storage of recordings with their metadata, tracklists and rename proposals."""
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -11,17 +10,17 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from phonograph_events import MediaRef, uuid7
+from phonograph_events import MediaRef, file_uri_to_path, uuid7
 from phonograph_tracklist.constants import MAX_ARTIST_CHARS, MAX_TITLE_CHARS
-from phonograph_tracklist.domain.catalogue import RecordingStatus
 from phonograph_tracklist.domain.metadata import ExtractionMethod, MetadataRow
 from phonograph_tracklist.domain.rename import RenameProposal
+from phonograph_tracklist.domain.status import RecordingStatus
 from phonograph_tracklist.domain.tracklist import Tracklist
 from phonograph_tracklist.storage.tables import SqlMetadata, SqlRecording, SqlRenameProposal, SqlTracklist
 
 MAX_PATH_CHARS = 1024
 MAX_PATH_BYTES = 1_800
-"""With the longest owner it still fits into an index entry of 2,704 bytes."""
+"""Such a path and the longest owner together fit into an index entry of 2,704 bytes."""
 MAX_MIME_CHARS = 100
 
 
@@ -32,7 +31,7 @@ class TracklistExtras(BaseModel):
 
 
 class MetadataUsed(BaseModel):
-    """Shape of `rename_proposals.metadata_used`: the tags that a name was made of."""
+    """Shape of `rename_proposals.metadata_used`: the tags from which a name was made."""
 
     artist: str | None = None
     albumartist: str | None = None
@@ -43,27 +42,28 @@ class MetadataUsed(BaseModel):
     track: str | None = None
 
 
-class SqlCatalogue:
-    """See `phonograph_tracklist.domain.ports.Catalogue`."""
+class SqlCatalog:
+    """See `phonograph_tracklist.domain.ports.Catalog`."""
 
     def __init__(self, session: AsyncSession, *, correlation_id: UUID | None) -> None:
         self._session = session
         self._correlation_id = correlation_id
 
     async def add(self, media: MediaRef) -> None:
-        """Insert; of two files at one path the younger one is there, in whichever order they come."""
+        """See `Catalog.add`. Ids sort by time, so two files at one path may be added in either order."""
         path = _path(media.uri)
         same_path = (
             SqlRecording.owner.is_not_distinct_from(media.owner)
             & (SqlRecording.file_path == path)
             & (SqlRecording.status != RecordingStatus.DELETED)
         )
+        # The older one goes first: two recordings that are not deleted would violate the index of the path.
         await self._session.execute(
             update(SqlRecording)
             .where(same_path, SqlRecording.id < media.media_id)
             .values(status=RecordingStatus.DELETED)
         )
-        younger = await self._session.scalar(
+        newer = await self._session.scalar(
             select(func.count()).where(same_path, SqlRecording.id > media.media_id)
         )
         statement = insert(SqlRecording).values(
@@ -74,14 +74,14 @@ class SqlCatalogue:
             file_hash=media.file_hash,
             secondary_hash=media.secondary_hash,
             file_size=media.file_size,
-            status=RecordingStatus.DELETED if younger else RecordingStatus.PENDING,
+            status=RecordingStatus.DELETED if newer else RecordingStatus.PENDING,
             mime_type=media.mime_type[:MAX_MIME_CHARS],
             correlation_id=self._correlation_id,
         )
         await self._session.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
 
     async def complete(self, media_id: UUID, modified_at: datetime | None) -> None:
-        """Set status and times."""
+        """See `Catalog.complete`."""
         await self._session.execute(
             update(SqlRecording)
             .where(SqlRecording.id == media_id)
@@ -90,13 +90,13 @@ class SqlCatalogue:
         await self._set_status(media_id, RecordingStatus.COMPLETED)
 
     async def fail(self, media_id: UUID) -> None:
-        """Set the status."""
+        """See `Catalog.fail`."""
         await self._set_status(media_id, RecordingStatus.FAILED)
 
     async def replace_metadata(
         self, media_id: UUID, method: ExtractionMethod, rows: Sequence[MetadataRow]
     ) -> None:
-        """Delete what is no longer told, upsert the rest."""
+        """See `Catalog.replace_metadata`."""
         await self._session.execute(
             delete(SqlMetadata).where(
                 SqlMetadata.recording_id == media_id,
@@ -136,8 +136,8 @@ class SqlCatalogue:
             )
         )
 
-    async def take_music(self, media_id: UUID, result_id: UUID) -> bool:
-        """Set the newest result; nothing is updated when the one held is newer."""
+    async def claim_newest_analysis(self, media_id: UUID, result_id: UUID) -> bool:
+        """See `Catalog.claim_newest_analysis`. An analysis that is delivered again is still the newest."""
         statement = (
             update(SqlRecording)
             .where(
@@ -150,14 +150,15 @@ class SqlCatalogue:
         return (await self._session.execute(statement)).scalar_one_or_none() is not None
 
     async def add_tracklist(self, media: MediaRef, tracklist: Tracklist, warnings: Sequence[str]) -> UUID:
-        """Insert as the current one."""
+        """See `Catalog.add_tracklist`."""
+        # Before the insert: the index allows one current tracklist per recording.
         await self._session.execute(
             update(SqlTracklist)
             .where(SqlTracklist.recording_id == media.media_id, SqlTracklist.is_current)
             .values(is_current=False)
         )
         tracklist_id = uuid7()
-        tracks = [entry.as_document().model_dump(mode="json") for entry in tracklist.tracks]
+        tracks = [entry.to_document().model_dump(mode="json") for entry in tracklist.tracks]
         await self._session.execute(
             insert(SqlTracklist).values(
                 id=tracklist_id,
@@ -176,7 +177,7 @@ class SqlCatalogue:
         return tracklist_id
 
     async def add_proposal(self, media_id: UUID, proposal: RenameProposal) -> UUID:
-        """Insert, or renew reason and confidence of the same proposal; what was decided on it stays."""
+        """See `Catalog.add_proposal`. The status of an equal proposal stays: it may have been decided on."""
         statement = insert(SqlRenameProposal).values(
             id=uuid7(),
             recording_id=media_id,
@@ -200,19 +201,20 @@ class SqlCatalogue:
         return (await self._session.scalars(upsert.returning(SqlRenameProposal.id))).one()
 
     async def versions(self) -> dict[str, dict[str, int]]:
-        """Ids of all published recordings and of their current tracklists, each at version 1."""
+        """Return the ids of all published recordings and of all current tracklists, each with version 1."""
         recordings = select(SqlRecording.id).where(SqlRecording.completed_at.is_not(None))
         tracklists = select(SqlTracklist.id).where(SqlTracklist.is_current)
         return {
-            kind: {str(found): 1 for found in await self._session.scalars(statement)}
+            kind: {str(row_id): 1 for row_id in await self._session.scalars(statement)}
             for kind, statement in (("recording", recordings), ("tracklist", tracklists))
         }
 
     async def refresh_stats(self) -> None:
-        """Refresh `recording_stats`; readers go on reading the old counts (C-39)."""
+        """See `Catalog.refresh_stats`. Readers are not blocked; they see the old counts meanwhile (C-39)."""
         await self._session.execute(text("SELECT refresh_recording_stats()"))
 
     async def _set_status(self, media_id: UUID, status: RecordingStatus) -> None:
+        """Set the status, unless a newer file has taken the path."""
         await self._session.execute(
             update(SqlRecording)
             .where(SqlRecording.id == media_id, SqlRecording.status != RecordingStatus.DELETED)
@@ -221,7 +223,10 @@ class SqlCatalogue:
 
 
 def _path(uri: str) -> str:
-    """The path of a local file, any other address as it is; of a long one the telling end."""
-    parts = urlsplit(uri)
-    path = url2pathname(parts.path) if parts.scheme == "file" else uri
+    """Return the path of a local file, or any other URI as it is; a long one is cut at its start.
+
+    The end distinguishes more files. Bytes that are not UTF-8 become U+FFFD, since PostgreSQL refuses them.
+    """
+    local = file_uri_to_path(uri)
+    path = uri if local is None else os.fsencode(local).decode(errors="replace")
     return path.encode()[-MAX_PATH_BYTES:].decode(errors="ignore")[-MAX_PATH_CHARS:]

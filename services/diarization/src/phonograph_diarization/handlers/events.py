@@ -1,4 +1,4 @@
-"""Takes new files."""
+"""Handlers of the events that the service consumes."""
 
 from phonograph_diarization.factory import diarization_service
 from phonograph_events import MediaReady
@@ -6,5 +6,5 @@ from phonograph_runtime.database import Transaction
 
 
 async def media_ready(event: MediaReady, transaction: Transaction) -> None:
-    """A file is ready for work."""
-    await diarization_service(transaction).request(event)
+    """Request the diarization of a new recording."""
+    await diarization_service(transaction).request_diarization(event)

@@ -1,4 +1,4 @@
-"""The catalogue on a real PostgreSQL: what its tables hold and refuse."""
+"""The catalog on a real PostgreSQL: what its tables store and refuse."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -23,7 +23,8 @@ from phonograph_tracklist.domain.metadata import (
 )
 from phonograph_tracklist.domain.rename import propose_rename
 from phonograph_tracklist.domain.tracklist import SourceType, TrackEntry, Tracklist
-from phonograph_tracklist.storage.catalogue import SqlCatalogue
+from phonograph_tracklist.handlers import periodic
+from phonograph_tracklist.storage.catalog import SqlCatalog
 from phonograph_tracklist.storage.tables import SqlTracklistJob
 
 
@@ -56,7 +57,7 @@ def media(**changes: Any) -> MediaRef:
 
 
 def later() -> UUID:
-    """An id of a minute from now."""
+    """Return an id from a minute later."""
     return UUID(int=uuid7().int + (60_000 << 80))
 
 
@@ -71,7 +72,7 @@ async def rows(database: Database, query: str, **values: Any) -> list[tuple[Any,
 
 async def added(database: Database, recording: MediaRef) -> MediaRef:
     async with database.transaction() as transaction:
-        await SqlCatalogue(transaction.session, correlation_id=None).add(recording)
+        await SqlCatalog(transaction.session, correlation_id=None).add(recording)
     return recording
 
 
@@ -80,14 +81,14 @@ async def status(database: Database, recording: MediaRef) -> str:
     return str(found[0][0])
 
 
-async def test_recording_row(database: Database) -> None:
-    """K-01, K-07: the file as it was read, with the id that joins all rows of a request."""
+async def test_recording_has_one_row_with_the_correlation_id(database: Database) -> None:
+    """The file is stored as ingest read it, with the id that joins all rows of a request (K-01, K-07)."""
     recording, correlation = media(uri="file:///music/%D0%9A%20x.mp3", owner=uuid4().hex), uuid4()
     async with database.transaction(Cause("event", str(correlation))) as transaction:
-        catalogue = factory._catalogue(transaction)
-        await catalogue.add(recording)
-        await catalogue.add(recording)
-        await catalogue.complete(recording.media_id, datetime(2020, 1, 2, tzinfo=UTC))
+        catalog = factory.sql_catalog(transaction)
+        await catalog.add(recording)
+        await catalog.add(recording)
+        await catalog.complete(recording.media_id, datetime(2020, 1, 2, tzinfo=UTC))
     found = await rows(
         database,
         "SELECT file_path, file_hash, secondary_hash, file_size, status, mime_type, last_modified,"
@@ -108,52 +109,59 @@ async def test_recording_row(database: Database) -> None:
     ]
 
 
-async def test_correlation_id_that_is_no_uuid(database: Database) -> None:
+async def test_correlation_id_that_is_not_a_uuid_is_left_out(database: Database) -> None:
     async with database.transaction(Cause("event", "order 17")) as transaction:
         recording = media()
-        await factory._catalogue(transaction).add(recording)
+        await factory.sql_catalog(transaction).add(recording)
     found = await rows(
         database, "SELECT correlation_id FROM recordings WHERE id = :id", id=recording.media_id
     )
     assert found == [(None,)]
 
 
-async def test_younger_file_at_the_same_path(database: Database) -> None:
-    """C-13: a path belongs to one recording per owner, whichever event comes first."""
+async def test_newer_file_at_the_same_path_replaces_the_older_one(database: Database) -> None:
+    """A path belongs to one recording per owner, whichever event arrives first (C-13)."""
     uri = f"file:///music/{uuid4()}.mp3"
-    older, younger, others = media(uri=uri), media(uri=uri, media_id=later()), media(uri=uri, owner="other")
-    for recording in (older, younger, others):
+    older, newer, others = media(uri=uri), media(uri=uri, media_id=later()), media(uri=uri, owner="other")
+    for recording in (older, newer, others):
         await added(database, recording)
-    assert [await status(database, each) for each in (older, younger, others)] == [
+    assert [await status(database, each) for each in (older, newer, others)] == [
         "deleted",
         "pending",
         "pending",
     ]
     uri = f"file:///music/{uuid4()}.mp3"
-    older, younger = media(uri=uri), media(uri=uri, media_id=later())
-    await added(database, younger)
+    older, newer = media(uri=uri), media(uri=uri, media_id=later())
+    await added(database, newer)
     await added(database, older)
     async with database.transaction() as transaction:
-        await SqlCatalogue(transaction.session, correlation_id=None).complete(older.media_id, None)
-    assert [await status(database, each) for each in (older, younger)] == ["deleted", "pending"]
+        await SqlCatalog(transaction.session, correlation_id=None).complete(older.media_id, None)
+    assert [await status(database, each) for each in (older, newer)] == ["deleted", "pending"]
 
 
 async def test_same_bytes_are_one_recording_per_owner(database: Database) -> None:
-    """K-02, C-13: UNIQUE on the hash, null owners included."""
+    """The hash is unique per owner, and among recordings without an owner (K-02, C-13)."""
     first = await added(database, media())
     await added(database, media(file_hash=first.file_hash, owner="other"))
     with pytest.raises(IntegrityError, match="uq_recordings_file_hash"):
         await added(database, media(file_hash=first.file_hash))
 
 
-async def test_very_long_path(database: Database) -> None:
+async def test_very_long_path_keeps_its_end(database: Database) -> None:
     recording = await added(database, media(uri="file:///" + "坂龍/" * 900 + f"{uuid4()}.mp3"))
     (found,) = await rows(database, "SELECT file_path FROM recordings WHERE id = :id", id=recording.media_id)
     assert found[0].endswith(recording.uri[-40:])
 
 
+async def test_path_that_is_not_utf_8_has_replacement_characters(database: Database) -> None:
+    name = f"{uuid4()}.mp3"
+    recording = await added(database, media(uri=f"file:///music/%FF/{name}"))
+    found = await rows(database, "SELECT file_path FROM recordings WHERE id = :id", id=recording.media_id)
+    assert found == [(f"/music/\ufffd/{name}",)]
+
+
 async def test_metadata_is_replaced_by_origin(database: Database) -> None:
-    """K-03, C-45, C-48: one row per key; tags and measurements do not touch each other."""
+    """A key has one row, and tags and measured features do not overwrite each other (K-03, C-45, C-48)."""
     recording = await added(database, media())
     rounds = [
         (ExtractionMethod.TAG, rows_from_tags({"artist": ["A", "B"], "year": ["1999"], "bpm": ["1"]})),
@@ -164,8 +172,8 @@ async def test_metadata_is_replaced_by_origin(database: Database) -> None:
     found = []
     for method, facts in rounds:
         async with database.transaction() as transaction:
-            catalogue = SqlCatalogue(transaction.session, correlation_id=None)
-            await catalogue.replace_metadata(recording.media_id, method, facts)
+            catalog = SqlCatalog(transaction.session, correlation_id=None)
+            await catalog.replace_metadata(recording.media_id, method, facts)
         found.append(
             await rows(
                 database,
@@ -192,19 +200,21 @@ async def test_older_analysis_is_ignored(database: Database) -> None:
     recording = await added(database, media())
     older, newer = uuid7(), later()
     async with database.transaction() as transaction:
-        catalogue = SqlCatalogue(transaction.session, correlation_id=None)
-        taken = [await catalogue.take_music(recording.media_id, each) for each in (newer, older, newer)]
-    assert taken == [True, False, True]
+        catalog = SqlCatalog(transaction.session, correlation_id=None)
+        claimed = [
+            await catalog.claim_newest_analysis(recording.media_id, each) for each in (newer, older, newer)
+        ]
+    assert claimed == [True, False, True]
 
 
 async def test_one_tracklist_is_current(database: Database) -> None:
-    """K-04, C-15, C-41: several tracklists per recording, the last one current."""
+    """A recording may have several tracklists, of which the last one is current (K-04, C-15, C-41)."""
     recording = await added(database, media())
     async with database.transaction() as transaction:
-        catalogue = SqlCatalogue(transaction.session, correlation_id=None)
-        first = await catalogue.add_tracklist(recording, tracklist("First"), ["careful"])
-        second = await catalogue.add_tracklist(recording, tracklist("T" * 600), [])
-        held = await catalogue.versions()
+        catalog = SqlCatalog(transaction.session, correlation_id=None)
+        first = await catalog.add_tracklist(recording, tracklist("First"), ["careful"])
+        second = await catalog.add_tracklist(recording, tracklist("T" * 600), [])
+        versions = await catalog.versions()
     found = await rows(
         database,
         "SELECT id, is_current, length(title), artist, source_type, track_count, total_duration,"
@@ -215,22 +225,22 @@ async def test_one_tracklist_is_current(database: Database) -> None:
         (first, False, 5, "DJ", "cue_file", 1, 101, "T", "careful"),
         (second, True, 500, "DJ", "cue_file", 1, 101, "T", None),
     ]
-    assert str(second) in held["tracklist"]
-    assert str(first) not in held["tracklist"]
+    assert str(second) in versions["tracklist"]
+    assert str(first) not in versions["tracklist"]
 
 
 async def test_proposal_is_made_once(database: Database) -> None:
-    """K-05: the same proposal again keeps its id and what was decided on it."""
+    """An equal proposal keeps its id and the decision on it (K-05)."""
     recording = await added(database, media())
     proposal = propose_rename("x.mp3", {"artist": ["A"], "title": ["T"]})
     assert proposal is not None
     async with database.transaction() as transaction:
-        catalogue = SqlCatalogue(transaction.session, correlation_id=None)
-        first = await catalogue.add_proposal(recording.media_id, proposal)
+        catalog = SqlCatalog(transaction.session, correlation_id=None)
+        first = await catalog.add_proposal(recording.media_id, proposal)
         await transaction.session.execute(
             text("UPDATE rename_proposals SET status = 'rejected' WHERE id = :id"), {"id": first}
         )
-        again = await catalogue.add_proposal(recording.media_id, proposal)
+        again = await catalog.add_proposal(recording.media_id, proposal)
     assert again == first
     found = await rows(
         database,
@@ -243,7 +253,7 @@ async def test_proposal_is_made_once(database: Database) -> None:
 
 @pytest.mark.parametrize("name", ["", "я" * 128])
 async def test_proposed_names_have_255_bytes(database: Database, name: str) -> None:
-    """C-50: the table refuses what no file system takes."""
+    """The table refuses names that no file system accepts (C-50)."""
     recording = await added(database, media())
     insert = (
         "INSERT INTO rename_proposals (id, recording_id, current_filename, proposed_filename)"
@@ -254,16 +264,16 @@ async def test_proposed_names_have_255_bytes(database: Database, name: str) -> N
 
 
 async def test_relations(database: Database) -> None:
-    """K-06, C-41: facts and proposals go with the recording, a tracklist stays without it."""
+    """Facts and proposals are deleted with the recording; its tracklist is kept (K-06, C-41)."""
     recording = await added(database, media())
     proposal = propose_rename("x.mp3", {"artist": ["A"], "title": ["T"]})
     assert proposal is not None
     async with database.transaction() as transaction:
-        catalogue = SqlCatalogue(transaction.session, correlation_id=None)
+        catalog = SqlCatalog(transaction.session, correlation_id=None)
         facts = rows_from_tags({"artist": ["A"]})
-        await catalogue.replace_metadata(recording.media_id, ExtractionMethod.TAG, facts)
-        await catalogue.add_proposal(recording.media_id, proposal)
-        tracklist_id = await catalogue.add_tracklist(recording, tracklist("Kept"), [])
+        await catalog.replace_metadata(recording.media_id, ExtractionMethod.TAG, facts)
+        await catalog.add_proposal(recording.media_id, proposal)
+        tracklist_id = await catalog.add_tracklist(recording, tracklist("Kept"), [])
         await transaction.session.execute(
             text("DELETE FROM recordings WHERE id = :id"), {"id": recording.media_id}
         )
@@ -275,7 +285,7 @@ async def test_relations(database: Database) -> None:
 
 
 async def test_recording_stats(database: Database) -> None:
-    """K-25, C-39: counts by month and status, refreshed while readers read."""
+    """Recordings are counted by month and status; the counts can be refreshed again (K-25, C-39)."""
     count = "SELECT coalesce(sum(count), 0)::int FROM recording_stats WHERE status = 'pending'"
     for _ in range(2):
         await added(database, media())
@@ -283,12 +293,12 @@ async def test_recording_stats(database: Database) -> None:
         ((actual,),) = await rows(database, "SELECT count(*) FROM recordings WHERE status = 'pending'")
         assert before < actual
         async with database.transaction() as transaction:
-            await factory.refresh_stats(transaction)
+            await periodic.refresh_stats(transaction)
         assert await rows(database, count) == [(actual,)]
 
 
 async def test_indexes_of_the_schema(database: Database) -> None:
-    """K-02, K-03, K-04, K-05, C-07, C-40: no column is left out, and none indexed twice."""
+    """Every indexed column of K-02 to K-05 and C-07 has an index, and none has two (C-40)."""
     found = await rows(
         database,
         "SELECT indexname FROM pg_indexes WHERE schemaname = 'tracklist' AND tablename IN"

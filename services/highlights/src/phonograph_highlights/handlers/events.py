@@ -1,4 +1,4 @@
-"""Takes new files and new transcripts."""
+"""Handlers of the events that the service consumes."""
 
 from phonograph_events import MediaReady, TranscriptionCompleted
 from phonograph_highlights.factory import highlights_service
@@ -6,10 +6,10 @@ from phonograph_runtime.database import Transaction
 
 
 async def media_ready(event: MediaReady, transaction: Transaction) -> None:
-    """A file is ready for work."""
-    await highlights_service(transaction).media_ready(event)
+    """Request the silence detection of a new recording."""
+    await highlights_service(transaction).request_silence_detection(event)
 
 
 async def transcription_completed(event: TranscriptionCompleted, transaction: Transaction) -> None:
-    """The words of a file are known."""
-    await highlights_service(transaction).transcription_completed(event)
+    """Request the segmentation of a transcribed recording."""
+    await highlights_service(transaction).request_segmentation(event)

@@ -1,4 +1,4 @@
-"""Topics are told apart by their words, the same way every time, in every language."""
+"""Talks are split into topics by their words, deterministically, in every language."""
 
 import random
 import sys
@@ -8,8 +8,8 @@ from itertools import accumulate, pairwise
 import pytest
 
 from phonograph_highlights.domain.speech import Utterance, Word
-from phonograph_highlights.inference.topics import MIN_SEGMENT_S, TfidfSegmenter
-from phonograph_highlights.inference.words import content_words, stem
+from phonograph_highlights.inference.stop_words import select_content_words, stem
+from phonograph_highlights.inference.tfidf import MIN_SEGMENT_S, TfidfSegmenter
 
 SUBJECTS = {
     "networks": "network layer neuron weight gradient loss descent training batch rate momentum activation",
@@ -17,7 +17,7 @@ SUBJECTS = {
     "rome": "senate emperor legion province caesar republic consul army citizen forum empire augustus",
     "cells": "cell membrane protein enzyme nucleus ribosome molecule tissue chromosome mitosis gene sugar",
     "markets": "price demand supply market inflation currency trade export tariff bank rate investor",
-    "sailing": "sail wind mast harbour anchor tide rudder crew deck keel compass province",
+    "sailing": "sail wind mast harbor anchor tide rudder crew deck keel compass province",
     "music": "melody chord rhythm harmony tempo violin orchestra conductor concert symphony note crew",
     "planets": "planet orbit star telescope gravity comet galaxy moon crater atmosphere rocket layer",
 }
@@ -39,14 +39,14 @@ def utterance(words: list[str], start_s: float) -> Utterance:
     )
 
 
-def spoken(lines: list[list[str]]) -> list[Utterance]:
+def to_utterances(lines: list[list[str]]) -> list[Utterance]:
     starts = accumulate((len(line) * 0.4 + 0.8 for line in lines), initial=0.0)
     return [utterance(line, start) for line, start in zip(lines, starts, strict=False)]
 
 
-def talk(rng: random.Random, *, misheard: float = 0.15) -> tuple[list[Utterance], list[int]]:
-    """Utterances of 4 to 14 words on 2 to 6 subjects: half glue, a few asides, some words misheard."""
-    everything = " ".join(SUBJECTS.values()).split()
+def talk(rng: random.Random, *, error_rate: float = 0.15) -> tuple[list[Utterance], list[int]]:
+    """Return utterances of 4 to 14 words on 2 to 6 subjects: half glue, a few asides, some errors."""
+    all_words = " ".join(SUBJECTS.values()).split()
     lines: list[list[str]] = []
     edges: list[int] = []
     for subject in rng.sample(sorted(SUBJECTS), rng.randint(2, 6)):
@@ -56,14 +56,14 @@ def talk(rng: random.Random, *, misheard: float = 0.15) -> tuple[list[Utterance]
             for _ in range(rng.randint(4, 14)):
                 kind = rng.random()
                 source = GLUE if kind < 0.55 else ASIDES if kind < 0.7 else own
-                line.append(rng.choice(everything) if rng.random() < misheard else rng.choice(source))
+                line.append(rng.choice(all_words) if rng.random() < error_rate else rng.choice(source))
             lines.append(line)
         edges.append(len(lines))
-    return spoken(lines), edges[:-1]
+    return to_utterances(lines), edges[:-1]
 
 
 def boundary_f1(pairs: list[tuple[list[int], list[int]]]) -> float:
-    """F1 over all talks of boundaries found within `TOLERANCE` utterances; each counts once."""
+    """Return the F1, over all talks, of boundaries found within `TOLERANCE` utterances; each counts once."""
     hits = found_count = wanted_count = 0
     for found, wanted in pairs:
         open_boundaries = list(wanted)
@@ -77,15 +77,15 @@ def boundary_f1(pairs: list[tuple[list[int], list[int]]]) -> float:
     return 2 * hits / (found_count + wanted_count)
 
 
-def test_boundaries_are_found_far_better_than_by_no_or_equal_cuts(
+def test_boundaries_are_much_better_than_no_or_equally_spaced_ones(
     record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Boundary F1 at ±2 utterances; "equal" is told the true number of topics, we are not."""
+    """Boundary F1 at ±2 utterances; only "equal" knows the true number of topics."""
     rng = random.Random(20)
     talks = [talk(rng) for _ in range(TALKS)]
     segmenter = TfidfSegmenter()
 
-    ours = boundary_f1([([t.first for t in segmenter.segment(u, language="en")][1:], b) for u, b in talks])
+    ours = boundary_f1([([t.first for t in segmenter.predict(u, language="en")][1:], b) for u, b in talks])
     none = boundary_f1([([], b) for _, b in talks])
     equal = boundary_f1(
         [([round(len(u) * i / (len(b) + 1)) for i in range(1, len(b) + 1)], b) for u, b in talks]
@@ -101,14 +101,14 @@ def test_boundaries_are_found_far_better_than_by_no_or_equal_cuts(
     assert ours > equal + 0.3
 
 
-def test_a_topic_is_named_by_its_own_words() -> None:
+def test_the_title_of_a_topic_consists_of_its_own_words() -> None:
     rng = random.Random(3)
     lines = [
         [rng.choice(GLUE if i % 2 else SUBJECTS[subject].split()) for i in range(12)]
         for subject in ("cooking", "rome")
         for _ in range(15)
     ]
-    topics = TfidfSegmenter().segment(spoken(lines), language="en")
+    topics = TfidfSegmenter().predict(to_utterances(lines), language="en")
 
     assert [(topic.first, topic.last) for topic in topics] == [(0, 14), (15, 29)]
     for topic, subject in zip(topics, ("cooking", "rome"), strict=True):
@@ -120,59 +120,65 @@ def test_a_topic_is_named_by_its_own_words() -> None:
         assert 0 <= topic.importance <= 1
 
 
-def test_the_core_of_a_talk_matters_more_than_an_aside() -> None:
+def test_the_core_of_a_talk_is_more_important_than_an_aside() -> None:
     rng = random.Random(5)
     core = SUBJECTS["networks"].split()
 
     def lines(own: list[str], count: int, share: float) -> list[list[str]]:
         return [[rng.choice(own if rng.random() < share else GLUE) for _ in range(10)] for _ in range(count)]
 
-    said = lines(core[:8], 15, 0.5) + lines(SUBJECTS["sailing"].split(), 15, 0.25) + lines(core[4:], 15, 0.5)
-    topics = TfidfSegmenter().segment(spoken(said), language="en")
+    core_and_aside = (
+        lines(core[:8], 15, 0.5) + lines(SUBJECTS["sailing"].split(), 15, 0.25) + lines(core[4:], 15, 0.5)
+    )
+    topics = TfidfSegmenter().predict(to_utterances(core_and_aside), language="en")
     aside = next(topic for topic in topics if topic.first <= 22 <= topic.last)
 
     assert len(topics) >= 3
     assert aside.importance == min(topic.importance for topic in topics)
 
 
-def test_the_same_talk_gives_the_same_topics() -> None:
-    said, _ = talk(random.Random(1))
-    assert TfidfSegmenter().segment(said, language="en") == TfidfSegmenter().segment(said, language="en")
+def test_the_same_talk_has_the_same_topics() -> None:
+    utterances, _ = talk(random.Random(1))
+    assert TfidfSegmenter().predict(utterances, language="en") == TfidfSegmenter().predict(
+        utterances, language="en"
+    )
 
 
-def test_topics_follow_one_another_without_a_gap_and_are_not_shorter_than_the_least() -> None:
-    said, _ = talk(random.Random(2))
-    topics = TfidfSegmenter().segment(said, language="en")
+def test_topics_cover_the_talk_and_have_a_minimum_length() -> None:
+    utterances, _ = talk(random.Random(2))
+    topics = TfidfSegmenter().predict(utterances, language="en")
 
     assert topics[0].first == 0
-    assert topics[-1].last == len(said) - 1
+    assert topics[-1].last == len(utterances) - 1
     assert all(a.last + 1 == b.first for a, b in pairwise(topics))
-    assert all(said[t.last].end_s - said[t.first].start_s >= MIN_SEGMENT_S for t in topics)
+    assert all(utterances[t.last].end_s - utterances[t.first].start_s >= MIN_SEGMENT_S for t in topics)
 
 
-def test_one_topic_can_be_asked_for() -> None:
-    said, _ = talk(random.Random(4))
-    (topic,) = TfidfSegmenter().segment(said, language="en", limit=1)
+def test_the_number_of_topics_can_be_limited_to_one() -> None:
+    utterances, _ = talk(random.Random(4))
+    (topic,) = TfidfSegmenter().predict(utterances, language="en", limit=1)
 
-    assert (topic.first, topic.last, topic.importance) == (0, len(said) - 1, 1.0)
+    assert (topic.first, topic.last, topic.importance) == (0, len(utterances) - 1, 1.0)
 
 
-def test_nothing_said_gives_no_topic_and_words_that_say_nothing_give_a_title() -> None:
-    assert TfidfSegmenter().segment([], language="en") == []
+def test_no_speech_has_no_topic_and_speech_without_content_has_a_title() -> None:
+    assert TfidfSegmenter().predict([], language="en") == []
 
-    (topic,) = TfidfSegmenter().segment(spoken([["yes", "okay", "so"]]), language="en")
+    (topic,) = TfidfSegmenter().predict(to_utterances([["yes", "okay", "so"]]), language="en")
     assert (topic.title, topic.keywords) == ("Yes okay so", ())
 
 
 @pytest.mark.parametrize("language", ["de", None])
-def test_another_language_is_told_apart_and_named_without_its_function_words(language: str | None) -> None:
+def test_topics_in_another_language_are_separated_and_have_no_function_words_in_their_titles(
+    language: str | None,
+) -> None:
     rng = random.Random(8)
     lines = [
         [rng.choice(GERMAN_GLUE if i % 3 else GERMAN[subject].split()) for i in range(13)]
         for subject in GERMAN
         for _ in range(15)
     ]
-    topics = TfidfSegmenter().segment(spoken(lines), language=language)
+    topics = TfidfSegmenter().predict(to_utterances(lines), language=language)
 
     assert [topic.first for topic in topics] == [0, 15]
     for topic, subject in zip(topics, GERMAN, strict=True):
@@ -182,15 +188,15 @@ def test_another_language_is_told_apart_and_named_without_its_function_words(lan
 @pytest.mark.parametrize(
     "text", ["機械学習とは何か機械学習", "машинное обучение и сети", "यह एक परीक्षा है", "한국어 음성 인식"]
 )
-def test_any_script_gives_keywords(text: str) -> None:
-    (topic,) = TfidfSegmenter().segment(spoken([text.split()] * 3), language=None)
+def test_keywords_are_found_in_any_script(text: str) -> None:
+    (topic,) = TfidfSegmenter().predict(to_utterances([text.split()] * 3), language=None)
     assert topic.keywords
     assert topic.title
 
 
-def test_contractions_and_apostrophes_say_nothing() -> None:
-    said = "We’ll see what's in the network's layers don't we"
-    assert [word for word in content_words([said], "en")[0] if word] == ["network", "layers"]
+def test_contractions_and_possessives_are_not_content() -> None:
+    line = "We’ll see what's in the network's layers don't we"
+    assert [word for word in select_content_words([line], "en")[0] if word] == ["network", "layers"]
 
 
 def test_a_talk_of_ten_hours_is_segmented_in_seconds() -> None:
@@ -199,6 +205,6 @@ def test_a_talk_of_ten_hours_is_segmented_in_seconds() -> None:
     while len(lines) < 6000:
         own = SUBJECTS[rng.choice(sorted(SUBJECTS))].split()
         lines += [[rng.choice(GLUE if i % 2 else own) for i in range(12)] for _ in range(40)]
-    topics = TfidfSegmenter().segment(spoken(lines), language="en")
+    topics = TfidfSegmenter().predict(to_utterances(lines), language="en")
 
     assert 20 <= len(topics) <= 200

@@ -1,1 +1,0 @@
-"""Reading what lies beside a media file."""

@@ -1,0 +1,1 @@
+"""The engine of the service, which reads the folder of a recording."""

@@ -1,0 +1,94 @@
+"""The engine of the service: finds tracklists and better file names, in the child process."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import structlog
+
+from phonograph_events import Service, file_uri_to_path
+from phonograph_runtime.objects import ObjectStore, result_key
+from phonograph_runtime.ports import Progress
+from phonograph_tracklist.constants import MAX_CUE_BYTES, MAX_SIDECARS
+from phonograph_tracklist.domain.rename import propose_rename
+from phonograph_tracklist.domain.results import CatalogResult
+from phonograph_tracklist.domain.tasks import TracklistTask
+from phonograph_tracklist.domain.tracklist import (
+    Sidecar,
+    TracklistSearch,
+    order_sidecars,
+    search_for_tracklist,
+)
+
+logger = structlog.get_logger()
+
+
+class TracklistEngine:
+    """Executes the jobs of the service; it has no model to load."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects = objects
+
+    def find_tracklist(self, task: TracklistTask, progress: Progress) -> CatalogResult:
+        """Find the tracklist of a recording and a better name for its file.
+
+        A folder or cue file that cannot be read is skipped with a line in the log. A recording that is not
+        a local file is described by its tags and chapters only.
+
+        Args:
+            task: The recording with its tags and chapters.
+            progress: Called with the fraction done and the stage.
+
+        Raises:
+            StorageFullError: If no space is left for the document.
+            StorageError: If the object store cannot be written.
+        """
+        media = task.media
+        path = file_uri_to_path(media.uri)
+        progress(0.1, "tracklist")
+        search = search_for_tracklist(
+            file_name=media.file_name,
+            duration_s=media.duration_s,
+            sidecars=_read_sidecars(path) if path else (),
+            tags=task.tags,
+            chapters=task.chapters,
+        )
+        progress(0.8, "name")
+        return CatalogResult(
+            search=search,
+            proposal=propose_rename(media.file_name, task.tags, folder_name=path.parent.name if path else ""),
+            document_uri=self._store(task, search),
+            modified_at=_modified_at(path) if path else None,
+        )
+
+    def _store(self, task: TracklistTask, search: TracklistSearch) -> str | None:
+        if search.tracklist is None:
+            return None
+        key = f"{result_key(task.media.media_id, Service.TRACKLIST)}.json"
+        return self._objects.put(key, search.to_document().model_dump_json().encode())
+
+
+def _read_sidecars(path: Path) -> Iterator[Sidecar]:
+    """Yield the cue files in the folder of a media file, the likeliest first; read each when it is needed."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.name.casefold().endswith(".cue")]
+    except OSError as error:
+        logger.warning("folder not readable", folder=str(path.parent), error=str(error))
+        return
+    for name, matches_media in islice(order_sidecars(path.name, names), MAX_SIDECARS):
+        try:
+            with (path.parent / name).open("rb") as file:
+                # One byte more than allowed, so that the parser sees that the file is too large.
+                data = file.read(MAX_CUE_BYTES + 1)
+        except OSError as error:
+            logger.warning("cue file not readable", cue_file=name, error=str(error))
+            continue
+        yield Sidecar(name, data, matches_media)
+
+
+def _modified_at(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None
