@@ -39,8 +39,8 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
     async def sample(_: Transaction) -> None:
         metrics.STUB_NODES.set(await context.graph.stubs())
 
-    shell.every(SAMPLE_INTERVAL, sample)
-    shell.on_stop(context.aclose)
+    shell.add_periodic(SAMPLE_INTERVAL, sample)
+    shell.add_closer(context.aclose)
     return shell
 
 

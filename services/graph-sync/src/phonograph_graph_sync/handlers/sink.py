@@ -11,8 +11,9 @@ from phonograph_graph_sync.domain.position import Partition, Projected
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.exceptions import LostGraphError
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_runtime.consumer import ConsumedRecord, count_applied
+from phonograph_runtime.consumer import count_applied
 from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.records import ConsumedRecord
 
 AGAIN_S = 60.0
 """A batch that failed comes again much sooner, unless another process has been given its partitions."""
