@@ -126,7 +126,9 @@ class _BatchTransaction:
 
     1. Lock the offsets of all partitions of the batch, in their order. A second process with the same events
        waits here, and finds them in the graph afterwards.
-    2. Read the offsets and the mark of a rebuild: only under the locks can neither change any more.
+    2. Read the offsets, which no other process can change under the locks, and the mark of a rebuild. A
+       rebuild sets its mark before it waits for the same locks: one that is not seen here has to wait for
+       this batch.
     3. Write the changes of the events above these offsets.
     4. Store the new offsets. They are part of the transaction: the graph has an event and its offset, or
        neither.
@@ -189,9 +191,9 @@ class _ChangeWriter:
     The steps, and why each comes after the one before:
 
     1. Nodes, label by label in the order of `Label`. Every writer locks nodes in this order, and those of a
-       label by key, so that two writers wait for each other instead of deadlocking. Each statement returns
-       the ids of its nodes and which facets were newer than what the graph had: these are applied, the others
-       are ignored with all that belongs to them.
+       label by key, so that two writers with the same nodes wait for each other and seldom deadlock. Each
+       statement returns the ids of its nodes and which facets were newer than those in the graph: these are
+       applied, the others are ignored with all that belongs to them.
     2. After the nodes of a label, the edges and children of the facets that were replaced are deleted. Later,
        new ones would be deleted as well.
     3. Children of the applied facets: it is known now which those are, and the edges need the children's ids.
