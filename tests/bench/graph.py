@@ -25,10 +25,10 @@ from tests.support.stack import Stack
 
 from phonograph_events import Envelope, Service
 from phonograph_graph_sync.config import Settings
-from phonograph_graph_sync.domain.graph import KEYS, Changes, Edge, Label, Ref, combined
+from phonograph_graph_sync.domain.graph import KEYS, Changes, Edge, Label, Ref, combine
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_graph_sync.handlers.events import GraphSink
 from phonograph_runtime.consumer import EventConsumer
 
 BATCH = 500
@@ -90,9 +90,9 @@ async def ours(stack: Stack, *, files: int) -> dict[str, float | None]:
         with clock.running():
             for first in range(SKIP, len(records), BATCH):
                 await consumer.consume(records[first : first + BATCH])
-        whole = combined(map(project, events))
-        held = {*whole.nodes, *(part.owner for part in whole.parts.values())}
-        held |= {child.ref for part in whole.parts.values() for child in part.children}
+        whole = combine(map(project, events))
+        held = {*whole.nodes, *(part.owner for part in whole.facets.values())}
+        held |= {child.ref for part in whole.facets.values() for child in part.children}
         nodes, edges = await context.graph.size()
         assert nodes == len(held), f"{nodes} nodes instead of {len(held)}"
         return _answer(stack, clock, server, events=len(events) - SKIP, rows=nodes + edges)
@@ -123,7 +123,7 @@ async def _write(transaction: AsyncManagedTransaction, groups: Sequence[Group]) 
 
 def finished_rows(events: Sequence[Envelope]) -> list[Group]:
     """What a batch leaves in an empty graph: each node and each edge once, with all its properties."""
-    changes = combined(map(project, events))
+    changes = combine(map(project, events))
     nodes = _nodes(changes)
     groups = []
     for label in sorted(nodes):
@@ -160,7 +160,7 @@ def _nodes(changes: Changes) -> dict[Label, dict[tuple[str, ...], dict[str, Any]
     for node in changes.nodes.values():
         times = {"created_at": node.created_at, "confidence": node.confidence}
         tell(node.ref, {**node.properties, **times, "release_date": node.release_date})
-    for part in changes.parts.values():
+    for part in changes.facets.values():
         times = {"created_at": part.created_at, "updated_at": part.updated_at}
         tell(part.owner, {**part.properties, **times, f"{part.aspect}_order": part.order})
         for child in part.children:
@@ -170,7 +170,7 @@ def _nodes(changes: Changes) -> dict[Label, dict[tuple[str, ...], dict[str, Any]
 
 def _edges(changes: Changes) -> dict[Edge, dict[str, Any]]:
     every = list(changes.links)
-    for part in changes.parts.values():
+    for part in changes.facets.values():
         every += part.edges
         for child in part.children:
             every += [Edge(part.owner, child.relation, child.ref), *child.edges]
@@ -201,11 +201,11 @@ async def _empty_graph(stack: Stack) -> AsyncIterator[ProcessContext]:
         await context.graph.prepare()
         await context.graph.wipe()
         await context.graph._driver.execute_query("MATCH (k:KafkaOffset) DELETE k")
-        await context.forget_positions()
+        await context.clear_offsets()
         yield context
         await context.graph.wipe()
         await context.graph._driver.execute_query("MATCH (k:KafkaOffset) DELETE k")
-        await context.forget_positions()
+        await context.clear_offsets()
     finally:
         await context.aclose()
 
