@@ -26,10 +26,10 @@ from tests.support.stack import Stack
 
 from phonograph_events import Envelope, Service
 from phonograph_graph_sync.config import Settings
-from phonograph_graph_sync.domain.graph import KEYS, Changes, Edge, Label, Ref, combined
+from phonograph_graph_sync.domain.graph import KEYS, Changes, Edge, Label, Ref, combine
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_graph_sync.handlers.events import GraphSink
 from phonograph_runtime.consumer import EventConsumer
 
 BATCH = 500
@@ -91,9 +91,9 @@ async def ours(stack: Stack, *, files: int) -> dict[str, float | None]:
         with clock.running():
             for first in range(SKIP, len(records), BATCH):
                 await consumer.consume(records[first : first + BATCH])
-        changes = combined(map(project, events))
-        expected = {*changes.nodes, *(part.owner for part in changes.parts.values())}
-        expected |= {child.ref for part in changes.parts.values() for child in part.children}
+        changes = combine(map(project, events))
+        expected = {*changes.nodes, *(facet.owner for facet in changes.facets.values())}
+        expected |= {child.ref for facet in changes.facets.values() for child in facet.children}
         nodes, edges = await context.graph.size()
         assert nodes == len(expected), f"{nodes} nodes instead of {len(expected)}"
         return _result(stack, clock, server, events=len(events) - SKIP, rows=nodes + edges)
@@ -124,7 +124,7 @@ async def _write(transaction: AsyncManagedTransaction, groups: Sequence[Statemen
 
 def finished_rows(events: Sequence[Envelope]) -> list[StatementRows]:
     """Return what a batch adds to an empty graph: each node and edge once, with all its properties."""
-    changes = combined(map(project, events))
+    changes = combine(map(project, events))
     nodes = _nodes(changes)
     groups = []
     for label in sorted(nodes):
@@ -161,20 +161,20 @@ def _nodes(changes: Changes) -> dict[Label, dict[tuple[str, ...], dict[str, Any]
     for node in changes.nodes.values():
         times = {"created_at": node.created_at, "confidence": node.confidence}
         add(node.ref, {**node.properties, **times, "release_date": node.release_date})
-    for part in changes.parts.values():
-        times = {"created_at": part.created_at, "updated_at": part.updated_at}
-        add(part.owner, {**part.properties, **times, f"{part.aspect}_order": part.order})
-        for child in part.children:
+    for facet in changes.facets.values():
+        times = {"created_at": facet.created_at, "updated_at": facet.updated_at}
+        add(facet.owner, {**facet.properties, **times, f"{facet.aspect}_order": facet.order})
+        for child in facet.children:
             add(child.ref, {**child.properties, "created_at": child.created_at})
     return nodes
 
 
 def _edges(changes: Changes) -> dict[Edge, dict[str, Any]]:
     all_edges = list(changes.links)
-    for part in changes.parts.values():
-        all_edges += part.edges
-        for child in part.children:
-            all_edges += [Edge(part.owner, child.relation, child.ref), *child.edges]
+    for facet in changes.facets.values():
+        all_edges += facet.edges
+        for child in facet.children:
+            all_edges += [Edge(facet.owner, child.relation, child.ref), *child.edges]
     edges = {}
     for edge in all_edges:
         edges[edge] = dict(edge.properties) | ({"created_at": edge.created_at} if edge.created_at else {})
@@ -202,11 +202,11 @@ async def _empty_graph(stack: Stack) -> AsyncIterator[ProcessContext]:
         await context.graph.prepare()
         await context.graph.wipe()
         await context.graph._driver.execute_query("MATCH (k:KafkaOffset) DELETE k")
-        await context.forget_positions()
+        await context.clear_offsets()
         yield context
         await context.graph.wipe()
         await context.graph._driver.execute_query("MATCH (k:KafkaOffset) DELETE k")
-        await context.forget_positions()
+        await context.clear_offsets()
     finally:
         await context.aclose()
 

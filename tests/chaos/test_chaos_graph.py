@@ -24,13 +24,14 @@ from tests.support.stack import Stack, running, servers
 
 from phonograph_events import Envelope
 from phonograph_graph_sync import metrics as graph_metrics
+from phonograph_graph_sync.commands import rebuild
 from phonograph_graph_sync.constants import CONSUMER
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_graph_sync.handlers.sink import GraphSink
-from phonograph_graph_sync.main import create_app, rebuild
+from phonograph_graph_sync.handlers.events import GraphSink
+from phonograph_graph_sync.main import create_app
 from phonograph_runtime import metrics
-from phonograph_runtime.consumer import ConsumedRecord
 from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.records import ConsumedRecord
 
 SEED = 7
 FILES = [pytest.param(15, id="15 files"), pytest.param(250, id="250 files", marks=pytest.mark.chaos)]
@@ -50,9 +51,9 @@ async def driver(stack: Stack) -> AsyncIterator[AsyncDriver]:
 async def context(stack: Stack, driver: AsyncDriver, tmp_path: Path) -> AsyncIterator[ProcessContext]:
     """Resources of one process of the service."""
     opened = ProcessContext.create(graph.settings(stack, tmp_path))
-    await opened.forget_positions()
+    await opened.clear_offsets()
     yield opened
-    await opened.forget_positions()
+    await opened.clear_offsets()
     await opened.aclose()
 
 
@@ -77,7 +78,7 @@ async def expected(
 async def reset(context: ProcessContext, driver: AsyncDriver) -> None:
     """Empty the graph and delete the positions in PostgreSQL."""
     await graph.wipe(driver)
-    await context.forget_positions()
+    await context.clear_offsets()
 
 
 async def deliver(sink: GraphSink, batches: Sequence[Sequence[ConsumedRecord]]) -> int:

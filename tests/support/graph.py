@@ -16,7 +16,7 @@ from tests.support.stack import Stack
 from phonograph_events import Envelope, Service
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.constants import CONSUMER
-from phonograph_runtime.consumer import ConsumedRecord
+from phonograph_runtime.records import ConsumedRecord
 
 WIPE = "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 1000 ROWS"
 

@@ -46,7 +46,7 @@ from phonograph_events.documents import (
     Word,
 )
 from phonograph_graph_sync.config import Settings
-from phonograph_graph_sync.domain.position import Partition, Projected
+from phonograph_graph_sync.domain.batches import Partition, ProjectedEvent
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_runtime.errors import PermanentError
@@ -71,7 +71,9 @@ class Shelf:
     async def write(self, *events: Event, version: int = 1) -> None:
         """Let the graph hold events."""
         changes = [project(make_envelope(event, source="test", version=version)) for event in events]
-        batch = [Projected(Partition("test", 0), self.written + n, each) for n, each in enumerate(changes)]
+        batch = [
+            ProjectedEvent(Partition("test", 0), self.written + n, each) for n, each in enumerate(changes)
+        ]
         self.written += len(batch)
         await self.context.graph.write(batch)
 
