@@ -124,10 +124,9 @@ def replay(
     Exit code 1 when one was parked again, or the service did not answer.
     """
     selection = _select(dead_letter_id, service, topic, reason, everything=everything)
-    # Replaying is harmless, so that only a person who selected several is asked.
-    ask = dead_letter_id is None and sys.stdin.isatty()
-    question = "Send {} again?" if ask else None
-    resolutions = run(_resolve(selection, question, drop=False, yes=yes, wait=not no_wait))
+    # A replay can be repeated, so that a script needs no --yes, and one event needs no confirmation.
+    is_confirmed = yes or dead_letter_id is not None or not sys.stdin.isatty()
+    resolutions = run(_resolve(selection, drop=False, yes=is_confirmed, wait=not no_wait))
     _finish(resolutions, as_json=as_json)
 
 
@@ -145,7 +144,7 @@ def drop(
 ) -> None:
     """Drop events: they are no longer listed, and cannot be replayed. Their records stay on their topics."""
     selection = _select(dead_letter_id, service, topic, reason, everything=everything)
-    resolutions = run(_resolve(selection, "Drop {} for good?", drop=True, yes=yes, wait=not no_wait))
+    resolutions = run(_resolve(selection, drop=True, yes=yes, wait=not no_wait))
     _finish(resolutions, as_json=as_json)
 
 
@@ -177,18 +176,15 @@ async def _read_dead_letter(prefix: str) -> "DeadLetter":
         return await with_body(client, _match(prefix, await read_dead_letters(client)))
 
 
-async def _resolve(
-    selection: Selection, question: str | None, *, drop: bool, yes: bool, wait: bool
-) -> "list[Resolution]":
+async def _resolve(selection: Selection, *, drop: bool, yes: bool, wait: bool) -> "list[Resolution]":
     from phonograph_cli.dead_letters import ANSWER_TIMEOUT_S, resolve
 
     async with connect_kafka() as client:
         selected = await _read_selected(client, selection)
         if not selected:
             return []
-        if question is not None:
-            count = f"{len(selected)} parked event{'' if len(selected) == 1 else 's'}"
-            confirm(question.format(count), yes=yes)
+        count = f"{len(selected)} parked event{'' if len(selected) == 1 else 's'}"
+        confirm(f"Drop {count} for good?" if drop else f"Send {count} again?", yes=yes)
         return await resolve(client, selected, drop=drop, timeout_s=ANSWER_TIMEOUT_S if wait else 0.0)
 
 
