@@ -18,7 +18,7 @@ class Golden:
     """Compares values with the files that hold what is expected."""
 
     update: bool
-    """Whether the files are written from the values."""
+    """True if the files are written from the values."""
 
     def check(self, path: Path, value: Any) -> None:
         """Assert that a value equals the JSON document at `path`."""

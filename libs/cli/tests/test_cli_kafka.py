@@ -68,7 +68,7 @@ async def test_events_are_read_between_two_times(stack: Stack) -> None:
         "dlq list",
         "dlq replay --reason no_such_reason",
         "topics check --shared",
-        "replay ingest-requested --from beginning",
+        "replay ingest-requested --from beginning --partition 77",
     ],
 )
 async def test_command_runs_one_event_loop(

@@ -25,6 +25,8 @@ Offsets: TypeAlias = Mapping[TopicPartition, int]
 SOURCE = "cli"
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 POLL_MS = 500
+FETCH_WAIT_MS = 50
+"""Longest time for which Kafka holds back the answer to a fetch while there is no record."""
 ATTEMPTS = 20
 """Number of lookups before a topic counts as missing; a new one has no leader at first."""
 PAUSE_S = 0.25
@@ -120,6 +122,10 @@ class KafkaClient:
         consumer = await self._started_consumer()
         consumer.assign(assigned)
         consumer.pause(*assigned)
+        # A position shows that the fetcher has the new assignment. While it still drops the old one, it
+        # would ignore that the consumer is stopped (aiokafka 0.14), and a reset would overtake a seek.
+        for partition in assigned:
+            await consumer.position(partition)
         return consumer
 
     async def tail(self, topics: Iterable[str], *, from_beginning: bool = False) -> Tail:
@@ -203,6 +209,8 @@ class KafkaClient:
                 # Applies where a record was deleted before it was fetched: "latest" would skip the rest.
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
+                # Kafka answers the requests of a connection in order: the next one waits for this one.
+                fetch_max_wait_ms=FETCH_WAIT_MS,
                 max_partition_fetch_bytes=MAX_RECORD_BYTES,
             )
             await self._start(self._consumer.start, self._consumer.stop)
@@ -245,9 +253,9 @@ def milliseconds(moment: datetime) -> int:
 
 
 def _seek(consumer: AIOKafkaConsumer, begins: Offsets) -> None:
-    consumer.assign(list(begins))  # a new assignment is not paused
     for partition, offset in begins.items():
         consumer.seek(partition, offset)
+    consumer.resume(*begins)
 
 
 async def _read(consumer: AIOKafkaConsumer, begins: Offsets, ends: Offsets) -> list[StoredRecord]:
