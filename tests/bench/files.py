@@ -24,8 +24,8 @@ from tests.support.stack import Stack
 from tests.support.system import SAMPLES
 
 from phonograph_cli import kafka
-from phonograph_cli.following import FileProgress
-from phonograph_cli.kafka import Seen, Tail
+from phonograph_cli.kafka import ReceivedEvent, Tail
+from phonograph_cli.progress import FileProgress
 from phonograph_events import TOPICS, Envelope, IngestRequested, make_envelope
 from phonograph_media.decode import decode_mono
 
@@ -155,12 +155,12 @@ class Crowd:
                 if file is None:
                     continue
                 _note(file, seen, ends)
-                if file.progress.ended and file not in done:
+                if file.progress.is_ended and file not in done:
                     done.append(file)
                     if len(done) == len(files):
                         break
             await self._until_held(ends)
-        failed = [file.progress for file in done if not file.progress.ok]
+        failed = [file.progress for file in done if not file.progress.has_succeeded]
         assert not failed, failed[:3]
         return done, time.perf_counter() - started
 
@@ -176,7 +176,7 @@ class Crowd:
             await asyncio.sleep(0.01)
 
 
-def _note(file: Followed, seen: Seen, ends: dict[tuple[str, int], int]) -> None:
+def _note(file: Followed, seen: ReceivedEvent, ends: dict[tuple[str, int], int]) -> None:
     file.events[seen.envelope.id] = seen.envelope
     file.progress.apply(seen)
     if seen.topic in GRAPH_TOPICS:
@@ -189,10 +189,11 @@ async def _crowd(stack: Stack) -> AsyncIterator[Crowd]:
     servers = addresses.kafka_bootstrap_servers
     login = (addresses.neo4j_user, addresses.neo4j_password)
     async with (
-        kafka.tail(servers, [topic for topic in TOPICS if topic != IngestRequested.TOPIC]) as tail,
+        kafka.connect(servers) as client,
         AIOKafkaProducer(bootstrap_servers=servers) as producer,
         AsyncGraphDatabase.driver(addresses.neo4j_uri, auth=login) as driver,
     ):
+        tail = await client.tail([topic for topic in TOPICS if topic != IngestRequested.TOPIC])
         yield Crowd(producer, tail, driver)
 
 

@@ -16,7 +16,7 @@ from tests.support.processes import group, header, request
 from tests.support.scratch import rows
 from tests.support.stack import Stack
 
-from phonograph_cli.kafka import read_all
+from phonograph_cli import kafka
 from phonograph_events import DEAD_LETTER_HEADER, MAX_MESSAGE_BYTES, TARGET_HEADER, Record, dead_letter_topic
 from phonograph_runtime.database import decode_headers
 
@@ -176,7 +176,8 @@ async def parked(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Park
         await members.until_taken(0, timeout_s=60)
         await members.stop(member, signal.SIGTERM)
         letters = {row.offset: row for row in await rows(members.database, "SELECT * FROM dead_letters")}
-        records = await read_all(members.settings.kafka_bootstrap_servers, [dead_letter_topic(members.topic)])
+        async with kafka.connect(members.settings.kafka_bootstrap_servers) as client:
+            records = await client.read_all([dead_letter_topic(members.topic)])
         published = {header(record, DEAD_LETTER_HEADER): record for record in records}
         uris = [uri for (uri,) in await rows(members.database, "SELECT uri FROM effects")]
         found = {name: letters[sent[3 * number + 1].offset] for number, name in enumerate(POISON)}
@@ -229,9 +230,9 @@ async def test_08_replay_after_a_fix_works_once(stack: Stack, tmp_path: Path) ->
         await members.stop(member, signal.SIGTERM)
         assert await rows(members.database, "SELECT resolution FROM dead_letters") == [("replayed",)]
         assert len(await rows(members.database, "SELECT 1 FROM effects")) == 1
-        servers = members.settings.kafka_bootstrap_servers
-        told = await read_all(servers, [dead_letter_topic(members.topic)])
-        assert len(await read_all(servers, [members.results])) == 1
+        async with kafka.connect(members.settings.kafka_bootstrap_servers) as client:
+            told = await client.read_all([dead_letter_topic(members.topic)])
+            assert len(await client.read_all([members.results])) == 1
     assert [dict(each.headers).get("phonograph-resolution") for each in told] == [None, b"replayed"]
 
 
@@ -241,9 +242,9 @@ async def test_08_record_that_kafka_refuses_does_not_block_the_outbox(stack: Sta
         members.start()
         await members.until("SELECT count(*) FROM dead_letters", lambda n: n == 1, timeout_s=60)
         await members.until_taken(1, timeout_s=60)
-        servers = members.settings.kafka_bootstrap_servers
-        (told,) = await read_all(servers, [dead_letter_topic(members.topic)])
-        assert len(await read_all(servers, [members.results])) == 1
+        async with kafka.connect(members.settings.kafka_bootstrap_servers) as client:
+            (told,) = await client.read_all([dead_letter_topic(members.topic)])
+            assert len(await client.read_all([members.results])) == 1
     assert (told.key, told.value, header(told, "phonograph-body")) == (b"key", None, "too large")
 
 
