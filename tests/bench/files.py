@@ -24,8 +24,8 @@ from tests.support.stack import Stack
 from tests.support.system import SAMPLES
 
 from phonograph_cli import kafka
-from phonograph_cli.following import FileProgress
-from phonograph_cli.kafka import Seen, Tail
+from phonograph_cli.kafka import ReceivedEvent, Tail
+from phonograph_cli.progress import FileProgress
 from phonograph_events import TOPICS, Envelope, IngestRequested, make_envelope
 from phonograph_media.decode import decode_mono
 
@@ -155,12 +155,12 @@ class FileRunner:
                 if file is None:
                     continue
                 _record(file, received, ends)
-                if file.progress.ended and file not in done:
+                if file.progress.is_ended and file not in done:
                     done.append(file)
                     if len(done) == len(files):
                         break
             await self._wait_until_mirrored(ends)
-        failed = [file.progress for file in done if not file.progress.ok]
+        failed = [file.progress for file in done if not file.progress.has_succeeded]
         assert not failed, failed[:3]
         return done, time.perf_counter() - started
 
@@ -176,7 +176,7 @@ class FileRunner:
             await asyncio.sleep(0.01)
 
 
-def _record(file: TrackedFile, received: Seen, ends: dict[tuple[str, int], int]) -> None:
+def _record(file: TrackedFile, received: ReceivedEvent, ends: dict[tuple[str, int], int]) -> None:
     file.events[received.envelope.id] = received.envelope
     file.progress.apply(received)
     if received.topic in GRAPH_TOPICS:
@@ -190,10 +190,11 @@ async def _file_runner(stack: Stack) -> AsyncIterator[FileRunner]:
     servers = addresses.kafka_bootstrap_servers
     login = (addresses.neo4j_user, addresses.neo4j_password)
     async with (
-        kafka.tail(servers, [topic for topic in TOPICS if topic != IngestRequested.TOPIC]) as tail,
+        kafka.connect(servers) as client,
         AIOKafkaProducer(bootstrap_servers=servers) as producer,
         AsyncGraphDatabase.driver(addresses.neo4j_uri, auth=login) as driver,
     ):
+        tail = await client.tail([topic for topic in TOPICS if topic != IngestRequested.TOPIC])
         yield FileRunner(producer, tail, driver)
 
 

@@ -16,7 +16,7 @@ from tests.support.processes import consumer_group, header, request
 from tests.support.scratch import rows
 from tests.support.stack import Stack
 
-from phonograph_cli.kafka import read_all
+from phonograph_cli import kafka
 from phonograph_events import DEAD_LETTER_HEADER, MAX_MESSAGE_BYTES, TARGET_HEADER, Record, dead_letter_topic
 from phonograph_runtime.database import decode_headers
 
@@ -179,7 +179,8 @@ async def parked(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Park
         await group.wait_until_processed(0, timeout_s=60)
         await group.stop(member, signal.SIGTERM)
         by_offset = {row.offset: row for row in await rows(group.database, "SELECT * FROM dead_letters")}
-        records = await read_all(group.settings.kafka_bootstrap_servers, [dead_letter_topic(group.topic)])
+        async with kafka.connect(group.settings.kafka_bootstrap_servers) as client:
+            records = await client.read_all([dead_letter_topic(group.topic)])
         by_id = {header(record, DEAD_LETTER_HEADER): record for record in records}
         uris = [uri for (uri,) in await rows(group.database, "SELECT uri FROM effects")]
         stored = {name: by_offset[sent[3 * number + 1].offset] for number, name in enumerate(POISON)}
@@ -232,9 +233,9 @@ async def test_08_replay_after_a_fix_works_once(stack: Stack, tmp_path: Path) ->
         await group.stop(member, signal.SIGTERM)
         assert await rows(group.database, "SELECT resolution FROM dead_letters") == [("replayed",)]
         assert len(await rows(group.database, "SELECT 1 FROM effects")) == 1
-        servers = group.settings.kafka_bootstrap_servers
-        dead_letters = await read_all(servers, [dead_letter_topic(group.topic)])
-        assert len(await read_all(servers, [group.results])) == 1
+        async with kafka.connect(group.settings.kafka_bootstrap_servers) as client:
+            dead_letters = await client.read_all([dead_letter_topic(group.topic)])
+            assert len(await client.read_all([group.results])) == 1
     resolutions = [dict(each.headers).get("phonograph-resolution") for each in dead_letters]
     assert resolutions == [None, b"replayed"]
 
@@ -245,9 +246,9 @@ async def test_08_record_that_kafka_refuses_does_not_block_the_outbox(stack: Sta
         group.start()
         await group.wait_until("SELECT count(*) FROM dead_letters", lambda n: n == 1, timeout_s=60)
         await group.wait_until_processed(1, timeout_s=60)
-        servers = group.settings.kafka_bootstrap_servers
-        (dead_letter,) = await read_all(servers, [dead_letter_topic(group.topic)])
-        assert len(await read_all(servers, [group.results])) == 1
+        async with kafka.connect(group.settings.kafka_bootstrap_servers) as client:
+            (dead_letter,) = await client.read_all([dead_letter_topic(group.topic)])
+            assert len(await client.read_all([group.results])) == 1
     assert (dead_letter.key, dead_letter.value) == (b"key", None)
     assert header(dead_letter, "phonograph-body") == "too large"
 

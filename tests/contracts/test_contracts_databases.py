@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.stack import ROOT, Stack
-from tests.support.system import asked
+from tests.support.system import run_command
 
 from phonograph_events import Service
 from phonograph_runtime import migrations
@@ -228,7 +228,7 @@ async def test_operator_is_told_which_database_is_too_new(stack: Stack) -> None:
     head = await connection.fetchval("SELECT version_num FROM highlights.alembic_version")
     try:
         await connection.execute("UPDATE highlights.alembic_version SET version_num = '9999'")
-        told = await asked(stack.project, "migrate")
+        told = await run_command(stack.project, "migrate")
     finally:
         await connection.execute("UPDATE highlights.alembic_version SET version_num = $1", head)
         await connection.close()

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from tests.support.scratch import ScratchBase, ScratchSettings, rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_cli.kafka import read_all
+from phonograph_cli import kafka
 from phonograph_events import (
     MAX_DEAD_LETTER_BYTES,
     MAX_MESSAGE_BYTES,
@@ -437,9 +437,9 @@ class ConsumerGroup:
 
     async def report(self) -> DeliveryReport:
         """Count the events, effects and results."""
-        servers = self.settings.kafka_bootstrap_servers
-        requests = await read_all(servers, [self.topic])
-        results = await read_all(servers, [self.results])
+        async with kafka.connect(self.settings.kafka_bootstrap_servers) as client:
+            requests = await client.read_all([self.topic])
+            results = await client.read_all([self.results])
         effects = await rows(
             self.database, "SELECT event_id, extract(epoch FROM at) FROM effects ORDER BY at"
         )

@@ -27,7 +27,7 @@ COMMAND = str(Path(sys.executable).parent / "phonograph")
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     """Exit code and output of a command."""
 
     code: int
@@ -46,7 +46,7 @@ class System:
 
     project: Project
 
-    def __call__(self, *arguments: str | os.PathLike[str], timeout_s: float = 280) -> Answer:
+    def __call__(self, *arguments: str | os.PathLike[str], timeout_s: float = 280) -> CommandResult:
         """Run `phonograph` with arguments."""
         run = subprocess.run(
             [COMMAND, *map(os.fspath, arguments)],
@@ -56,7 +56,7 @@ class System:
             timeout=timeout_s,
             check=False,
         )
-        return Answer(run.returncode, run.stdout, run.stderr)
+        return CommandResult(run.returncode, run.stdout, run.stderr)
 
     def ingest(self, *paths: str | os.PathLike[str], profile: str = "auto") -> dict[str, Any]:
         """Ingest files, wait for them, and return the result of each by its path."""
@@ -75,11 +75,11 @@ class System:
         return next(process.pid for process in self.project.stack.status() if process.name == name)
 
 
-async def asked(project: Project, *arguments: str) -> Answer:
+async def run_command(project: Project, *arguments: str) -> CommandResult:
     """Run `phonograph` inside this process: to start an interpreter takes seconds on a busy machine."""
     runner = CliRunner()
     run = await asyncio.to_thread(runner.invoke, app, arguments, env=dict(project.environment))
-    return Answer(run.exit_code, run.stdout, run.stderr)
+    return CommandResult(run.exit_code, run.stdout, run.stderr)
 
 
 @pytest.fixture(scope="session")

@@ -56,19 +56,19 @@ def test_job_in_hand_is_cancelled_and_told_so(system: System, tmp_path: Path) ->
     unsaid = system("jobs", "cancel", job["id"])
     assert (unsaid.code, "--yes" in unsaid.err) == (2, True)
     cancelled = system("jobs", "cancel", job["id"][:-4], "--yes")
-    assert (cancelled.code, "cancelled it" in cancelled.out) == (0, True), cancelled
+    assert (cancelled.code, "cancelled in attempt" in cancelled.out) == (0, True), cancelled
     ended = job_of(system, path, "transcription", "failed")
     assert (ended["id"], ended["reason"]) == (job["id"], "cancelled")
     again = system("jobs", "cancel", job["id"], "--yes")
-    assert (again.code, "is over" in again.err) == (1, True)
+    assert (again.code, "is finished" in again.err) == (1, True)
 
     shown = system("jobs", "show", job["id"], "--json").json
     assert (shown["id"], shown["file_name"], shown["status"]) == (job["id"], path.name, "failed")
     told = [event["what"] for event in shown["history"]]
     assert told[0].startswith("attempt 1: started")
-    assert "somebody asked to cancel it" in told
-    assert told[-1] == "cancelled it in attempt 1"
-    assert "cancelled it in attempt 1" in system("jobs", "show", job["id"]).out
+    assert "cancellation requested" in told
+    assert told[-1] == "cancelled in attempt 1"
+    assert "cancelled in attempt 1" in system("jobs", "show", job["id"]).out
 
     retried = system("jobs", "retry", job["id"], "--json")
     assert (retried.code, retried.json["ok"]) == (0, True)

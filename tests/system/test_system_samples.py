@@ -196,10 +196,17 @@ def test_graph_holds_what_the_services_hold_and_is_the_same_when_built_again(
 def test_parked_event_can_be_seen_and_sent_again(ingested_samples: dict[str, Any], system: System) -> None:
     project = system.project
     servers = project.stack.addresses().kafka_bootstrap_servers
-    code = (
-        "import asyncio; from phonograph_cli.kafka import send; from phonograph_events import Record;"
-        f"asyncio.run(send({servers!r}, [Record('ingest-requested', b'k', b'rubbish', [('ce_id', b'x')])]))"
-    )
+    code = f"""
+import asyncio
+from phonograph_cli import kafka
+from phonograph_events import Record
+
+async def send() -> None:
+    async with kafka.connect({servers!r}) as client:
+        await client.send([Record("ingest-requested", b"k", b"rubbish", [("ce_id", b"x")])])
+
+asyncio.run(send())
+"""
     subprocess.run([str(Path(COMMAND).parent / "python"), "-c", code], check=True)
     deadline = time.monotonic() + 30
     while not (letters := _rubbish(system)) and time.monotonic() < deadline:

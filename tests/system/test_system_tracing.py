@@ -76,7 +76,8 @@ async def test_one_request_is_one_trace_over_the_services(
     tracklist = create_tracklist(TracklistSettings(**stack.settings(Service.TRACKLIST, tmp_path), **traced))
     request = IngestRequested(uri=file.as_uri(), profile=Profile.MUSIC, owner=str(uuid4()))
     async with running(ingest), running(tracklist):
-        [sent] = await kafka.publish(stack.addresses.kafka_bootstrap_servers, [request])
+        async with kafka.connect(stack.addresses.kafka_bootstrap_servers) as client:
+            [sent] = await client.publish([request])
         events = await stack.collect(
             has("phonograph.tracklist.completed.v1"), correlation_id=sent.correlationid
         )

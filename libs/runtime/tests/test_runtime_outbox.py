@@ -67,9 +67,10 @@ async def test_events_of_one_key_arrive_once_and_in_order_with_two_relays(
                     await transaction.publish(event)
         await wait_until_published(database)
         sent = [bytes(value) for (value,) in await rows(database, "SELECT value FROM outbox ORDER BY seq")]
-    from phonograph_cli.kafka import read_all
+    from phonograph_cli import kafka
 
-    records = await read_all(servers, [JobRetryRequested.TOPIC])
+    async with kafka.connect(servers) as client:
+        records = await client.read_all([JobRetryRequested.TOPIC])
     assert [record.value for record in records if record.key == str(media_id).encode()] == sent
 
 
