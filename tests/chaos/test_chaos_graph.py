@@ -342,7 +342,7 @@ async def test_06_neo4j_killed_and_restarted_under_load(own: Stack, files: int, 
                 await asyncio.sleep(5)
                 recoveries.append(await restart(own, driver, number))
             await producing
-            await graph.until_mirrored(own, app.topics, timeout_s=600)
+            await graph.wait_until_mirrored(own, app.topics, timeout_s=600)
         assert await graph.dump(driver) == expected
         assert await parked(context) == 0
 
@@ -353,7 +353,7 @@ async def test_06_neo4j_killed_and_restarted_under_load(own: Stack, files: int, 
         duplicates = consumed("duplicate")
         await rewind(own, app.topics)
         async with running(create_app(settings), backlog=True):
-            await graph.until_mirrored(own, app.topics, timeout_s=600)
+            await graph.wait_until_mirrored(own, app.topics, timeout_s=600)
         assert consumed("duplicate") - duplicates == len(events)
         assert await graph.dump(driver) == expected
         await context.aclose()

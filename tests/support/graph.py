@@ -86,7 +86,7 @@ def _format(label: Any, properties: dict[str, Any]) -> str:
     return f"{label} {json.dumps(properties, sort_keys=True, default=str)}"
 
 
-async def until_mirrored(stack: Stack, topics: Sequence[str], *, timeout_s: float = 60) -> None:
+async def wait_until_mirrored(stack: Stack, topics: Sequence[str], *, timeout_s: float = 60) -> None:
     """Wait until graph-sync has committed every event that is on Kafka now.
 
     Raises:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from neo4j import AsyncDriver
 from sqlalchemy import text
-from tests.support.graph import until_mirrored
+from tests.support.graph import wait_until_mirrored
 from tests.support.stack import Stack, running
 
 from phonograph_events import Envelope, JobProgressed, Record
@@ -38,7 +38,7 @@ async def test_a_rebuild_next_to_the_running_service_produces_the_same_graph(
     async with running(create_app(settings)):
         await stack.send(*(event.to_record() for event in story))
         await stack.send(Record("media-ready", b"bad", b"{", [("ce_id", b"1")]))
-        await until_mirrored(stack, context.topics)
+        await wait_until_mirrored(stack, context.topics)
         before = await dump()
         assert any("Delta" in line for line in before)
 
@@ -52,7 +52,7 @@ async def test_a_rebuild_next_to_the_running_service_produces_the_same_graph(
             media_id=uuid4(), job_id=uuid4(), service="analysis", status="processing", progress=0.5
         )
         await stack.publish(later)
-        await until_mirrored(stack, context.topics)
+        await wait_until_mirrored(stack, context.topics)
         assert any(str(later.job_id) in line for line in await dump())
 
 
@@ -117,7 +117,7 @@ async def test_an_event_that_neo4j_cannot_hold_is_parked_and_its_neighbours_are_
     async with running(create_app(settings)):
         for event in (good, bad, also_good):
             await stack.publish(event)
-        await until_mirrored(stack, context.topics)
+        await wait_until_mirrored(stack, context.topics)
 
     found = await driver.execute_query("MATCH (j:Job) WHERE j.status = 'x' RETURN collect(j.id) AS ids")
     ids = found.records[0]["ids"]
