@@ -48,8 +48,8 @@ from phonograph_ingest.main import create_app as ingest_app
 from phonograph_media import make_rendition, read_rendition_pcm
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Database
+from phonograph_runtime.engine_process import FOLDER_PREFIX, remove_leftovers
 from phonograph_runtime.objects import ObjectStore
-from phonograph_runtime.worker import FOLDER_PREFIX, remove_leftovers
 from phonograph_transcription.config import Settings as TranscriptionSettings
 from phonograph_transcription.main import create_app as transcription_app
 
