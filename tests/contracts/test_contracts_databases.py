@@ -234,7 +234,7 @@ async def test_operator_is_told_which_database_is_too_new(stack: Stack) -> None:
         await connection.close()
     assert (told.code, told.out) == (1, "")
     assert "The database of highlights is too new: it is at revision 9999" in told.err
-    assert "Start the release that made it" in told.err
+    assert "Start the release that created it" in told.err
     assert told.err.count("\n") == 1
 
 
