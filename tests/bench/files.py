@@ -26,7 +26,7 @@ from tests.support.system import SAMPLES
 from phonograph_cli import kafka
 from phonograph_cli.kafka import ReceivedEvent, Tail
 from phonograph_cli.progress import FileProgress
-from phonograph_events import TOPICS, Envelope, IngestRequested, make_envelope
+from phonograph_events import TOPICS, Envelope, IngestRequested, envelope
 from phonograph_media.decode import decode_mono
 
 RATE_HZ = 16_000
@@ -142,7 +142,7 @@ class FileRunner:
         files: dict[str, TrackedFile] = {}
         started = time.perf_counter()
         for request in requests:
-            wrapped = make_envelope(request, source="bench")
+            wrapped = envelope(request, source="bench")
             files[wrapped.correlationid] = TrackedFile(FileProgress(request.uri, wrapped.correlationid))
             record = wrapped.to_record()
             await self.producer.send(record.topic, value=record.value, key=record.key, headers=record.headers)

@@ -21,7 +21,7 @@ from tests.bench.side import Clock, new_topic
 from tests.support.scratch import rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_events import Cause, JobProgressed, JobStatus, MediaReady, MediaRef, Service, make_envelope
+from phonograph_events import Cause, JobProgressed, JobStatus, MediaReady, MediaRef, Service, envelope
 from phonograph_events.examples import EXAMPLES
 from phonograph_runtime.broker import Subscription
 from phonograph_runtime.consumer import EventConsumer, HandlerSink
@@ -96,7 +96,7 @@ async def fill(stack: Stack, *, events: int) -> str:
     async with AIOKafkaProducer(bootstrap_servers=servers, compression_type="gzip", linger_ms=20) as producer:
         sends = []
         for _ in range(events):
-            record = make_envelope(media_ready(), source="bench").to_record()
+            record = envelope(media_ready(), source="bench").to_record()
             sends.append(
                 await producer.send(topic, value=record.value, key=record.key, headers=record.headers)
             )
@@ -143,7 +143,7 @@ async def _wait_until_committed(consumer: Any, topic: str, events: int) -> None:
 async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
     """Consume the topic by the libraries alone, without decoding the events."""
     clock, consumed = Clock(), 0
-    sample = make_envelope(progressed(uuid4()), source="bench").to_record()
+    sample = envelope(progressed(uuid4()), source="bench").to_record()
     value, headers = sample.value, encode_headers(sample.headers)
     task = MediaTask(media=media_ready().media).model_dump_json()
     cause = json.dumps(cause_to_json(Cause(str(uuid4()), str(uuid4()))))

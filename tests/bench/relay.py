@@ -21,7 +21,7 @@ from tests.bench.side import Clock, new_topic
 from tests.support.scratch import ScratchSettings, rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_events import Record, make_envelope
+from phonograph_events import Record, envelope
 from phonograph_runtime.database import Database, encode_headers
 from phonograph_runtime.outbox import OutboxRelay
 
@@ -74,7 +74,7 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def _records(topic: str) -> list[Record]:
-    records = [make_envelope(media_ready(), source="bench").to_record() for _ in range(DISTINCT)]
+    records = [envelope(media_ready(), source="bench").to_record() for _ in range(DISTINCT)]
     return [Record(topic, record.key, record.value, record.headers) for record in records]
 
 

@@ -170,7 +170,7 @@ async def test_07_a_replay_from_offset_0_changes_nothing(
 
 
 def written_rows() -> int:
-    return sum(int(graph_metrics.ROWS.labels(kind)._value.get()) for kind in graph_metrics.KINDS)
+    return sum(int(graph_metrics.ROWS.labels(kind)._value.get()) for kind in graph_metrics.ROW_KINDS)
 
 
 @pytest.mark.parametrize("files", FILES)

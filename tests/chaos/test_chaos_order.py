@@ -10,7 +10,7 @@ import pytest
 from tests.support.scratch import delivered, rows
 from tests.support.stack import Stack
 
-from phonograph_events import TOPICS, Event, Service, make_envelope, uuid7
+from phonograph_events import TOPICS, Event, Service, envelope, uuid7
 from phonograph_events.examples import EXAMPLES
 from phonograph_runtime.app import ServiceApp
 
@@ -65,7 +65,7 @@ async def test_07_any_order_leaves_the_same_rows(stack: Stack, tmp_path: Path, n
     app: ServiceApp = import_module(f"phonograph_{name}.main").create_app(settings)
     kept = []
     for arrange in (list, ORDERS[order]):
-        envelopes = [make_envelope(event, source="test") for event in events_of_one_file(service)]
+        envelopes = [envelope(event, source="test") for event in events_of_one_file(service)]
         for offset, record in enumerate(wrapped.to_record() for wrapped in arrange(envelopes)):
             await app.consumer.consume([delivered(record, offset)])
         kept.append(await rows_of_media(app, envelopes[0].subject))

@@ -24,7 +24,7 @@ from tests.support.system import System
 from typing_extensions import override
 
 from phonograph_cli.project import Project
-from phonograph_events import IngestRequested, Profile, Service, make_envelope
+from phonograph_events import IngestRequested, Profile, Service, envelope
 
 LEASE_S = 20
 MUSIC_SERVICES = (Service.INGEST, Service.ANALYSIS, Service.TRACKLIST)
@@ -158,7 +158,7 @@ class Requests:
     async def add(self, profile: Profile = Profile.MUSIC) -> None:
         """Request one new recording."""
         event = IngestRequested(uri=str(self._system.recording()), profile=profile)
-        record = make_envelope(event, source="test").to_record()
+        record = envelope(event, source="test").to_record()
         sent = await self._producer.send(
             record.topic, value=record.value, key=record.key, headers=record.headers
         )

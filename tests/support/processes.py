@@ -41,7 +41,7 @@ from phonograph_events import (
     IngestRequested,
     Record,
     dead_letter_topic,
-    make_envelope,
+    envelope,
 )
 from phonograph_runtime import app
 from phonograph_runtime.database import Database, Transaction
@@ -483,7 +483,7 @@ def header(record: "ConsumerRecord[bytes | None, bytes | None]", name: str) -> s
 
 def request(uri: str) -> Record:
     """Return an event that the service handles."""
-    return make_envelope(IngestRequested(uri=uri), source="test").to_record()
+    return envelope(IngestRequested(uri=uri), source="test").to_record()
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from phonograph_cli.project import Project
 from phonograph_devstack import Addresses, LocalStack
-from phonograph_events import TOPICS, Envelope, Event, EventError, Record, Service, make_envelope, parse
+from phonograph_events import TOPICS, Envelope, Event, EventError, Record, Service, envelope, parse
 from phonograph_runtime.app import ServiceApp
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ class Stack:
         self, event: Event, *, source: str = "test", correlation_id: str | None = None
     ) -> Envelope:
         """Publish an event as any producer does, and return its envelope."""
-        wrapped = make_envelope(event, source=source, correlation_id=correlation_id)
+        wrapped = envelope(event, source=source, correlation_id=correlation_id)
         await self.send(wrapped.to_record())
         return wrapped
 

@@ -39,7 +39,7 @@ from phonograph_events import (
     IngestRequested,
     Record,
     Service,
-    make_envelope,
+    envelope,
     parse,
 )
 from phonograph_runtime.app import ServiceApp
@@ -185,7 +185,7 @@ async def test_unreadable_record_is_parked_again_as_a_new_dead_letter_and_droppe
 async def test_dead_letter_takes_effect_once_after_its_cause_is_fixed(
     stack: Stack, client: KafkaClient, tmp_path: Path
 ) -> None:
-    wrapped = make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
+    wrapped = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
     key, processed = wrapped.subject.encode(), list[str]()
     is_fixed = False
 

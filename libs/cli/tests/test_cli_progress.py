@@ -34,7 +34,7 @@ from phonograph_events import (
     Service,
     TracklistCompleted,
     TranscriptionCompleted,
-    make_envelope,
+    envelope,
 )
 from phonograph_events.examples import EXAMPLES
 
@@ -95,7 +95,7 @@ def progress_of(*events: Event) -> FileProgress:
 
 
 def apply(file: FileProgress, event: Event, *, partition: int = 0, offset: int = 0) -> None:
-    file.apply(ReceivedEvent(event.TOPIC, partition, offset, make_envelope(event, source="test")))
+    file.apply(ReceivedEvent(event.TOPIC, partition, offset, envelope(event, source="test")))
 
 
 def states(file: FileProgress) -> dict[str, str]:
@@ -333,7 +333,7 @@ def test_late_silence_does_not_replace_engine_and_reason_of_the_segments() -> No
 
 def test_repeated_event_counts_once() -> None:
     file = progress_of()
-    received = ReceivedEvent("music-analyzed", 0, 5, make_envelope(example(MusicAnalyzed), source="analysis"))
+    received = ReceivedEvent("music-analyzed", 0, 5, envelope(example(MusicAnalyzed), source="analysis"))
     file.apply(received)
     file.apply(received)
     assert file.services[Service.ANALYSIS].seconds == 4.2

@@ -29,7 +29,7 @@ from phonograph_events import (
     Stream,
     TracklistCompleted,
     TranscriptionCompleted,
-    make_envelope,
+    envelope,
 )
 from phonograph_events.documents import (
     Clip,
@@ -72,7 +72,7 @@ class Archive:
 
     async def write(self, *events: Event, version: int = 1) -> None:
         """Write events to the graph as graph-sync does."""
-        changes = [project(make_envelope(event, source="test", version=version)) for event in events]
+        changes = [project(envelope(event, source="test", version=version)) for event in events]
         batch = [
             ProjectedEvent(Partition("test", 0), self.written + n, each) for n, each in enumerate(changes)
         ]

@@ -13,7 +13,7 @@ from tests.support.scratch import ScratchSettings
 from tests.support.stack import Stack, running
 from tests.support.system import run_command
 
-from phonograph_events import IngestRequested, Service, make_envelope
+from phonograph_events import IngestRequested, Service, envelope
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Transaction
 
@@ -51,7 +51,7 @@ async def wait_until(processed: list[str], expected: set[str]) -> None:
 async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path) -> None:
     """As after a restored backup: three of ten events are unknown to the inbox again."""
     began = datetime.now(UTC)
-    events = [make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test") for _ in range(10)]
+    events = [envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test") for _ in range(10)]
     uris = [event.subject for event in events]
     processed: list[str] = []
     app = ingest_app(stack, tmp_path, processed)
@@ -73,7 +73,7 @@ async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path
     assert answer.code == 0, answer.err
     assert answer.json["services"] == [{"service": "ingest", "events": 10, "left": None}]
     processed.clear()
-    last = make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
+    last = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
     async with continuing(app):
         await stack.send(last.to_record())
         await wait_until(processed, {*uris[:3], last.subject})
@@ -86,7 +86,7 @@ async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path
 
 async def test_events_that_the_inbox_has_forgotten_need_an_option(stack: Stack, tmp_path: Path) -> None:
     processed: list[str] = []
-    event = make_envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
+    event = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
     async with running(ingest_app(stack, tmp_path, processed)):
         await stack.send(event.to_record())
         await wait_until(processed, {event.subject})

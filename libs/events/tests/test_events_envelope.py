@@ -16,7 +16,7 @@ from phonograph_events import (
     IngestRequested,
     JobRetryRequested,
     MusicAnalyzed,
-    make_envelope,
+    envelope,
     parse,
     uuid7,
 )
@@ -42,14 +42,14 @@ def test_external_producer_needs_four_headers_and_a_uri() -> None:
 def test_key_is_the_media_id_so_that_one_file_stays_in_order() -> None:
     media_id = uuid4()
     event = JobRetryRequested(media_id=media_id, job_id=uuid4(), service="analysis")
-    record = make_envelope(event, source="cli").to_record()
+    record = envelope(event, source="cli").to_record()
     assert record.key == str(media_id).encode()
     assert record.topic == "job-retry-requested"
 
 
 def test_cause_joins_the_events_of_one_request() -> None:
-    first = make_envelope(IngestRequested(uri="/a.mp3"), source="cli")
-    second = make_envelope(IngestRequested(uri="/b.mp3"), source="ingest", cause=first.as_cause())
+    first = envelope(IngestRequested(uri="/a.mp3"), source="cli")
+    second = envelope(IngestRequested(uri="/b.mp3"), source="ingest", cause=first.as_cause())
     assert second.correlationid == first.correlationid
     assert second.causationid == first.id
     assert first.as_cause() == Cause(first.id, first.correlationid)
@@ -103,7 +103,7 @@ ANALYZED = next(event for event in EXAMPLES if isinstance(event, MusicAnalyzed))
 @pytest.mark.parametrize("field", ["bpm", "media.duration_s", "bpm_candidates.0"])
 def test_number_that_json_does_not_have_is_invalid(field: str, number: str) -> None:
     """Python writes NaN and infinity into JSON by default; other languages cannot read them."""
-    record = make_envelope(ANALYZED, source="test").to_record()
+    record = envelope(ANALYZED, source="test").to_record()
     body = json.loads(record.value or b"")
     *path, last = [int(part) if part.isdecimal() else part for part in field.split(".")]
     parent = body

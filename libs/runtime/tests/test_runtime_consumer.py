@@ -10,7 +10,7 @@ from sqlalchemy import text
 from tests.support.scratch import delivered, rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_events import IngestRequested, Record, make_envelope, parse
+from phonograph_events import IngestRequested, Record, envelope, parse
 from phonograph_runtime.consumer import CircuitBreaker, EventConsumer, HandlerSink
 from phonograph_runtime.database import Database, Transaction, decode_headers
 from phonograph_runtime.errors import (
@@ -24,7 +24,7 @@ JUNK = Record("ingest-requested", b"", b"junk", [])
 
 
 def request(uri: str) -> Record:
-    return make_envelope(IngestRequested(uri=uri), source="test").to_record()
+    return envelope(IngestRequested(uri=uri), source="test").to_record()
 
 
 async def effects(database: Database) -> list[str]:

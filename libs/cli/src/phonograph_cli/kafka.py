@@ -15,7 +15,7 @@ from aiokafka.structs import RecordMetadata
 
 from phonograph_cli.errors import MissingTopicError
 from phonograph_cli.project import OTLP_ENDPOINT
-from phonograph_events import Envelope, Event, EventError, Record, make_envelope, parse
+from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
 from phonograph_runtime.errors import UnavailableError
 from phonograph_runtime.tracing import Tracing
 
@@ -290,7 +290,7 @@ async def _enqueue(producer: AIOKafkaProducer, record: Record) -> Awaitable[Reco
 @contextmanager
 def _traced(tracing: Tracing, event: Event) -> Iterator[Envelope]:
     """Wrap an event under a span that starts a trace, if there is a collector."""
-    wrapped = make_envelope(event, source=SOURCE)
+    wrapped = envelope(event, source=SOURCE)
     attributes = {"messaging.destination.name": event.TOPIC, "messaging.message.id": wrapped.id}
     with tracing.step(f"publish {event.TOPIC}", "producer", None, attributes) as step:
         yield wrapped.model_copy(update={"traceparent": step.traceparent})

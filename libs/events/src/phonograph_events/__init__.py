@@ -27,9 +27,9 @@ from phonograph_events.envelope import (
     Envelope,
     EventError,
     Record,
-    make_envelope,
-    make_record,
+    envelope,
     parse,
+    record,
     uuid7,
 )
 from phonograph_events.errors import PermanentError, PhonographError, TransientError
@@ -137,10 +137,10 @@ __all__ = [
     "TranscriptionCompleted",
     "TransientError",
     "dead_letter_topic",
+    "envelope",
     "file_uri_to_path",
-    "make_envelope",
-    "make_record",
     "parse",
+    "record",
     "require_path",
     "uuid7",
 ]

@@ -128,8 +128,8 @@ class Envelope(BaseModel):
         )
 
 
-def make_record(event: Event, *, source: str, cause: Cause | None = None, version: int = 1) -> Record:
-    """Return the record of a new event, like `make_envelope(…).to_record()` but without the envelope.
+def record(event: Event, *, source: str, cause: Cause | None = None, version: int = 1) -> Record:
+    """Return the record of a new event, like `envelope(…).to_record()` but without the envelope.
 
     Args:
         event: Body of the event.
@@ -191,7 +191,7 @@ def _fixed_headers(event_type: str, source: str) -> tuple[tuple[str, bytes], ...
     )
 
 
-def make_envelope(
+def envelope(
     event: Event,
     *,
     source: str,

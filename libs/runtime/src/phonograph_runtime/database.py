@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from phonograph_events import Cause, Event, Record, make_record, uuid7
+from phonograph_events import Cause, Event, Record, record, uuid7
 from phonograph_runtime.errors import PermanentError, UnavailableError
 from phonograph_runtime.ports import JobSubject
 from phonograph_runtime.settings import ServiceSettings
@@ -89,7 +89,7 @@ class Transaction:
 
     async def publish(self, event: Event, *, version: int = 1) -> None:
         """See `Publisher.publish`."""
-        added = make_record(event, source=self.source, cause=self.cause, version=version)
+        added = record(event, source=self.source, cause=self.cause, version=version)
         size = len(added.value or b"")
         if size > MAX_EVENT_BYTES:
             raise PermanentError(
