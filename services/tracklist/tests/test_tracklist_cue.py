@@ -168,7 +168,7 @@ def test_warnings_are_limited() -> None:
     [
         ("INDEX 01 00:00:75", "Frames go from 0 to 74"),
         ("INDEX 01 00:60:00", "Seconds go from 0 to 59"),
-        ("INDEX 01 00:00", "minutes:seconds:frames"),
+        ("INDEX 01 00", "minutes:seconds:frames"),
         ("INDEX 01 -1:00:00", "minutes:seconds:frames"),
         ("INDEX 01 ١٢:00:00", "minutes:seconds:frames"),
         ("INDEX 01 " + "9" * 5000 + ":00:00", "minutes:seconds:frames"),
