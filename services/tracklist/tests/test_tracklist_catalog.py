@@ -327,6 +327,7 @@ async def test_indexes_of_the_schema(database: Database) -> None:
         "ix_rename_proposals_recording_id",
         "ix_rename_proposals_status",
         "ix_rename_proposals_confidence_score",
+        "ix_rename_proposals_proposed_filename",
         "uq_rename_proposals_recording_id_names",
         "uq_recording_stats_month_status",
     }

@@ -134,7 +134,7 @@ async def test_missing_tracklist_is_published_with_a_reason(
     """No cue sheet, an invalid one, chapters, and a profile without tracklists."""
     bare = media(tmp_path / "bare.mp3")
     broken = media(tmp_path / "broken.mp3")
-    (tmp_path / "broken.cue").write_text(CUE.replace("119:58:37", "119:58:99"))
+    (tmp_path / "broken.cue").write_text(CUE.replace("INDEX 01 00:00:00", "").replace("58:37", "58:99"))
     chaptered = media(tmp_path / "chapters.mp3")
     meeting = media(tmp_path / "meeting.mp3", profile="meeting")
     marks = [Chapter(start=0, end=10, title="A - One"), Chapter(start=10, end=20, title="B - Two")]

@@ -44,8 +44,8 @@ class Description:
 def tidy(description: Description, *, file_name: str) -> Description:
     """Return tags and chapters in the right encoding, without pictures, and no larger than an event may be.
 
-    Texts may contain lone surrogates for bytes that are not UTF-8. The returned ones contain none, and neither
-    null characters, which PostgreSQL refuses, nor replacement characters.
+    Texts may contain lone surrogates for bytes that are not UTF-8. The returned ones contain none, and
+    neither null characters, which PostgreSQL refuses, nor replacement characters.
 
     Args:
         description: Tags and chapters as the file contains them.
@@ -108,7 +108,9 @@ def _without_pictures(tags: Mapping[str, list[str]], warnings: list[str]) -> dic
 
 def _within_limits(tags: dict[str, list[str]], warnings: list[str]) -> dict[str, list[str]]:
     """Return the tags without those that are too large alone or, the largest first, together."""
-    size_of = {key: len(json.dumps({key: values}, ensure_ascii=False).encode()) for key, values in tags.items()}
+    size_of = {
+        key: len(json.dumps({key: values}, ensure_ascii=False).encode()) for key, values in tags.items()
+    }
     kept, total = set(), 0
     for key in sorted(tags, key=lambda key: (key not in _FIRST_KEYS, size_of[key])):
         limit = MAX_CUE_TAG_BYTES if key.endswith("cuesheet") else MAX_TAG_BYTES

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from phonograph_runtime.legacy_text import (
     MIN_EVIDENCE,
     WESTERN,
+    Detected,
     decode,
     detect_encoding,
     encode_western,
@@ -32,10 +33,10 @@ class RepairedTexts:
 def repair_texts(texts: Iterable[str], *, context: Iterable[str] = ()) -> RepairedTexts:
     """Return the texts of one file in the encoding in which they were written.
 
-    Programs write any code page where formats ask for ISO 8859-1 or UTF-8. A text that has only characters of one
-    byte, or bytes that are not UTF-8, may be such a text. Its code page is decided by all of them together, and
-    only clear evidence changes a text. Where it is clear that a text is wrong, but not in which code page it was
-    written, the text cannot be read: a wrong name is worse than none.
+    Programs write any code page where formats ask for ISO 8859-1 or UTF-8. A text that has only characters of
+    one byte, or bytes that are not UTF-8, may be such a text. Its code page is decided by all of them together,
+    and only clear evidence changes a text. Where it is clear that a text is wrong, but not in which code page it
+    was written, the text cannot be read: a wrong name is worse than none.
 
     Args:
         texts: The texts; lone surrogates stand for bytes that are not UTF-8.
@@ -44,33 +45,37 @@ def repair_texts(texts: Iterable[str], *, context: Iterable[str] = ()) -> Repair
     found: dict[str, str | None] = {}
     legacy: dict[str, bytes] = {}
     readable = list(context)
-    encodings: dict[str, str] = {}
+    examples: dict[str, str] = {}
     for text in dict.fromkeys(texts):
-        if _REPLACEMENT in text.rstrip(_REPLACEMENT):
-            found[text] = None
-        elif text.endswith(_REPLACEMENT):
-            found[text] = text.rstrip(_REPLACEMENT) or None
-        elif (raw := _suspect_bytes(text)) is None:
+        raw = _suspect_bytes(text)
+        if _REPLACEMENT in text:
+            # At the end it is a character that a field of fixed size has cut.
+            stem = text.rstrip(_REPLACEMENT)
+            found[text] = None if _REPLACEMENT in stem else stem or None
+        elif raw is None:
             readable.append(text)
         elif (decoded := _decode_utf8(raw)) is not None:
             found[text] = decoded
-            encodings.setdefault("UTF-8", decoded)
+            examples.setdefault("UTF-8", decoded)
         elif _is_damaged_utf8(raw):
             found[text] = None
         else:
             legacy[text] = raw
     detected = detect_encoding(legacy.values(), context=readable)
-    is_wrong = detected.encoding != WESTERN and detected.evidence >= MIN_EVIDENCE
     for text, raw in legacy.items():
-        if is_wrong and is_better_in(raw, detected.encoding):
-            repaired = decode(raw, detected.encoding) if detected.is_clear else None
-        else:
-            repaired = decode(raw, WESTERN) if _has_no_western_letters(text) else text
+        encoding, repaired = _read_legacy(text, raw, detected)
         if repaired != text:
             found[text] = repaired
             if repaired is not None:
-                encodings.setdefault(detected.encoding if is_wrong else WESTERN, repaired)
-    return RepairedTexts(found, tuple(_warning(*item) for item in encodings.items()))
+                examples.setdefault(encoding, repaired)
+    return RepairedTexts(found, tuple(_describe_repair(*item) for item in examples.items()))
+
+
+def _read_legacy(text: str, raw: bytes, detected: Detected) -> tuple[str, str | None]:
+    """Return the encoding of a text and its right form, or None if it cannot be read with certainty."""
+    if detected.evidence >= MIN_EVIDENCE and is_better_in(raw, detected.encoding):
+        return detected.encoding, decode(raw, detected.encoding) if detected.is_clear else None
+    return WESTERN, decode(raw, WESTERN) if _has_no_western_letters(text) else text
 
 
 def _suspect_bytes(text: str) -> bytes | None:
@@ -99,7 +104,7 @@ def _is_damaged_utf8(raw: bytes) -> bool:
     return sum(not char.isascii() for char in decoded) > 2 * damaged
 
 
-def _warning(encoding: str, example: str) -> str:
+def _describe_repair(encoding: str, example: str) -> str:
     shown = " ".join(example.split())[:_EXAMPLE_CHARS]
     return (
         f"tags_reencoded: tags do not state their encoding correctly; they were read as {encoding},"

@@ -31,8 +31,8 @@ _CHAPTER_ID = re.compile(rb"CHAP.{6}([\x20-\x7e]{1,64})\0", re.DOTALL)
 def read_description(path: Path, probed: Probe) -> Description:
     """Return the tags and chapters of a file as it contains them; bytes that are not UTF-8 are surrogates.
 
-    Tags are those of tinytag, which knows several values of a tag, then those of an APE tag, which tinytag does
-    not read, then those of FFmpeg, which keeps bytes that tinytag replaces.
+    Tags are those of tinytag, which knows several values of a tag, then those of an APE tag, which tinytag
+    does not read, then those of FFmpeg, which keeps bytes that tinytag replaces.
 
     Args:
         path: The file.
@@ -43,7 +43,9 @@ def read_description(path: Path, probed: Probe) -> Description:
     """
     container, titles = _read_container(path)
     tags = {
-        key: [container.get(key, value)] for key, value in probed.tags.items() if value.replace("\0", " ").strip()
+        key: [container.get(key, value)]
+        for key, value in probed.tags.items()
+        if value.replace("\0", " ").strip()
     }
     with path.open("rb") as file:
         has_id3v2 = file.read(3) == b"ID3"
@@ -115,7 +117,7 @@ def _read_chapters(path: Path, probed: Probe, titles: Sequence[str]) -> tuple[Ch
 
 
 def _chapter_ids(path: Path) -> frozenset[str]:
-    """Return the ids of the chapters of an ID3v2 tag, which FFmpeg takes for the titles of those without one."""
+    """Return the ids of the chapters of an ID3v2 tag, which FFmpeg takes for their missing titles."""
     with path.open("rb") as file:
         head = file.read(10)
         if head[:3] != b"ID3" or len(head) < 10:

@@ -8,6 +8,7 @@ sheets of EAC), hours instead of frames and a FILE line for each played track (r
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Final
 
 from phonograph_tracklist.constants import MAX_TITLE_CHARS, MAX_TRACKS, MAX_WARNINGS
@@ -27,7 +28,7 @@ _HOUR_PROGRAM = re.compile(r"rekordbox", re.IGNORECASE)
 _MIN_PLAYED_TRACKS: Final = 3
 _MIN_PLAYED_S: Final = 60
 _MIN_COVERED: Final = 0.3
-"""Fraction of the recording in which starts lie if the times have hours; with frames it would be 1/60 of that."""
+"""Part of the recording that the starts cover if the times have hours; with frames it is a sixtieth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,9 +283,7 @@ class _Parser:
         """
         placed = [(track, track.indexes[-1]) for track in self._tracks if track.indexes]
         times = [index.time for _, index in placed]
-        if not placed or any(
-            one.parts >= other.parts for one, other in zip(times, times[1:], strict=False)
-        ):
+        if not placed or any(one.parts >= other.parts for one, other in pairwise(times)):
             return
         files = [index.file for _, index in placed]
         own_files = sum(track.has_own_file for track, _ in placed)
@@ -495,7 +494,7 @@ def _seconds(time: _Time, *, has_hours: bool) -> float:
 def _order_breaks(times: Sequence[_Time], *, has_hours: bool) -> int:
     """Return how many times are before the one above them."""
     seconds = [_seconds(time, has_hours=has_hours) for time in times]
-    return sum(one > other for one, other in zip(seconds, seconds[1:], strict=False))
+    return sum(one > other for one, other in pairwise(seconds))
 
 
 def _stem(name: str) -> str:
