@@ -1,8 +1,8 @@
 """Detection of the code page of text that does not state it: tags of old files, and cue sheets.
 
 A candidate is a code page with a language: how often each letter beyond ASCII occurs in it, and how letters
-follow each other. All texts of a file are scored together, because a single name is too short, and the score of
-the likeliest candidate is compared with that of Western text, which is right far more often than not.
+follow each other. All texts of a file are scored together, because a single name is too short, and the score
+of the likeliest candidate is compared with that of Western text, which is right far more often than not.
 """
 
 import codecs
@@ -162,8 +162,7 @@ _WESTERN_LANGUAGES: Final = tuple(
         _listed,
         (
             # Foreign names in English text, then French, Spanish, Portuguese, Italian, Catalan.
-            "é 25 ö 10 ü 8 ä 6 ó 6 á 6 í 5 è 4 ñ 4 ç 4 ø 3 å 3 à 3 ë 3 ê 2 ô 2 ï 2 ã 2 ú 2 â 1 î 1"
-            " û 1 ß 1 æ 1",
+            "é 25 ö 10 ü 8 ä 6 ó 6 á 6 í 5 è 4 ñ 4 ç 4 ø 3 å 3 à 3 ë 3 ê 2 ô 2 ï 2 ã 2 ú 2 â 1 î 1 û 1 ß 1",
             "é 45 à 14 è 12 ê 6 ç 4 ô 3 â 3 ù 2 û 2 î 2 œ 2 ë 1 ï 1 ü .2",
             "ó 25 í 20 á 18 é 12 ñ 10 ú 5 ü .5",
             "ã 22 ç 15 é 14 á 13 í 8 ó 7 ê 7 õ 5 ú 4 â 3 à 3 ô 3",
@@ -277,7 +276,7 @@ _PRIORS: Final = {
     "iso8859_5": -3.0,
     "mac_cyrillic": -3.0,
 }
-"""The code pages, with how much rarer than Western text they are; those of one script differ among themselves."""
+"""The code pages, with how much rarer than Western text they are."""
 
 _SCRIPTS_OF: Final = {
     "cp1251": {"CYRILLIC"},

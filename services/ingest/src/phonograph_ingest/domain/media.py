@@ -110,7 +110,7 @@ def canonical_uri(uri: str) -> str:
 def display_name(uri: str) -> str:
     """Return the last component of a path or URI as printable text, at most 255 characters long.
 
-    Bytes that are not UTF-8 and null characters are shown as in a URI, as in `%FF`.
+    Bytes that are not UTF-8 and NUL characters are shown as in a URI, as in `%FF`.
     """
     path = unquote_to_bytes(uri) if uri.lower().startswith("file://") else os.fsencode(uri)
     name = path.rstrip(b"/").rpartition(b"/")[2].decode(errors="surrogateescape")

@@ -32,7 +32,7 @@ _PICTURE_VALUE = re.compile(r"\s*(?:data:image/|/9j/[A-Za-z0-9+/]{200}|iVBORw0KG
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a file states about itself."""
+    """Tags and chapters of a file."""
 
     tags: dict[str, list[str]]
     """Names in lower case."""
@@ -45,7 +45,7 @@ def tidy(description: Description, *, file_name: str) -> Description:
     """Return tags and chapters in the right encoding, without pictures, and no larger than an event may be.
 
     Texts may contain lone surrogates for bytes that are not UTF-8. The returned ones contain none, and
-    neither null characters, which PostgreSQL refuses, nor replacement characters.
+    neither NUL characters, which PostgreSQL refuses, nor replacement characters.
 
     Args:
         description: Tags and chapters as the file contains them.
@@ -72,7 +72,7 @@ def tidy(description: Description, *, file_name: str) -> Description:
     if unreadable:
         warnings.append(
             f"tags_unreadable: {_names(unreadable)} cannot be read in any encoding with certainty and"
-            " are left out; write the tags anew as UTF-8."
+            " are left out; write the tags again as UTF-8."
         )
     titled = [
         chapter.model_copy(update={"title": _clean(title or "")[:MAX_CHAPTER_TITLE_CHARS]})

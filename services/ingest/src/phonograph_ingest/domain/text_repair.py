@@ -34,9 +34,9 @@ def repair_texts(texts: Iterable[str], *, context: Iterable[str] = ()) -> Repair
     """Return the texts of one file in the encoding in which they were written.
 
     Programs write any code page where formats ask for ISO 8859-1 or UTF-8. A text that has only characters of
-    one byte, or bytes that are not UTF-8, may be such a text. Its code page is decided by all of them together,
-    and only clear evidence changes a text. Where it is clear that a text is wrong, but not in which code page it
-    was written, the text cannot be read: a wrong name is worse than none.
+    one byte, or bytes that are not UTF-8, may be such a text. Its code page is decided by all of them
+    together, and only clear evidence changes a text. Where it is clear that a text is wrong, but not in which
+    code page it was written, the text cannot be read: a wrong name is worse than none.
 
     Args:
         texts: The texts; lone surrogates stand for bytes that are not UTF-8.
