@@ -183,10 +183,11 @@ def test_replacement_characters_never_pass() -> None:
         "title": ["caf\ufffd"],
         "artist": ["\udcffx\udcfe \ufffdy"],
         "album\udcff": ["a\0b"],
-        "x": ["\ud800"],
+        "\ufffdgenre": ["c"],
+        "note": ["\ud800"],
     }
     tidied = tidy(Description(tags, (Chapter(start=0, end=1, title="a\ufffdb"),)), file_name="x.mp3")
-    assert tidied.tags == {"title": ["caf"], "album": ["a b"]}
+    assert tidied.tags == {"album": ["a b"], "genre": ["c"]}
     assert tidied.chapters[0].title == ""
 
 
@@ -257,8 +258,9 @@ def test_cue_block_gives_chapters_of_its_audio_without_titles(tmp_path: Path) ->
     # After the stream information, which is the first block of 34 bytes.
     head, rest = data[:42], data[42:]
     path.write_bytes(head + b"\x05" + len(block).to_bytes(3, "big") + block + rest)
-    chapters = ingest(path).chapters
-    assert [(round(each.start, 3), each.title) for each in chapters] == [(0.1, ""), (1.0, "")]
+    file = ingest(path)
+    assert [(round(each.start, 3), each.title) for each in file.chapters] == [(0.1, ""), (1.0, "")]
+    assert file.warnings == ("chapters_left_out: tracks of the cue sheet block that are no audio: 2.",)
 
 
 def test_ids_of_chapters_are_not_titles(mp3: Callable[..., Path]) -> None:

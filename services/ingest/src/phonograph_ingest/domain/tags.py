@@ -62,7 +62,7 @@ def tidy(description: Description, *, file_name: str) -> Description:
         kept = [text for text in map(repaired.text, values) if text is not None]
         if len(kept) < len(values):
             unreadable.append(key)
-        name = _clean(key)[:_MAX_NAME_CHARS]
+        name = _clean(key).replace("\ufffd", "")[:_MAX_NAME_CHARS]
         texts = [text for text in map(_clean, kept) if text]
         if name and texts:
             readable[name] = texts

@@ -49,9 +49,7 @@ def repair_texts(texts: Iterable[str], *, context: Iterable[str] = ()) -> Repair
     for text in dict.fromkeys(texts):
         raw = _suspect_bytes(text)
         if _REPLACEMENT in text:
-            # At the end it is a character that a field of fixed size has cut.
-            stem = text.rstrip(_REPLACEMENT)
-            found[text] = None if _REPLACEMENT in stem else stem or None
+            found[text] = None
         elif raw is None:
             readable.append(text)
         elif (decoded := _decode_utf8(raw)) is not None:

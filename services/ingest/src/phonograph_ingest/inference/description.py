@@ -54,7 +54,11 @@ def read_description(path: Path, probed: Probe) -> Description:
     tags |= {} if has_id3v2 else _read_tinytag(path, container)
     tags |= ape
     tags |= _read_tinytag(path, container) if has_id3v2 else {}
-    return Description(tags, _read_chapters(path, probed, titles))
+    block = read_cue_block(path)
+    chapters, has_block = _read_chapters(path, probed, titles, block)
+    data_tracks = ", ".join(str(track.number) for track in block if not track.has_audio)
+    warning = f"chapters_left_out: tracks of the cue sheet block that are no audio: {data_tracks}."
+    return Description(tags, chapters, (warning,) if has_block and data_tracks else ())
 
 
 def _read_container(path: Path) -> tuple[dict[str, str], list[str]]:
@@ -99,8 +103,17 @@ def _undo_replacement(key: str, values: list[str], container: dict[str, str]) ->
     return several if len(several) == len(values) else [raw]
 
 
-def _read_chapters(path: Path, probed: Probe, titles: Sequence[str]) -> tuple[Chapter, ...]:
-    """Return the chapters without titles that FFmpeg made up, and without tracks that are no audio."""
+def _read_chapters(
+    path: Path, probed: Probe, titles: Sequence[str], block: Sequence[CueBlockTrack]
+) -> tuple[tuple[Chapter, ...], bool]:
+    """Return the chapters without titles that FFmpeg made up, and whether they are tracks of the block.
+
+    Args:
+        path: The file.
+        probed: What FFmpeg reads from its header.
+        titles: Titles of the chapters with bytes as surrogates.
+        block: Tracks of the cue sheet block of a FLAC file.
+    """
     if len(titles) != len(probed.chapters):
         titles = [chapter.title for chapter in probed.chapters]
     made_up = _chapter_ids(path)
@@ -108,12 +121,10 @@ def _read_chapters(path: Path, probed: Probe, titles: Sequence[str]) -> tuple[Ch
         Chapter(start=chapter.start_s, end=chapter.end_s, title="" if title in made_up else title)
         for chapter, title in zip(probed.chapters, titles, strict=True)
     ]
-    block = read_cue_block(path)
-    if block:
-        chapters = [chapter for chapter in chapters if not _is_of_block(chapter, block)]
-        if not chapters:
-            chapters = _chapters_of_block(block, probed.duration_s or 0.0)
-    return tuple(chapters)
+    chapters = [chapter for chapter in chapters if not _is_of_block(chapter, block)]
+    if block and not chapters:
+        return tuple(_chapters_of_block(block, probed.duration_s or 0.0)), True
+    return tuple(chapters), False
 
 
 def _chapter_ids(path: Path) -> frozenset[str]:

@@ -319,7 +319,11 @@ class _Parser:
             times, has_hours=True
         ):
             reason = "only so they are in order with those of two parts"
-        elif self._duration_s is not None and len({index.file for index in indexes}) == 1 < len(times):
+        elif (
+            self._duration_s is not None
+            and len({index.file for index in indexes}) == 1
+            and len(times) >= _MIN_PLAYED_TRACKS
+        ):
             last_s = max(_seconds(time, has_hours=True) for time in times)
             if _MIN_COVERED * self._duration_s < last_s < self._duration_s:
                 reason = "with frames, all tracks would be in a sixtieth of the recording"
