@@ -91,4 +91,4 @@ def test_proposed_name_is_not_that_of_an_existing_file(tmp_path: Path) -> None:
     result = run_engine((tmp_path / "x.mp3").as_uri(), "x.mp3", tmp_path)
     assert result.proposal is not None
     assert result.proposal.proposed_filename == "A - T (3).mp3"
-    assert "unrelated.mp3" not in result.taken_names
+    assert result.taken_names == {"a - t.mp3", "a - t (2).mp3"}

@@ -67,11 +67,8 @@ def _read_container(path: Path) -> tuple[dict[str, str], list[str]]:
         with av.open(
             str(path), metadata_errors="surrogateescape", options={"protocol_whitelist": "file"}
         ) as container:
-            tags = {
-                key.lower(): value
-                for source in (*container.streams.audio[:1], container)
-                for key, value in source.metadata.items()
-            }
+            of_stream = next((stream.metadata for stream in container.streams.audio), {})
+            tags = {key.lower(): value for key, value in (of_stream | container.metadata).items()}
             return tags, [mark["metadata"].get("title", "") for mark in container.chapters()]
     except (av.FFmpegError, UnicodeError):
         return {}, []

@@ -160,7 +160,7 @@ class _Time:
         """
         parts, frames = self.parts, 0
         if len(parts) == 4 or (len(parts) == 3 and not has_hours and not self.fraction_s):
-            *parts, frames = parts
+            parts, frames = parts[:-1], parts[-1]
         if any(part >= 60 for part in parts[1:]):
             too_large = next(part for part in parts[1:] if part >= 60)
             raise BadCueError(f"Seconds go from 0 to 59; {_quote(self.text)} has {too_large}.")

@@ -1,5 +1,6 @@
 """The engine of the service: finds tracklists and better file names, in the child process."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from phonograph_tracklist.domain.tracklist import (
     search_for_tracklist,
 )
 
+_NUMBER: Final = re.compile(r"(?: \([0-9]+\))?(?:\.[a-z0-9]+)?$")
+"""The number and the extension of a proposed name."""
 _COMMON_START_CHARS: Final = 12
 """A name that is cut for its number keeps at least these."""
 
@@ -110,7 +113,7 @@ def _similar(taken: frozenset[str], proposal: RenameProposal | None) -> frozense
     """Return the keys that a numbered form of the proposed name may have."""
     if proposal is None:
         return frozenset()
-    start = name_key(proposal.proposed_filename)[:_COMMON_START_CHARS]
+    start = _NUMBER.sub("", name_key(proposal.proposed_filename))[:_COMMON_START_CHARS]
     return frozenset(key for key in taken if key.startswith(start))
 
 
