@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import av
+import numpy as np
 import pytest
 from tests.support.stack import Stack, running
 
@@ -194,3 +196,24 @@ async def test_rejected_file_is_ingested_once_it_exists(service: Stack, tmp_path
     assert isinstance(await ingest(service, path), MediaRejected)
     write_wav(path)
     assert isinstance(await ingest(service, path), MediaReady)
+
+
+async def test_file_with_huge_tags_is_ingested_with_a_warning(service: Stack, tmp_path: Path) -> None:
+    """Lyrics and a picture of 5 MB each cost themselves; the event stays within the limit of its topic."""
+    path = tmp_path / "huge.flac"
+    with av.open(str(path), "w", format="flac") as file:
+        file.metadata.update(
+            title="Title", artist="Artist", lyrics="la " * 1_700_000, coverart="A" * 5_600_000
+        )
+        stream = file.add_stream("flac", rate=16_000, layout="mono")
+        samples = np.random.default_rng().integers(-3_000, 3_000, (1, 16_000), dtype="int16")
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    envelope = await ingest_envelope(service, path)
+    ready = envelope.data
+    assert isinstance(ready, MediaReady)
+    assert (ready.tags["title"], ready.tags["artist"]) == (["Title"], ["Artist"])
+    assert len(envelope.model_dump_json()) < 100_000
+    assert ["lyrics" in said or "coverart" in said for said in ready.warnings] == [True, True]

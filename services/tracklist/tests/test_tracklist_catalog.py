@@ -251,6 +251,37 @@ async def test_proposal_is_made_once(database: Database) -> None:
     assert found == [("A - T.mp3", {"artist": "A", "title": "T"}, 0.7, "rejected")]
 
 
+async def test_name_in_a_folder_is_taken_by_files_and_by_open_proposals(database: Database) -> None:
+    """Case does not matter, other folders do not count, and a rejected proposal frees its name (K-05)."""
+    folder = f"file:///music/{uuid4()}"
+    first = await added(database, media(uri=f"{folder}/1.mp3", file_name="1.mp3"))
+    second = media(uri=f"{folder}/2.mp3", file_name="2.mp3")
+    elsewhere = media(uri=f"{folder}/sub/1.mp3", file_name="1.mp3")
+    same_file = media(uri=first.uri, file_name="1.mp3", owner="other")
+    proposal = propose_rename("1.mp3", {"artist": ["A"], "title": ["T"]})
+    assert proposal is not None
+    async with database.transaction() as transaction:
+        catalog = SqlCatalog(transaction.session, correlation_id=None)
+        await catalog.add_proposal(first.media_id, proposal)
+        asked = [
+            await catalog.is_name_taken(recording, name)
+            for recording, name in (
+                (second, "a - T.MP3"),
+                (second, "1.mp3"),
+                (second, "A - T (2).mp3"),
+                (elsewhere, "A - T.mp3"),
+                (same_file, "A - T.mp3"),
+                (first, "A - T.mp3"),
+            )
+        ]
+        await transaction.session.execute(
+            text("UPDATE rename_proposals SET status = 'rejected' WHERE recording_id = :id"),
+            {"id": first.media_id},
+        )
+        after = await catalog.is_name_taken(second, "A - T.mp3")
+    assert (asked, after) == ([True, True, False, False, False, False], False)
+
+
 @pytest.mark.parametrize("name", ["", "я" * 128])
 async def test_proposed_names_have_255_bytes(database: Database, name: str) -> None:
     """The table refuses names that no file system accepts (C-50)."""
@@ -327,6 +358,7 @@ async def test_indexes_of_the_schema(database: Database) -> None:
         "ix_rename_proposals_recording_id",
         "ix_rename_proposals_status",
         "ix_rename_proposals_confidence_score",
+        "ix_rename_proposals_proposed_filename",
         "uq_rename_proposals_recording_id_names",
         "uq_recording_stats_month_status",
     }

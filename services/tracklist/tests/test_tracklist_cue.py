@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from phonograph_tracklist.constants import MAX_CUE_BYTES, MAX_WARNINGS
 from phonograph_tracklist.domain.cue import CueFile, parse_cue, parse_cue_text
+from phonograph_tracklist.domain.cue_text import decode_cue
 from phonograph_tracklist.exceptions import BadCueError
 
 MIX = """\
@@ -168,7 +169,7 @@ def test_warnings_are_limited() -> None:
     [
         ("INDEX 01 00:00:75", "Frames go from 0 to 74"),
         ("INDEX 01 00:60:00", "Seconds go from 0 to 59"),
-        ("INDEX 01 00:00", "minutes:seconds:frames"),
+        ("INDEX 01 00", "minutes:seconds:frames"),
         ("INDEX 01 -1:00:00", "minutes:seconds:frames"),
         ("INDEX 01 ١٢:00:00", "minutes:seconds:frames"),
         ("INDEX 01 " + "9" * 5000 + ":00:00", "minutes:seconds:frames"),
@@ -293,3 +294,126 @@ def test_text_can_be_stored_in_postgresql() -> None:
 )
 def test_file_line_matches_the_media_file(written: str, media: str, *, is_match: bool) -> None:
     assert CueFile(written, "WAVE").matches(media) is is_match
+
+
+def sheet_of(times: list[str], *, head: str = "") -> str:
+    return f"{head}FILE m.wav WAVE\n" + "".join(
+        f"TRACK {n:02d} AUDIO\nTITLE T{n}\nINDEX 01 {time}\n" for n, time in enumerate(times, start=1)
+    )
+
+
+def start_times(text: str, duration_s: float | None = None) -> list[float]:
+    return [
+        track.start.start_s for track in parse_cue_text(text, duration_s=duration_s).tracks if track.start
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("INDEX 01 00:00:75", "Frames go from 0 to 74; '00:00:75' has 75."),
+        ("INDEX 01 00:61:00", "Seconds go from 0 to 59; '00:61:00' has 61."),
+        ("INDEX 01 soon", "A time is minutes:seconds:frames, as in 134:22:73; this is 'soon'."),
+        ("INDEX 00:00:00", "INDEX needs a number and a time, as in `INDEX 01 04:22:73`; it has '00:00:00'."),
+        ("PREGAP x", "A time is minutes:seconds:frames, as in 134:22:73; this is 'x'."),
+        ('TITLE "Caf\ufffd"', "The line has characters that cannot be read; it is ignored."),
+    ],
+)
+def test_odd_line_costs_that_line(line: str, message: str) -> None:
+    text = sheet_of(["00:00:00"]) + f"TRACK 02 AUDIO\n{line}\nTRACK 03 AUDIO\nTITLE T3\nINDEX 01 09:00:00\n"
+    sheet = parse_cue_text(text)
+    assert [(track.number, track.title, bool(track.start)) for track in sheet.tracks] == [
+        (1, "T1", True),
+        (2, None, False),
+        (3, "T3", True),
+    ]
+    assert f"Line 6: {message}" in sheet.warnings
+
+
+def test_track_without_a_number_is_the_next_one() -> None:
+    text = sheet_of(["00:00:00"]) + "TRACK AUDIO\nTITLE Second\nINDEX 01 05:00:00\n"
+    sheet = parse_cue_text(text)
+    assert [(track.number, track.title) for track in sheet.tracks] == [(1, "T1"), (2, "Second")]
+    assert sheet.warnings[0].startswith("Line 5: TRACK needs a number")
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        (["00:00", "04:30", "71:05"], [0, 270, 4265]),
+        (["0:00", "58:10", "1:02:33", "1:10:00"], [0, 3490, 3753, 4200]),
+        (["00:00:00:00", "01:02:03:15"], [0, 3723.2]),
+        (["00:00.000", "01:02:03.500"], [0, 3723.507]),
+        (["00:00:00", "04:30:74", "61:00:00"], [0, 270.987, 3660]),
+        (["00:00:00", "05:00", "07:30:10"], [0, 300, 450.133]),
+    ],
+)
+def test_times_as_programs_write_them(times: list[str], seconds: list[float]) -> None:
+    assert start_times(sheet_of(times)) == pytest.approx(seconds, abs=0.01)
+
+
+def test_times_have_hours_if_the_tracks_then_cover_the_recording() -> None:
+    text = sheet_of(["00:00:00", "00:20:30", "00:58:10", "01:40:59"])
+    assert start_times(text, 7200.0) == [0, 1230, 3490, 6059]
+    assert start_times(text, 120.0) == pytest.approx([0, 20.4, 58.13, 100.79], abs=0.01)
+    assert "hours:minutes:seconds" in parse_cue_text(text, duration_s=7200.0).warnings[0]
+
+
+def test_times_with_frames_stay_whatever_the_duration_is() -> None:
+    text = sheet_of(["00:00:00", "20:30:60", "58:10:74"])
+    assert start_times(text, 7200.0) == pytest.approx([0, 1230.8, 3490.99], abs=0.01)
+
+
+@pytest.mark.parametrize("has_recording", [True, False])
+def test_files_of_played_tracks_are_not_media(*, has_recording: bool) -> None:
+    text = 'REM RECORDED_BY "rekordbox-dj"\n' + ("FILE set.wav WAVE\n" if has_recording else "")
+    for number, time in enumerate(["00:00:02", "00:03:06", "01:07:49"], start=1):
+        text += f'TRACK {number:02d} AUDIO\nFILE "/Beats/played {number}.mp3" MP3\nINDEX 01 {time}\n'
+    sheet = parse_cue_text(text)
+    assert start_times(text) == [2, 186, 4069]
+    names = {sheet.files[track.start.file].name for track in sheet.tracks if track.start}
+    assert names == ({"set.wav"} if has_recording else {""})
+
+
+def test_files_of_an_album_stay_media() -> None:
+    text = "".join(
+        f"FILE {n}.wav WAVE\nTRACK {n:02d} AUDIO\nINDEX 00 00:00:00\nINDEX 01 00:0{n}:00\n"
+        for n in range(1, 5)
+    )
+    sheet = parse_cue_text(text)
+    assert [track.start.file for track in sheet.tracks if track.start] == [0, 1, 2, 3]
+
+
+def test_isrc_is_no_title() -> None:
+    sheet = parse_cue_text(
+        "FILE a WAVE\nTRACK 1 AUDIO\nTITLE GBAYE0601498\nISRC GBAYE0601498\nINDEX 01 00:00:00"
+    )
+    assert (sheet.tracks[0].title, sheet.tracks[0].isrc) == (None, "GBAYE0601498")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "performer", "title"),
+    [
+        ("gb18030", "黄家驹", "海阔天空"),
+        ("big5", "蔡琴", "被遺忘的時光"),
+        ("cp932", "スピッツ", "ロビンソン"),
+        ("euc_jp", "尾崎豊", "卒業のうた"),
+        ("cp949", "신해철", "그대에게"),
+        ("cp1253", "Μελίνα Μερκούρη", "Τα παιδιά του Πειραιά"),
+        ("cp866", "Чайф", "Поплачь о нём"),
+        ("cp1252", "Sigur Rós", "Ágætis byrjun"),
+    ],
+)
+def test_more_encodings_are_detected(encoding: str, performer: str, title: str) -> None:
+    text = f"PERFORMER {performer}\nTITLE {title}\nFILE m.wav WAVE\nTRACK 01 AUDIO\nINDEX 01 00:00:00\n"
+    sheet = parse_cue(text.encode(encoding))
+    assert (sheet.performer, sheet.title) == (performer, title)
+    assert decode_cue(text.encode(encoding)).guessed is not None
+
+
+def test_damaged_character_in_utf_8_costs_its_line() -> None:
+    text = sheet_of(["00:00:00", "05:00:00"]).replace("T1", "Первая").replace("T2", "Вторая")
+    data = text.encode().replace("Вторая".encode(), "Втора".encode() + b"\xd1")
+    sheet = parse_cue(data)
+    assert [track.title for track in sheet.tracks] == ["Первая", None]
+    assert sheet.warnings == ("Line 6: The line has characters that cannot be read; it is ignored.",)

@@ -83,3 +83,12 @@ def test_name_is_proposed_even_if_the_folder_cannot_be_read(tmp_path: Path, uri:
     result = run_engine(uri, "mix.mp3", tmp_path)
     assert (result.search.reason, result.modified_at) == ("no_tracklist", None)
     assert result.proposal is not None
+
+
+def test_proposed_name_is_not_that_of_an_existing_file(tmp_path: Path) -> None:
+    for name in ("x.mp3", "a - t.MP3", "A - T (2).mp3", "unrelated.mp3"):
+        (tmp_path / name).touch()
+    result = run_engine((tmp_path / "x.mp3").as_uri(), "x.mp3", tmp_path)
+    assert result.proposal is not None
+    assert result.proposal.proposed_filename == "A - T (3).mp3"
+    assert result.taken_names == {"a - t.mp3", "a - t (2).mp3"}

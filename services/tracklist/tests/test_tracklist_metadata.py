@@ -16,6 +16,7 @@ from phonograph_tracklist.domain.metadata import (
     rows_from_music,
     rows_from_tags,
 )
+from phonograph_tracklist.domain.tags import describe_cuts
 from phonograph_tracklist.exceptions import BadMetadataError
 
 json_values = st.recursive(
@@ -160,3 +161,13 @@ def test_one_row_per_measured_feature() -> None:
 
 def test_feature_without_measurement_has_no_row() -> None:
     assert rows_from_music(MusicFeatures()) == []
+
+
+def test_cut_values_are_named_in_a_warning() -> None:
+    assert describe_cuts({"lyrics": ["x" * 5_000], "cuesheet": ["x" * 5_000], "title": ["T"]}) == [
+        "The tag 'lyrics' is cut to 4000 characters."
+    ]
+
+
+def test_value_with_a_replacement_character_has_no_row() -> None:
+    assert rows_from_tags({"artist": ["Mor\ufffdska"]}) == []

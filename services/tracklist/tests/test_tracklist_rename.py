@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonograph_tracklist.domain.rename import propose_rename
+from phonograph_tracklist.domain.rename import name_key, propose_rename
 
 FULL = {"album": ["Album"], "year": ["2019"], "genre": ["House"], "track": ["3"]}
 
@@ -167,3 +167,31 @@ def test_any_proposal_is_a_safe_name(artist: str, title: str, current: str) -> N
     assert not proposed.endswith((".", " "))
     assert proposed != current
     assert 0 <= proposal.confidence <= 1
+
+
+def proposed(taken: set[str], current: str = "x.mp3", title: str = "T") -> str | None:
+    found = propose_rename(current, {"artist": ["A"], "title": [title]}, taken=set(map(name_key, taken)))
+    return found and found.proposed_filename
+
+
+def test_name_of_another_file_gets_a_number() -> None:
+    assert proposed({"other.mp3", "A - T.flac"}) == "A - T.mp3"
+    assert proposed({"A - T.mp3"}) == "A - T (2).mp3"
+    assert proposed({"a - t.MP3", "A - T (2).mp3"}) == "A - T (3).mp3"
+    assert proposed({"A - E\u0301.mp3"}, title="É") == "A - É (2).mp3"
+
+
+def test_file_with_the_number_keeps_its_name() -> None:
+    assert proposed({"A - T.mp3"}, current="A - T (2).mp3") is None
+    assert proposed({f"A - T ({n}).mp3" for n in range(200)} | {"A - T.mp3"}) is None
+
+
+def test_numbered_name_fits_and_says_why_it_has_a_number() -> None:
+    tags = {"artist": ["坂本"], "title": ["あ" * 100]}
+    first = propose_rename("x.mp3", tags)
+    assert first is not None
+    second = propose_rename("x.mp3", tags, taken={name_key(first.proposed_filename)})
+    assert second is not None
+    assert second.proposed_filename.endswith(" (2).mp3")
+    assert len(second.proposed_filename.encode()) <= 255
+    assert second.reason.endswith("has or gets the name without the number.")

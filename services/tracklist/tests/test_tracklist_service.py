@@ -134,7 +134,7 @@ async def test_missing_tracklist_is_published_with_a_reason(
     """No cue sheet, an invalid one, chapters, and a profile without tracklists."""
     bare = media(tmp_path / "bare.mp3")
     broken = media(tmp_path / "broken.mp3")
-    (tmp_path / "broken.cue").write_text(CUE.replace("119:58:37", "119:58:99"))
+    (tmp_path / "broken.cue").write_text(CUE.replace("INDEX 01 00:00:00", "").replace("58:37", "58:99"))
     chaptered = media(tmp_path / "chapters.mp3")
     meeting = media(tmp_path / "meeting.mp3", profile="meeting")
     marks = [Chapter(start=0, end=10, title="A - One"), Chapter(start=10, end=20, title="B - Two")]
@@ -160,3 +160,23 @@ async def test_missing_tracklist_is_published_with_a_reason(
         assert of_type(found, TracklistCompleted, meeting) == []
         recordings = await select(app, "SELECT count(*) FROM recordings WHERE id = :id", id=meeting.media_id)
         assert recordings == [(0,)]
+
+
+async def test_files_of_one_folder_never_get_one_name(
+    stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    """Eight copies of a song under other names, next to a file that has the name already."""
+    (tmp_path / "A - T.mp3").touch()
+    recordings = [media(tmp_path / f"track {number}.mp3") for number in range(8)]
+    tags = {"artist": ["A"], "title": ["T"], "lyrics": ["la " * 9_000]}
+    async with running(create_app(Settings(**stack.settings(Service.TRACKLIST, tmp_path)))):
+        for recording in recordings:
+            await stack.publish(ready(recording, tags=tags), correlation_id=correlation_id)
+        found = await stack.collect(
+            lambda events: all(of_type(events, RenameProposed, each) for each in recordings),
+            correlation_id=correlation_id,
+        )
+    names = {of_type(found, RenameProposed, each)[0].proposed_filename for each in recordings}
+    assert names == {f"A - T ({number}).mp3" for number in range(2, 10)}
+    (completed,) = of_type(found, TracklistCompleted, recordings[0])
+    assert completed.warnings == ["The tag 'lyrics' is cut to 4000 characters."]

@@ -235,3 +235,29 @@ def test_performer_of_an_album_applies_to_titles_with_dashes() -> None:
         ("Band", "Two - Live"),
         ("Band", "Three"),
     ]
+
+
+def test_data_tracks_are_named_in_a_warning() -> None:
+    text = CUE + "TRACK 03 MODE2/2336\nINDEX 01 100:00:00\nTRACK 04 CDI/2352\nINDEX 01 110:00:00\n"
+    found = find(tags={"cuesheet": [text]})
+    assert found.tracklist is not None
+    assert (len(found.tracklist.tracks), found.tracklist.warnings) == (
+        2,
+        ("Data tracks are left out: 3, 4.",),
+    )
+
+
+def test_guessed_encoding_of_a_cue_file_is_a_warning() -> None:
+    data = CUE.replace("TITLE A", "TITLE Город золотой").encode("cp1251")
+    found = find(sidecars=[Sidecar("mix.cue", data, matches_media=True)])
+    assert found.tracklist is not None
+    assert found.tracklist.tracks[0].title == "Город золотой"
+    assert found.tracklist.warnings[0].endswith("it is read as cp1251.")
+
+
+@pytest.mark.parametrize(
+    "title", ["GBAYE0601498", "GB-AYE-06-01498", "ISRC GBAYE0601498", "123456789012", "a\ufffd"]
+)
+def test_chapter_title_that_is_no_title_is_left_out(title: str) -> None:
+    tracks = from_chapters([chapter(0, title), chapter(60, "Outro")], duration_s=100).tracks
+    assert [track.title for track in tracks] == [None, "Outro"]

@@ -108,11 +108,17 @@ def canonical_uri(uri: str) -> str:
 
 
 def display_name(uri: str) -> str:
-    """Return the last component of a path or URI as printable text, at most 255 characters long."""
+    """Return the last component of a path or URI as printable text, at most 255 characters long.
+
+    Bytes that are not UTF-8 and NUL characters are shown as in a URI, as in `%FF`.
+    """
     path = unquote_to_bytes(uri) if uri.lower().startswith("file://") else os.fsencode(uri)
-    return (
-        path.rstrip(b"/").rpartition(b"/")[2].decode(errors="replace").replace("\x00", "\ufffd")[:255] or "/"
-    )
+    name = path.rstrip(b"/").rpartition(b"/")[2].decode(errors="surrogateescape")
+    return "".join(f"%{ord(char) & 0xFF:02X}" if _is_raw_byte(char) else char for char in name)[:255] or "/"
+
+
+def _is_raw_byte(char: str) -> bool:
+    return char == "\x00" or "\udc80" <= char <= "\udcff"
 
 
 def rejected_id(owner: str | None, uri: str) -> UUID:

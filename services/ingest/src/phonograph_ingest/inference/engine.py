@@ -5,11 +5,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import puremagic
 import xxhash
-from tinytag import TinyTag, TinyTagException
 
-from phonograph_events import Chapter, MediaKind, Profile, Stream
+from phonograph_events import MediaKind, Profile, Stream
+from phonograph_ingest.constants import MAX_WARNING_CHARS, MAX_WARNINGS
 from phonograph_ingest.domain.media import (
     MediaFile,
     RejectedFile,
@@ -17,14 +16,16 @@ from phonograph_ingest.domain.media import (
     display_name,
     require_local_path,
 )
+from phonograph_ingest.domain.tags import tidy
 from phonograph_ingest.domain.tasks import IngestTask
 from phonograph_ingest.exceptions import RejectedError
-from phonograph_media import AudioStream, MediaError, Probe, VideoStream, make_rendition, probe
+from phonograph_ingest.inference.description import read_description
+from phonograph_ingest.inference.mime_type import detect_mime_type
+from phonograph_media import AudioStream, MediaError, VideoStream, make_rendition, probe
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
 
 CHUNK_BYTES = 1024 * 1024
-FALLBACK_MIME_TYPES = {MediaKind.AUDIO: "audio/x-unknown", MediaKind.VIDEO: "video/x-unknown"}
 
 
 class IngestEngine:
@@ -74,25 +75,27 @@ class IngestEngine:
             key = f"renditions/{rendition.content_fp.partition(':')[2]}.wav"
             rendition_uri = self._objects.put(key, target)
         kind = MediaKind.VIDEO if probed.video else MediaKind.AUDIO
+        description = tidy(read_description(path, probed), file_name=path.name)
+        warnings = [*rendition.warnings, *description.warnings]
         return MediaFile(
             uri=path.as_uri(),
             file_name=path.name,
             file_size=size,
             file_hash=sha256,
             secondary_hash=xxh3,
-            mime_type=_detect_mime_type(path, kind),
+            mime_type=detect_mime_type(path, container=probed.container, kind=kind),
             kind=kind,
             duration_s=rendition.duration_s,
             content_fp=rendition.content_fp,
-            is_silent=rendition.is_silent,
+            is_silent=rendition.silent,
             container=probed.container,
             bit_rate=probed.bit_rate,
             audio=_to_stream(probed.audio),
             video=None if probed.video is None else _to_stream(probed.video),
-            chapters=tuple(Chapter(start=c.start_s, end=c.end_s, title=c.title) for c in probed.chapters),
-            tags=_read_tags(path, probed),
+            chapters=description.chapters,
+            tags=description.tags,
             rendition_uri=rendition_uri,
-            warnings=rendition.warnings,
+            warnings=tuple(warning[:MAX_WARNING_CHARS] for warning in warnings[:MAX_WARNINGS]),
             preprocessing_s=time.perf_counter() - started,
         )
 
@@ -106,38 +109,6 @@ def _hash(path: Path) -> tuple[int, str, str]:
             xxh3.update(chunk)
             size += len(chunk)
     return size, sha256.hexdigest(), xxh3.hexdigest()
-
-
-def _detect_mime_type(path: Path, kind: MediaKind) -> str:
-    """Return the MIME type by content; the file name decides only between types that fit equally well."""
-    try:
-        matches = puremagic.magic_file(str(path))
-    except (OSError, ValueError, puremagic.PureError):
-        matches = []
-    fitting = [match.mime_type for match in matches if match.mime_type.startswith(f"{kind}/")]
-    return fitting[0] if fitting else FALLBACK_MIME_TYPES[kind]
-
-
-def _read_tags(path: Path, probed: Probe) -> dict[str, list[str]]:
-    """Return tags by lower-case name, from tinytag, and from the container where tinytag has none."""
-    tags: dict[str, list[str]] = {key.lower(): [value] for key, value in probed.tags.items() if value.strip()}
-    try:
-        read = TinyTag.get(str(path), tags=True, duration=False).as_dict()
-    except (OSError, TinyTagException):
-        return _without_null_characters(tags)
-    for key, value in read.items():
-        values = [str(item) for item in (value if isinstance(value, list) else [value]) if str(item).strip()]
-        if key not in {"filename", "filesize"} and value is not None and values:
-            tags[key.lower()] = values
-    return _without_null_characters(tags)
-
-
-def _without_null_characters(tags: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return tags that PostgreSQL can store: JSONB has no U+0000."""
-    return {
-        key.replace("\x00", ""): [value.replace("\x00", " ").strip() for value in values]
-        for key, values in tags.items()
-    }
 
 
 def _to_stream(stream: AudioStream | VideoStream) -> Stream:

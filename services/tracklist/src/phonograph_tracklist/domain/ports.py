@@ -70,6 +70,17 @@ class Catalog(Protocol):
             Id of the tracklist.
         """
 
+    async def is_name_taken(self, media: MediaRef, file_name: str) -> bool:
+        """Return whether another recording in the folder of a recording has a file name or is to get it.
+
+        Called before a proposal is added. Waits until other transactions that ask about the same folder have
+        ended, so that two files never get one name.
+
+        Args:
+            media: The recording.
+            file_name: The name; case does not matter.
+        """
+
     async def add_proposal(self, media_id: UUID, proposal: RenameProposal) -> UUID:
         """Add a rename proposal or update an equal one; return its id. Called when a job suggests one."""
 

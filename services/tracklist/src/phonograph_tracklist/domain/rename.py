@@ -20,17 +20,20 @@ Naming guides contradict each other and themselves; this table decides once:
 | `CON`, `NUL`, `COM1`, … before the first dot | get a `_` | Windows reserves them for devices |
 | extension | kept, lower-case | it states the format; tags do not |
 | track number before the current name | no reason for a proposal | it keeps albums in order |
+| another file of the folder has the name | ` (2)`, ` (3)`, … | no file may overwrite another |
+| names that differ in case or form of accents | are one name | some file systems confuse them |
 """
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from anyascii import anyascii
 from rapidfuzz import fuzz, utils
 
+from phonograph_events import file_uri_to_path
 from phonograph_tracklist.constants import MAX_FILE_NAME
 from phonograph_tracklist.domain.printable import comparable, printable
 from phonograph_tracklist.domain.tags import tag_values
@@ -40,7 +43,9 @@ MAX_ARTISTS: Final = 3
 MIN_KEPT_BYTES: Final = 24
 """Bytes that artist and title each keep when a name is cut."""
 SHORTENED_CONFIDENCE: Final = 0.8
-"""Factor for a name that had to be cut or transliterated."""
+"""Factor for a name that had to be cut, transliterated or numbered."""
+MAX_NUMBER: Final = 99
+"""Of a name that other files of the folder have, too."""
 
 WEIGHTS: Final = {"artist": 0.35, "title": 0.35, "album": 0.1, "year": 0.1, "genre": 0.05, "track": 0.05}
 """What each tag adds to the confidence: complete tags were filled in with care."""
@@ -85,20 +90,36 @@ class RenameProposal:
     """The tags from which the name was made."""
 
 
+def name_key(file_name: str) -> str:
+    """Return what is equal for two names that some file system cannot tell apart."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", file_name).casefold())
+
+
+def folder_name(uri: str) -> str:
+    """Return the name of the folder of a file, or an empty text if it is not on this machine."""
+    path = file_uri_to_path(uri)
+    return path.parent.name if path else ""
+
+
 def propose_rename(
-    file_name: str, tags: Mapping[str, Sequence[str]], *, folder_name: str = ""
+    file_name: str,
+    tags: Mapping[str, Sequence[str]],
+    *,
+    folder_name: str = "",
+    taken: Collection[str] = frozenset(),
 ) -> RenameProposal | None:
-    """Propose the name `Artist - Title.ext` for a file.
+    """Propose the name `Artist - Title.ext` for a file, with a number if another file has that name.
 
     Args:
         file_name: Current name, without folders.
         tags: Tags by lower-case name, each with its values.
         folder_name: Name of the folder that contains the file; both together have at most 255 bytes (C-50).
+        taken: Keys (`name_key`) of the names that other files of the folder have or are to get.
 
     Returns:
         None if artist or title is missing or a placeholder, if no character of one of them is allowed in a
         name, if the name would not fit, or if the current name differs only in case, accents, punctuation,
-        white space or a track number before it.
+        white space, a track number before it or the number behind it.
     """
     found = {name: _first_values(tags, aliases) for name, aliases in _ALIASES.items()}
     artists = found["artist"] or found["albumartist"]
@@ -109,20 +130,31 @@ def propose_rename(
     if not artist or not title:
         return None
     max_bytes = MAX_FILE_NAME - len(suffix.encode()) - len(folder_name.encode(errors="surrogateescape"))
-    fitted = _fit(artist, title, max_bytes)
-    if fitted is None:
-        return None
-    stem, is_shortened = fitted
     current_stem = file_name[: extension.start()] if extension else file_name
-    if _is_current_name(printable(current_stem), stem):
+    fitted = _fit(artist, title, max_bytes)
+    if fitted is None or _is_current_name(printable(current_stem), fitted[0]):
         return None
+    number = 1
+    while name_key(fitted[0] + suffix) in taken:
+        number += 1
+        mark = f" ({number})"
+        fitted = _fit(artist, title, max_bytes - len(mark))
+        if fitted is None or number > MAX_NUMBER:
+            return None
+        stem = fitted[0] + mark
+        if name_key(stem) == name_key(current_stem):
+            return None
+        fitted = stem, True
+    stem, is_shortened = fitted
     used = {name: found[name][0] for name in ("title", "album", "year", "genre", "track") if found[name]}
     used["artist" if found["artist"] else "albumartist"] = "; ".join(artists)
     confidence = sum(WEIGHTS.get(name, ALBUM_ARTIST_WEIGHT) for name in used)
     return RenameProposal(
         current_filename=file_name,
         proposed_filename=stem + suffix,
-        reason=_describe_change(current_stem, stem, is_album_artist=not found["artist"]),
+        reason=_describe_change(
+            current_stem, stem, is_album_artist=not found["artist"], is_numbered=number > 1
+        ),
         confidence=round(confidence * (SHORTENED_CONFIDENCE if is_shortened else 1), 2),
         metadata_used=used,
     )
@@ -191,7 +223,7 @@ def _is_current_name(current_stem: str, stem: str) -> bool:
     return comparable(stem) in map(comparable, names)
 
 
-def _describe_change(current_stem: str, stem: str, *, is_album_artist: bool) -> str:
+def _describe_change(current_stem: str, stem: str, *, is_album_artist: bool, is_numbered: bool) -> str:
     current, proposed = (utils.default_process(name) for name in (current_stem, stem))
     similarity = f"{fuzz.token_sort_ratio(current, proposed):.0f}% similar"
     words, proposed_words = set(current.split()), set(proposed.split())
@@ -203,4 +235,8 @@ def _describe_change(current_stem: str, stem: str, *, is_album_artist: bool) -> 
         reason = f"The current name has only a part of artist and title ({similarity})."
     else:
         reason = f"The tags name another artist or title than the current name ({similarity})."
-    return f"{reason} The artist is that of the album; the track names none." if is_album_artist else reason
+    if is_album_artist:
+        reason += " The artist is that of the album; the track names none."
+    if is_numbered:
+        reason += " Another file of the folder has or gets the name without the number."
+    return reason

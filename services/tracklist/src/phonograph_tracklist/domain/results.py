@@ -13,6 +13,8 @@ class CatalogResult:
 
     search: TracklistSearch
     proposal: RenameProposal | None
+    taken_names: frozenset[str]
+    """Keys of the names in the folder that begin like the proposed one."""
     document_uri: str | None
     """URI of the full tracklist; None if there is no tracklist."""
     modified_at: datetime | None

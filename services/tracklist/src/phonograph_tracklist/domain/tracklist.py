@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from typing import Final
@@ -11,7 +11,8 @@ from uuid import UUID
 
 from phonograph_events import Chapter
 from phonograph_events.documents import Track, TracklistDocument
-from phonograph_tracklist.domain.cue import CueSheet, CueTrack, parse_cue, parse_cue_text
+from phonograph_tracklist.domain.cue import CueSheet, CueTrack, parse_cue_text
+from phonograph_tracklist.domain.cue_text import decode_cue
 from phonograph_tracklist.domain.printable import comparable, printable
 from phonograph_tracklist.domain.tags import is_cue_tag
 from phonograph_tracklist.exceptions import BadCueError
@@ -21,6 +22,7 @@ MIN_CHAPTERS: Final = 2
 
 _SEPARATOR = re.compile(r"\s+[-–—]\s+")
 _TRACK_NUMBER = re.compile(r"^(?:\[?(?:\d{1,3}:)?\d{1,3}:\d{2}\]?\s+)?(?:\d{1,3}\s*(?:[.)]|\s[-–—])\s+)?")
+_ISRC = re.compile(r"(?:ISRC[ :]*)?[A-Z0-9]{2}-?[A-Z0-9]{3}-?[0-9]{2}-?[0-9]{5}")
 _REMIX = re.compile(
     r"[(\[]([^()\[\]]*\b(?:remix|mix|edit|rework|bootleg|dub|vip|version|mashup|refix|flip)\b[^()\[\]]*)[)\]]",
     re.IGNORECASE,
@@ -150,7 +152,7 @@ def search_for_tracklist(
     """
     skipped: list[str] = []
     reason = "no_tracklist"
-    for candidate in _list_candidates(sidecars, tags):
+    for candidate in _list_candidates(sidecars, tags, duration_s):
         try:
             sheet = candidate.parse()
         except BadCueError as error:
@@ -191,6 +193,9 @@ def from_cue(
     if not placed:
         return None
     warnings = list(sheet.warnings)
+    data_tracks = [str(track.number) for track in sheet.tracks if not track.has_audio]
+    if data_tracks:
+        warnings.append(f"Data tracks are left out: {', '.join(data_tracks)}.")
     in_order = sorted(placed, key=lambda pair: pair[0].frames)
     if in_order != placed:
         warnings.append("The tracks are not in order of time; they are sorted by their start.")
@@ -212,13 +217,19 @@ def from_cue(
 def from_chapters(chapters: Sequence[Chapter], *, duration_s: float) -> Tracklist:
     """Return chapters as tracks; "Artist - Title" is split if at least half of the titles have this form."""
     ordered = sorted(chapters, key=lambda chapter: chapter.start)
-    titles = [_TRACK_NUMBER.sub("", printable(chapter.title)) for chapter in ordered]
+    titles = [_clean_chapter_title(chapter.title) for chapter in ordered]
     have_artists = _titles_contain_artists(titles)
     names = [_split_artist(title) if have_artists else (None, title or None) for title in titles]
     warnings: list[str] = []
     starts = [max(0.0, chapter.start) for chapter in ordered]
     entries = _build_entries(starts, names, duration_s, warnings)
     return Tracklist(SourceType.CHAPTERS, None, None, entries, tuple(warnings))
+
+
+def _clean_chapter_title(title: str) -> str:
+    """Return a title without track number; the code of a recording (ISRC) is no title."""
+    cleaned = printable(title)
+    return "" if "\ufffd" in cleaned or _ISRC.fullmatch(cleaned) else _TRACK_NUMBER.sub("", cleaned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,16 +242,28 @@ class _Candidate:
     """Whether the sheet is certain to be meant for this file."""
 
 
-def _list_candidates(sidecars: Iterable[Sidecar], tags: Mapping[str, Sequence[str]]) -> Iterator[_Candidate]:
+def _list_candidates(
+    sidecars: Iterable[Sidecar], tags: Mapping[str, Sequence[str]], duration_s: float
+) -> Iterator[_Candidate]:
     for sidecar in sidecars:
-        parse = partial(parse_cue, sidecar.data)
+        parse = partial(_parse_sidecar, sidecar.data, duration_s)
         yield _Candidate(printable(sidecar.name), SourceType.CUE_FILE, parse, sidecar.matches_media)
     for name, values in tags.items():
         if is_cue_tag(name):
             for value in values:
-                parse = partial(parse_cue_text, value)
+                parse = partial(parse_cue_text, value, duration_s=duration_s)
                 label = f"The tag {printable(name)!r}"
                 yield _Candidate(label, SourceType.EMBEDDED_CUE, parse, matches_media=True)
+
+
+def _parse_sidecar(data: bytes, duration_s: float) -> CueSheet:
+    """Return the sheet, with a warning if its encoding is a guess. Raises as `parse_cue`."""
+    decoded = decode_cue(data)
+    sheet = parse_cue_text(decoded.text, duration_s=duration_s)
+    if decoded.guessed is None:
+        return sheet
+    note = f"The cue sheet does not state its encoding; it is read as {decoded.guessed}."
+    return replace(sheet, warnings=(note, *sheet.warnings))
 
 
 def _artists_and_titles(

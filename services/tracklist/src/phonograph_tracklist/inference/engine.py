@@ -1,9 +1,12 @@
 """The engine of the service: finds tracklists and better file names, in the child process."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -11,8 +14,9 @@ from phonograph_events import Service, file_uri_to_path
 from phonograph_runtime.objects import ObjectStore, result_key
 from phonograph_runtime.ports import Progress
 from phonograph_tracklist.constants import MAX_CUE_BYTES, MAX_SIDECARS
-from phonograph_tracklist.domain.rename import propose_rename
+from phonograph_tracklist.domain.rename import RenameProposal, folder_name, name_key, propose_rename
 from phonograph_tracklist.domain.results import CatalogResult
+from phonograph_tracklist.domain.tags import describe_cuts
 from phonograph_tracklist.domain.tasks import TracklistTask
 from phonograph_tracklist.domain.tracklist import (
     Sidecar,
@@ -20,6 +24,11 @@ from phonograph_tracklist.domain.tracklist import (
     order_sidecars,
     search_for_tracklist,
 )
+
+_NUMBER: Final = re.compile(r"(?: \([0-9]+\))?(?:\.[a-z0-9]+)?$")
+"""The number and the extension of a proposed name."""
+_COMMON_START_CHARS: Final = 12
+"""A name that is cut for its number keeps at least these."""
 
 logger = structlog.get_logger()
 
@@ -54,10 +63,14 @@ class TracklistEngine:
             tags=task.tags,
             chapters=task.chapters,
         )
+        search = replace(search, warnings=(*search.warnings, *describe_cuts(task.tags)))
         progress(0.8, "name")
+        taken = _read_name_keys(path) if path else frozenset()
+        proposal = propose_rename(media.file_name, task.tags, folder_name=folder_name(media.uri), taken=taken)
         return CatalogResult(
             search=search,
-            proposal=propose_rename(media.file_name, task.tags, folder_name=path.parent.name if path else ""),
+            proposal=proposal,
+            taken_names=_similar(taken, proposal),
             document_uri=self._store(task, search),
             modified_at=_modified_at(path) if path else None,
         )
@@ -85,6 +98,23 @@ def _read_sidecars(path: Path) -> Iterator[Sidecar]:
             logger.warning("cue file not readable", cue_file=name, error=str(error))
             continue
         yield Sidecar(name, data, matches_media)
+
+
+def _read_name_keys(path: Path) -> frozenset[str]:
+    """Return the keys of the names of the other files in the folder of a media file."""
+    try:
+        return frozenset(name_key(entry.name) for entry in path.parent.iterdir() if entry.name != path.name)
+    except OSError as error:
+        logger.warning("folder not readable", folder=str(path.parent), error=str(error))
+        return frozenset()
+
+
+def _similar(taken: frozenset[str], proposal: RenameProposal | None) -> frozenset[str]:
+    """Return the keys that a numbered form of the proposed name may have."""
+    if proposal is None:
+        return frozenset()
+    start = _NUMBER.sub("", name_key(proposal.proposed_filename))[:_COMMON_START_CHARS]
+    return frozenset(key for key in taken if key.startswith(start))
 
 
 def _modified_at(path: Path) -> datetime | None:

@@ -30,7 +30,7 @@ from phonograph_tracklist.domain.metadata import (
     rows_from_tags,
 )
 from phonograph_tracklist.domain.ports import Catalog
-from phonograph_tracklist.domain.rename import RenameProposal
+from phonograph_tracklist.domain.rename import RenameProposal, folder_name, name_key, propose_rename
 from phonograph_tracklist.domain.results import CatalogResult
 from phonograph_tracklist.domain.tasks import TracklistTask
 
@@ -101,15 +101,16 @@ class TracklistService:
                 metadata=list(_take_bytes(MAX_EVENT_METADATA_BYTES, map(_to_entry, rows))),
             )
         )
-        if result.proposal is not None:
-            await self._propose_rename(task, result.proposal)
+        proposal = await self._with_free_name(task, result)
+        if proposal is not None:
+            await self._propose_rename(task, proposal)
         logger.info(
             "tracklist stored",
             source_type=document.source_type,
             tracks=len(document.tracks),
             warnings=len(document.warnings),
             reason=search.reason,
-            is_rename_proposed=result.proposal is not None,
+            is_rename_proposed=proposal is not None,
         )
 
     async def fail_tracklist(self, task: TracklistTask, failure: JobFailure) -> None:
@@ -121,6 +122,16 @@ class TracklistService:
         """Recompute the monthly counts of recordings."""
         await self._catalog.refresh_stats()
         logger.info("recording statistics refreshed")
+
+    async def _with_free_name(self, task: TracklistTask, result: CatalogResult) -> RenameProposal | None:
+        """Return the proposal under a name that no other recording of the folder has or is to get."""
+        media, proposal, taken = task.media, result.proposal, set(result.taken_names)
+        while proposal is not None and await self._catalog.is_name_taken(media, proposal.proposed_filename):
+            taken.add(name_key(proposal.proposed_filename))
+            proposal = propose_rename(
+                media.file_name, task.tags, folder_name=folder_name(media.uri), taken=taken
+            )
+        return proposal
 
     async def _propose_rename(self, task: TracklistTask, proposal: RenameProposal) -> None:
         media_id = task.media.media_id

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, exists, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,7 +14,7 @@ from phonograph_events import MediaRef, file_uri_to_path, uuid7
 from phonograph_tracklist.constants import MAX_ARTIST_CHARS, MAX_TITLE_CHARS
 from phonograph_tracklist.domain.metadata import ExtractionMethod, MetadataRow
 from phonograph_tracklist.domain.rename import RenameProposal
-from phonograph_tracklist.domain.status import RecordingStatus
+from phonograph_tracklist.domain.status import ProposalStatus, RecordingStatus
 from phonograph_tracklist.domain.tracklist import Tracklist
 from phonograph_tracklist.storage.tables import SqlMetadata, SqlRecording, SqlRenameProposal, SqlTracklist
 
@@ -175,6 +175,25 @@ class SqlCatalog:
             )
         )
         return tracklist_id
+
+    async def is_name_taken(self, media: MediaRef, file_name: str) -> bool:
+        """See `Catalog.is_name_taken`. All owners share the folders of a machine."""
+        path = _path(media.uri)
+        folder = path.rpartition("/")[0]
+        # Before the question: of two transactions, the second one has to see what the first one proposes.
+        await self._session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(folder, 0))))
+        has_name = exists().where(
+            SqlRecording.file_path == f"{folder}/{file_name}", SqlRecording.status != RecordingStatus.DELETED
+        )
+        gets_name = exists().where(
+            func.lower(SqlRenameProposal.proposed_filename) == func.lower(file_name),
+            SqlRenameProposal.status.not_in([ProposalStatus.REJECTED, ProposalStatus.FAILED]),
+            SqlRenameProposal.recording_id == SqlRecording.id,
+            SqlRecording.status != RecordingStatus.DELETED,
+            SqlRecording.file_path != path,
+            SqlRecording.file_path == literal(f"{folder}/").concat(SqlRecording.file_name),
+        )
+        return bool(await self._session.scalar(select(or_(has_name, gets_name))))
 
     async def add_proposal(self, media_id: UUID, proposal: RenameProposal) -> UUID:
         """See `Catalog.add_proposal`. The status of an equal proposal stays: it may have been decided on."""

@@ -146,6 +146,7 @@ class SqlRenameProposal(Timestamps, Base):
         CheckConstraint(one_of("status", ProposalStatus), name="status"),
         CheckConstraint("octet_length(proposed_filename) BETWEEN 1 AND 255", name="proposed_filename"),
         CheckConstraint("confidence_score BETWEEN 0 AND 1", name="confidence_score"),
+        Index("ix_rename_proposals_proposed_filename", text("lower(proposed_filename)")),
         Index(
             "uq_rename_proposals_recording_id_names",
             "recording_id",
