@@ -9,7 +9,7 @@ from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 from phonograph_diarization.domain.diarization import SpeakerBounds
-from phonograph_diarization.inference import clustering, mfcc, speech
+from phonograph_diarization.inference import clustering, mfcc
 from phonograph_diarization.inference.silero_mfcc import VOICEPRINT_MODEL, SileroMfccDiarizer
 from phonograph_media import make_rendition, read_rendition
 
@@ -150,7 +150,6 @@ def test_a_long_recording_is_diarized_in_blocks(talk, monkeypatch):
     samples, truth = talk(*turns)
     whole = predict(samples)
     monkeypatch.setattr(clustering, "_BLOCK", 2_000)
-    monkeypatch.setattr(speech, "_BLOCK", 25 * RATE)
     blocks = predict(samples)
     assert len(whole.voices) == len(blocks.voices) == 3
     assert error_rate(blocks, truth, collar_s=0.25) < 0.05

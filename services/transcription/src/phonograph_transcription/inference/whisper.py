@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from phonograph_media import SAMPLE_RATE_HZ
+from phonograph_media.speech import SpeechRegion
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.engines import EngineChoice
@@ -24,14 +25,7 @@ from phonograph_transcription.domain.transcript import (
     Word,
     clip_word,
 )
-from phonograph_transcription.inference.speech import (
-    MIN_SILENCE_S,
-    MIN_SPEECH_S,
-    NO_SPEECH,
-    PAD_S,
-    THRESHOLD,
-    find_speech,
-)
+from phonograph_transcription.inference.speech import NO_SPEECH, make_speech_detector
 
 NAME = EngineChoice.FASTER_WHISPER.value
 CHUNK_S = 30.0
@@ -74,6 +68,7 @@ class WhisperTranscriber(Transcriber):
         self._batch_size = batch_size
         self._beam_size = beam_size
         self._loaded = loaded
+        self._detector = make_speech_detector(CHUNK_S)
 
     @property
     @override
@@ -114,7 +109,8 @@ class WhisperTranscriber(Transcriber):
         self, samples: NDArray[np.float32], *, language: str | None, progress: Progress
     ) -> Transcript:
         progress(0.0, "speech")
-        if not find_speech(samples, max_region_s=CHUNK_S):
+        regions = self._detector.detect(samples)
+        if not regions:
             return Transcript(NAME, self._model_name, None, None).with_warnings(NO_SPEECH)
         self.load()
         if language is not None and language not in self._loaded.supported_languages:
@@ -122,7 +118,7 @@ class WhisperTranscriber(Transcriber):
             warning = TranscriptWarning(WarningCode.UNSUPPORTED_LANGUAGE, message)
             return Transcript(NAME, self._model_name, None, None).with_warnings(warning)
         progress(0.0, "language")
-        raw_segments, info = self._transcribe(samples, language)
+        raw_segments, info = self._transcribe(samples, regions, language)
         duration_s = len(samples) / SAMPLE_RATE_HZ
         segments, warnings = _drop_hallucinations(
             _with_progress(raw_segments, duration_s, progress), duration_s
@@ -132,33 +128,51 @@ class WhisperTranscriber(Transcriber):
         )
         return transcript if segments else transcript.with_warnings(NO_SPEECH)
 
-    def _transcribe(self, samples: NDArray[np.float32], language: str | None) -> tuple[Iterable[Any], Any]:
+    def _transcribe(
+        self, samples: NDArray[np.float32], regions: list[SpeechRegion], language: str | None
+    ) -> tuple[Iterable[Any], Any]:
+        """Recognize the speech regions joined without the sound between them; times are of the recording."""
+        from faster_whisper import BatchedInferencePipeline
+        from faster_whisper.transcribe import restore_speech_timestamps
+
+        speech = np.concatenate([samples[region.start : region.end] for region in regions])
         options: dict[str, Any] = {
             "language": language,
             "beam_size": self._beam_size,
             "word_timestamps": True,
             # A wrong sentence must not influence the next ones.
             "condition_on_previous_text": False,
-            "vad_filter": True,
-            "vad_parameters": {
-                "threshold": THRESHOLD,
-                "min_speech_duration_ms": int(MIN_SPEECH_S * 1000),
-                "min_silence_duration_ms": int(MIN_SILENCE_S * 1000),
-                "speech_pad_ms": int(PAD_S * 1000),
-            },
+            # The model's own filter judges the recording as a whole and misses speech after long noise.
+            "vad_filter": False,
         }
         if self._batch_size > 1:
-            from faster_whisper import BatchedInferencePipeline
-
-            pipeline = BatchedInferencePipeline(self._loaded)
-            raw_segments, info = pipeline.transcribe(
-                samples, batch_size=self._batch_size, without_timestamps=False, **options
+            raw_segments, info = BatchedInferencePipeline(self._loaded).transcribe(
+                speech,
+                batch_size=self._batch_size,
+                without_timestamps=False,
+                clip_timestamps=_pack_chunks(regions),
+                **options,
             )
         else:
             raw_segments, info = self._loaded.transcribe(
-                samples, hallucination_silence_threshold=HALLUCINATION_SILENCE_S, **options
+                speech, hallucination_silence_threshold=HALLUCINATION_SILENCE_S, **options
             )
-        return raw_segments, info
+        spans = [{"start": region.start, "end": region.end} for region in regions]
+        return restore_speech_timestamps(raw_segments, spans, SAMPLE_RATE_HZ), info
+
+
+def _pack_chunks(regions: list[SpeechRegion]) -> list[dict[str, float]]:
+    """Return chunks of whole regions that fit the model: start and end in seconds of the joined speech."""
+    chunks: list[tuple[int, int]] = []
+    start = end = 0
+    for region in regions:
+        length = region.end - region.start
+        if end > start and end + length - start > CHUNK_S * SAMPLE_RATE_HZ:
+            chunks.append((start, end))
+            start = end
+        end += length
+    chunks.append((start, end))
+    return [{"start": first / SAMPLE_RATE_HZ, "end": last / SAMPLE_RATE_HZ} for first, last in chunks]
 
 
 def _with_progress(raw_segments: Iterable[Any], duration_s: float, progress: Progress) -> Iterator[Any]:
