@@ -127,11 +127,13 @@ def _measure_levels(path: Path) -> tuple[NDArray[np.float32], float]:
     if rest.size:
         amplitudes.append(_amplitudes(rest.reshape(1, -1)))
     joined = np.concatenate(amplitudes) if amplitudes else np.empty(0, np.float32)
-    return 20 * np.log10(np.maximum(joined, 1e-6)), samples / SAMPLE_RATE_HZ
+    levels_db: NDArray[np.float32] = 20 * np.log10(np.maximum(joined, 1e-6))
+    return levels_db, samples / SAMPLE_RATE_HZ
 
 
 def _amplitudes(frames: NDArray[np.int32]) -> NDArray[np.float32]:
-    return ((frames.max(axis=1) - frames.min(axis=1)) / 65_536).astype(np.float32)
+    amplitudes: NDArray[np.float32] = ((frames.max(axis=1) - frames.min(axis=1)) / 65_536).astype(np.float32)
+    return amplitudes
 
 
 def find_blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region]:
@@ -173,8 +175,8 @@ def find_blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region
 
 def _is_blank(frame: VideoFrame) -> bool:
     """Return whether a small picture is dark everywhere, without anything that stands out."""
-    plane = frame.planes[0]
-    luma = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    # `fit_frame` returns yuv420p: the rows of the luma precede those of the colors.
+    luma = frame.to_ndarray()[: frame.height]
     if np.count_nonzero(luma < _DARK) < _MIN_DARK_SHARE * luma.size:
         return False
     background = np.median(luma)

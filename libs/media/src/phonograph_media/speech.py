@@ -42,7 +42,7 @@ class SpeechRegion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpeechOptions:
-    """What counts as a region of speech."""
+    """The limits of a region of speech."""
 
     min_speech_s: float
     """Shorter sounds are no speech."""
@@ -63,7 +63,7 @@ class SpeechDetector:
         """Create the detector.
 
         Args:
-            options: What counts as a region.
+            options: The limits of a region.
             model: Reports the probability of speech; Silero's if None.
         """
         self._options = options

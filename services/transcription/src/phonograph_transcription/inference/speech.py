@@ -1,4 +1,4 @@
-"""What counts as speech: sound that is not speech never reaches a model."""
+"""Speech detection for the engines: sound that is not speech never reaches a model."""
 
 from phonograph_media.speech import SpeechDetector, SpeechOptions
 from phonograph_transcription.domain.transcript import TranscriptWarning, WarningCode

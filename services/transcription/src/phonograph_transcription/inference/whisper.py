@@ -16,7 +16,7 @@ from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.engines import EngineChoice
 from phonograph_transcription.domain.ports import Transcriber
-from phonograph_transcription.domain.repetition import find_unrepeated_words
+from phonograph_transcription.domain.repetition import find_loops
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
@@ -24,6 +24,7 @@ from phonograph_transcription.domain.transcript import (
     WarningCode,
     Word,
     clip_word,
+    put_in_order,
 )
 from phonograph_transcription.inference.speech import NO_SPEECH, make_speech_detector
 
@@ -185,26 +186,57 @@ def _with_progress(raw_segments: Iterable[Any], duration_s: float, progress: Pro
 def _drop_hallucinations(
     raw_segments: Iterable[Any], duration_s: float
 ) -> tuple[list[Segment], tuple[TranscriptWarning, ...]]:
-    """Return the segments without text that the model invented or repeats, and a warning for each."""
-    segments: list[Segment] = []
+    """Return the segments without text that the model invented or repeats, and a warning for each passage.
+
+    All segments are judged together: a model that repeats a sentence often makes a segment of each.
+    """
+    spoken: list[Any] = []
     warnings: list[TranscriptWarning] = []
     for raw in raw_segments:
-        text = raw.text.strip()
-        if not text:
+        if not raw.text.strip():
             continue
         if raw.no_speech_prob > MAX_NO_SPEECH_PROBABILITY and raw.avg_logprob < MIN_LOG_PROBABILITY:
-            message = f"Text at {raw.start:.1f} s was omitted: the model itself detects no speech there."
-            warnings.append(TranscriptWarning(WarningCode.INVENTED_TEXT, message))
+            warnings.append(_invented_at(raw))
             continue
-        segment = _to_segment(raw, text, duration_s)
-        kept = find_unrepeated_words([word.text for word in segment.words])
-        omitted = len(segment.words) - len(kept)
-        if omitted:
-            message = f"{omitted} words that repeat in a loop were omitted."
-            warnings.append(TranscriptWarning(WarningCode.REPETITION, message, len(segments)))
-            segment = _keep_words(segment, kept, raw.words)
-        segments.append(segment)
-    return segments, tuple(warnings)
+        spoken.append(raw)
+    owners = [number for number, raw in enumerate(spoken) for _ in _texts(raw)]
+    dropped: set[int] = set()
+    loops: list[tuple[int, int]] = []
+    for loop in find_loops([text for raw in spoken for text in _texts(raw)]):
+        looping = [spoken[number] for number in dict.fromkeys(owners[loop.first : loop.end])]
+        if math.fsum(raw.no_speech_prob for raw in looping) / len(looping) > MAX_NO_SPEECH_PROBABILITY:
+            # A model trusts its own repetitions, so that only one of its two signs of invention remains.
+            dropped.update(range(loop.first, loop.end))
+            warnings.append(_invented_at(looping[0]))
+        else:
+            dropped.update(range(loop.first_repeated, loop.end))
+            loops.append((loop.first, loop.end - loop.first_repeated))
+    segments: list[Segment] = []
+    position = 0
+    positions: dict[int, int] = {}
+    for number, raw in enumerate(spoken):
+        count = len(_texts(raw))
+        kept = [index for index in range(count) if position + index not in dropped]
+        position += count
+        if not kept:
+            continue
+        positions[number] = len(segments)
+        segment = _to_segment(raw, raw.text.strip(), duration_s)
+        segments.append(segment if len(kept) == count else _keep_words(segment, kept, raw))
+    for first, omitted in loops:
+        message = f"{omitted} words that repeat in a loop were omitted."
+        warnings.append(TranscriptWarning(WarningCode.REPETITION, message, positions[owners[first]]))
+    return put_in_order(segments), tuple(warnings)
+
+
+def _texts(raw: Any) -> list[str]:
+    """Return the words of a segment; without word times, those of its text."""
+    return [word.word for word in raw.words] if raw.words else raw.text.split()
+
+
+def _invented_at(raw: Any) -> TranscriptWarning:
+    message = f"Text at {raw.start:.1f} s was omitted: the model itself detects no speech there."
+    return TranscriptWarning(WarningCode.INVENTED_TEXT, message)
 
 
 def _to_segment(raw: Any, text: str, duration_s: float) -> Segment:
@@ -225,8 +257,11 @@ def _to_segment(raw: Any, text: str, duration_s: float) -> Segment:
     )
 
 
-def _keep_words(segment: Segment, kept: list[int], raw_words: list[Any]) -> Segment:
+def _keep_words(segment: Segment, kept: list[int], raw: Any) -> Segment:
+    if not raw.words:
+        texts = _texts(raw)
+        return replace(segment, text=" ".join(texts[number] for number in kept))
     # The raw words have their spaces: not every language separates words by them.
     words = tuple(segment.words[number] for number in kept)
-    text = "".join(raw_words[number].word for number in kept).strip()
+    text = "".join(raw.words[number].word for number in kept).strip()
     return replace(segment, text=text, words=words)
