@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from phonograph_events import PipelineVersion
 from phonograph_transcription.domain.documents import from_document, to_document
-from phonograph_transcription.domain.repetition import find_unrepeated_words
+from phonograph_transcription.domain.repetition import find_loops
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
@@ -34,6 +34,13 @@ def test_confidence_is_weighted_by_length_and_none_if_unknown():
     assert mean_confidence([]) is None
 
 
+def without_loops(text: str, *, words_per_s: float) -> str:
+    words = text.split()
+    loops = find_loops(words, [number / words_per_s for number in range(len(words))])
+    repeated = {number for loop in loops for number in range(loop.first_repeated, loop.end)}
+    return " ".join(word for number, word in enumerate(words) if number not in repeated)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -43,16 +50,19 @@ def test_confidence_is_weighted_by_length_and_none_if_unknown():
         ("we go up and down and up and down and on", "we go up and down and up and down and on"),
         ("start " + "so this is it " * 4 + "end", "start so this is it end"),
         ("", ""),
-        (
-            "and this is a long sentence of more than eight words " * 4,
-            "and this is a long sentence of more than eight words",
-        ),
         ("mind the gap " * 3 + "please", "mind the gap mind the gap mind the gap please"),
     ],
 )
 def test_loops_are_dropped_and_emphasis_is_kept(text, expected):
-    words = text.split()
-    assert " ".join(words[number] for number in find_unrepeated_words(words)) == expected
+    assert without_loops(text, words_per_s=2) == expected
+
+
+def test_a_long_sentence_is_a_loop_only_if_it_is_faster_than_speech():
+    sentence = "ask not what your country can do for you but ask what you can do for your country"
+    text = " ".join([sentence] * 5)
+
+    assert without_loops(text, words_per_s=3) == text
+    assert without_loops(text, words_per_s=10) == sentence
 
 
 def timed(*starts: float | None) -> tuple[Word, ...]:

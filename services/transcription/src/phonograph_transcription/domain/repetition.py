@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_PHRASE_WORDS = 40
-"""A long sentence; models also repeat whole ones."""
+MAX_SHORT_PHRASE_WORDS = 12
+"""People do repeat longer sentences word for word, for example in an announcement."""
+MAX_WORDS_PER_S = 6.0
+"""No speaker is faster for long, so that a longer sentence that is repeated faster is a loop, too."""
 MIN_WORD_REPETITIONS = 8
 """People do say "no, no, no"."""
 MIN_PHRASE_REPETITIONS = 4
@@ -32,12 +35,16 @@ class Loop:
         return self.first + self.length * self.repetitions
 
 
-def find_loops(words: Sequence[str]) -> list[Loop]:
+def find_loops(words: Sequence[str], starts_s: Sequence[float]) -> list[Loop]:
     """Return the loops in the order of the text; they do not overlap.
 
     A single word is a loop from `MIN_WORD_REPETITIONS` occurrences in a row, a longer phrase from
-    `MIN_PHRASE_REPETITIONS`. The words are those of the whole recording: a model often repeats a sentence as
-    a segment of its own each time.
+    `MIN_PHRASE_REPETITIONS`; a sentence of more than `MAX_SHORT_PHRASE_WORDS` words only if it is
+    faster than speech.
+
+    Args:
+        words: Words of the whole recording: a model often makes a segment of each repetition.
+        starts_s: Start of each word, in seconds.
     """
     folded = [word.casefold().strip(".,!?…;: ") for word in words]
     loops: list[Loop] = []
@@ -47,15 +54,15 @@ def find_loops(words: Sequence[str]) -> list[Loop]:
         if loop is None:
             position += 1
         else:
-            loops.append(loop)
+            if loop.length <= MAX_SHORT_PHRASE_WORDS or _is_too_fast(loop, starts_s):
+                loops.append(loop)
             position = loop.end
     return loops
 
 
-def find_unrepeated_words(words: Sequence[str]) -> list[int]:
-    """Return the indices of the words to keep: all but the repetitions of phrases in loops."""
-    repeated = {number for loop in find_loops(words) for number in range(loop.first_repeated, loop.end)}
-    return [number for number in range(len(words)) if number not in repeated]
+def _is_too_fast(loop: Loop, starts_s: Sequence[float]) -> bool:
+    repeated_s = starts_s[loop.end - 1] - starts_s[loop.first_repeated]
+    return loop.end - loop.first_repeated > MAX_WORDS_PER_S * max(repeated_s, 0.0)
 
 
 def _loop_at(words: Sequence[str], position: int) -> Loop | None:

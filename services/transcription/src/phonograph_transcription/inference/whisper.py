@@ -200,9 +200,11 @@ def _drop_hallucinations(
             continue
         spoken.append(raw)
     owners = [number for number, raw in enumerate(spoken) for _ in _texts(raw)]
+    texts = [text for raw in spoken for text in _texts(raw)]
+    starts_s = [start_s for raw in spoken for start_s in _starts(raw)]
     dropped: set[int] = set()
     loops: list[tuple[int, int]] = []
-    for loop in find_loops([text for raw in spoken for text in _texts(raw)]):
+    for loop in find_loops(texts, starts_s):
         looping = [spoken[number] for number in dict.fromkeys(owners[loop.first : loop.end])]
         if math.fsum(raw.no_speech_prob for raw in looping) / len(looping) > MAX_NO_SPEECH_PROBABILITY:
             # A model trusts its own repetitions, so that only one of its two signs of invention remains.
@@ -232,6 +234,11 @@ def _drop_hallucinations(
 def _texts(raw: Any) -> list[str]:
     """Return the words of a segment; without word times, those of its text."""
     return [word.word for word in raw.words] if raw.words else raw.text.split()
+
+
+def _starts(raw: Any) -> list[float]:
+    """Return the start of each of the `_texts`, in seconds."""
+    return [word.start for word in raw.words] if raw.words else [raw.start] * len(raw.text.split())
 
 
 def _invented_at(raw: Any) -> TranscriptWarning:
