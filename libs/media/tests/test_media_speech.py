@@ -59,12 +59,21 @@ def test_speech_of_the_sample_talk_is_within_its_turns(talk):
     assert all(before.end <= after.start for before, after in pairwise(regions))
 
 
-@pytest.mark.parametrize("kind", ["empty", "silence", "noise", "tone", "clicks"])
+@pytest.mark.parametrize("gain_db", [-20, -40, -55])
+def test_speech_is_found_at_any_level(talk, gain_db):
+    quiet = np.rint(talk * 10 ** (gain_db / 20) * 32_768).astype(np.float32) / 32_768
+    detector = SpeechDetector(OPTIONS)
+
+    assert spoken_s(detector.detect(quiet)) == pytest.approx(spoken_s(detector.detect(talk)), rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["empty", "silence", "quiet noise", "noise", "tone", "clicks"])
 def test_sound_without_speech_has_no_region(kind):
     t = np.arange(60 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     samples = {
         "empty": np.zeros(0),
         "silence": np.zeros(t.size),
+        "quiet noise": 0.001 * np.random.default_rng(3).standard_normal(t.size),
         "noise": 0.2 * np.random.default_rng(3).standard_normal(t.size),
         "tone": 0.3 * np.sin(2 * np.pi * 440 * t),
         "clicks": (np.arange(t.size) % 8_000 < 40).astype(float),

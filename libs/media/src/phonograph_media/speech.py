@@ -24,6 +24,9 @@ _WARM_UP: Final = 62
 """Frames after which a window counts fully: 2 s."""
 _HYSTERESIS: Final = 0.15
 """Speech continues until its probability is that much below the threshold."""
+_MIN_LEVEL: Final = 0.05
+"""Amplitude of the loud frames below which the model misses speech."""
+_LOUD_SHARE: Final = 0.999
 _PROGRESS_EVERY: Final = 100
 
 
@@ -84,7 +87,7 @@ class SpeechDetector:
         """
         if not samples.any():
             return []
-        probabilities = _compute_probabilities(self._loaded(), samples, progress)
+        probabilities = _compute_probabilities(self._loaded(), _amplify(samples), progress)
         return _find_regions(probabilities, self._options, samples.size)
 
     def _loaded(self) -> Model:
@@ -100,6 +103,15 @@ def _flatten(model: Any) -> Model:
         return np.asarray(model(samples), np.float32).reshape(-1)
 
     return probabilities
+
+
+def _amplify(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a quiet recording at the level that the model needs, and any other as it is."""
+    whole = samples.size // FRAME * FRAME
+    if not whole:
+        return samples
+    level = float(np.quantile(np.abs(samples[:whole]).reshape(-1, FRAME).max(axis=1), _LOUD_SHARE))
+    return samples if level == 0 or level >= _MIN_LEVEL else samples * np.float32(_MIN_LEVEL / level)
 
 
 def _compute_probabilities(
