@@ -25,7 +25,7 @@ _WARM_UP: Final = 62
 _HYSTERESIS: Final = 0.15
 """Speech continues until its probability is that much below the threshold."""
 _MIN_LEVEL: Final = 0.05
-"""Amplitude of the loud frames below which the model misses speech."""
+"""Amplitude of the loud frames below which models miss speech."""
 _LOUD_SHARE: Final = 0.999
 _PROGRESS_EVERY: Final = 100
 
@@ -87,7 +87,7 @@ class SpeechDetector:
         """
         if not samples.any():
             return []
-        probabilities = _compute_probabilities(self._loaded(), _amplify(samples), progress)
+        probabilities = _compute_probabilities(self._loaded(), amplify(samples), progress)
         return _find_regions(probabilities, self._options, samples.size)
 
     def _loaded(self) -> Model:
@@ -105,8 +105,12 @@ def _flatten(model: Any) -> Model:
     return probabilities
 
 
-def _amplify(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a quiet recording at the level that the model needs, and any other as it is."""
+def amplify(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a quiet recording at the level that models of speech need, and any other as it is.
+
+    Args:
+        samples: Shape (samples,), 16 kHz mono, [-1, 1].
+    """
     whole = samples.size // FRAME * FRAME
     if not whole:
         return samples

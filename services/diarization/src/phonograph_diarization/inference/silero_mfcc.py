@@ -18,7 +18,7 @@ from phonograph_diarization.inference.clustering import cluster
 from phonograph_diarization.inference.gaussians import Labels
 from phonograph_diarization.inference.mfcc import FRAMES_PER_S, HOP, mfcc
 from phonograph_media import SAMPLE_RATE_HZ
-from phonograph_media.speech import SpeechDetector, SpeechOptions, SpeechRegion
+from phonograph_media.speech import SpeechDetector, SpeechOptions, SpeechRegion, amplify
 from phonograph_runtime.ports import Progress
 
 VOICEPRINT_MODEL = "mfcc19-statistics-v1"
@@ -68,6 +68,7 @@ class SileroMfccDiarizer(Diarizer):
     def predict(
         self, samples: NDArray[np.float32], *, bounds: SpeakerBounds, progress: Progress
     ) -> Diarization:
+        samples = amplify(samples)
         regions = self._detector.detect(samples, lambda done: progress(0.4 * done, "speech"))
         progress(0.4, "features")
         frames, positions = _speech_frames(samples, regions)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from phonograph_media import SAMPLE_RATE_HZ
-from phonograph_media.speech import SpeechRegion
+from phonograph_media.speech import SpeechRegion, amplify
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.engines import EngineChoice
@@ -79,7 +79,7 @@ class PocketsphinxTranscriber(Transcriber):
         self.load()
         # The features keep a noise estimate: without a reset, one recording would influence the next.
         self._decoder.reinit_feat()
-        segments = tuple(self._segments(samples, progress))
+        segments = tuple(self._segments(amplify(samples), progress))
         if not segments:
             return empty.with_warnings(NO_SPEECH)
         return Transcript(NAME, MODEL, LANGUAGE, None, segments)
