@@ -25,11 +25,11 @@ REASONS = {
     "truncated.mp4": "truncated",
 }
 SHAPE = {
-    "media": "media_id file_name kind mime_type duration_s file_hash content_fp status tags",
+    "media": "media_id file_name kind mime_type duration_s file_hash content_fp status tags warnings",
     "music": "bpm bpm_confidence bpm_candidates key scale key_strength loudness_lufs danceability",
     "transcript": "pipeline_version engine model language text warnings segments",
     "speakers": "engine count turns",
-    "tracklist": "source_type tracks",
+    "tracklist": "source_type tracks warnings",
     "rename": "proposed_filename reason confidence",
     "highlights": "silence_regions segments clips",
 }

@@ -1,9 +1,11 @@
 """One recording in every format, compared with files written by hand."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pysubs2
 import pytest
 
 from phonograph_cli.choices import ExportFormat
@@ -11,7 +13,12 @@ from phonograph_cli.errors import NothingToExportError
 from phonograph_cli.export_formats import clock, export
 
 DATA = Path(__file__).parent / "data"
+FIELD = Path(__file__).parents[4] / "shared" / "field"
 HAND_WRITTEN = [each for each in ExportFormat if each is not ExportFormat.JSON]
+
+
+def spoken(start: float, end: float, text: str, speaker: str | None = None) -> dict[str, Any]:
+    return {"start": start, "end": end, "text": text, "speaker": speaker, "confidence": None, "words": []}
 
 
 @pytest.fixture
@@ -89,8 +96,57 @@ def test_tempo_without_a_key(night: Any) -> None:
 
 def test_markup_of_subtitle_formats_is_escaped(night: Any) -> None:
     night["transcript"]["segments"][0]["text"] = "It is {x} <b & c --> d."
-    assert "S1: It is {x} <b & c --> d." in export(night, ExportFormat.SRT)
+    # Players hide what is in braces in SRT.
+    assert "S1: It is (x) <b & c --> d." in export(night, ExportFormat.SRT)
     assert "S1: It is {x} &lt;b &amp; c --&gt; d." in export(night, ExportFormat.VTT)
+
+
+@pytest.mark.parametrize("export_format", [ExportFormat.SRT, ExportFormat.VTT])
+def test_every_cue_of_an_export_can_be_read_on_a_screen(night: Any, export_format: ExportFormat) -> None:
+    """One breath of 41 s, a reply within it, two segments without length, and one without text."""
+    breath = " ".join(f"word{number}" for number in range(80))
+    night["transcript"]["segments"] = [
+        spoken(0.0, 41.2, breath, "S1"),
+        spoken(50.0, 50.0, "No.", "S1"),
+        spoken(45.0, 45.0, "Yes.", "S2"),
+        spoken(20.0, 20.4, "Hm & <so>.", "S2"),
+        spoken(46.0, 49.0, "  ", "S2"),
+    ]
+    cues = pysubs2.SSAFile.from_string(export(night, export_format), format_=export_format.value)
+
+    assert all(1000 <= cue.end - cue.start <= 7000 for cue in cues)
+    assert all(before.end <= after.start for before, after in pairwise(cues))
+    lines = [cue.plaintext.split("\n") for cue in cues]
+    assert all(len(cue) <= 2 and all(0 < len(line) <= 42 for line in cue) for cue in lines)
+    words = " ".join(line for cue in lines for line in cue).split()
+    assert [word for word in words if word.startswith("word")] == breath.split()
+    assert words[-4:] == ["S2:", "Yes.", "S1:", "No."]
+    assert "S2: Hm &amp; &lt;so&gt;." in export(night, ExportFormat.VTT)
+
+
+def test_cues_of_a_field_case_are_in_order_and_last() -> None:
+    path = FIELD / "F22-cues-of-an-export" / "shown.json"
+    if not path.exists():
+        pytest.skip(f"{path} does not exist; test_every_cue_of_an_export_can_be_read_on_a_screen is alike")
+    shown = json.loads(path.read_text())
+    cues = pysubs2.SSAFile.from_string(export(shown, ExportFormat.SRT), format_="srt")
+
+    assert all(cue.start < cue.end for cue in cues)
+    assert [cue.start for cue in cues] == sorted(cue.start for cue in cues)
+    text = " ".join(export(shown, ExportFormat.SRT).split())
+    assert all(segment["text"] in text for segment in shown["transcript"]["segments"])
+
+
+def test_lines_of_other_exports_are_in_the_order_of_time(night: Any) -> None:
+    night["transcript"]["segments"] = [spoken(9, 10, "Later."), spoken(5, 5, ""), spoken(1, 2, "Earlier.")]
+    night["speakers"]["turns"] = [
+        {"start": 9.0, "end": 10.0, "speaker": "S2"},
+        {"start": 4.0, "end": 4.0, "speaker": "S3"},
+        {"start": 1.0, "end": 2.0, "speaker": "S1"},
+    ]
+    assert export(night, ExportFormat.TXT) == "Earlier.\nLater.\n"
+    assert export(night, ExportFormat.MD).endswith("`0:01` Earlier.\n\n`0:09` Later.\n")
+    assert [line.split()[7] for line in export(night, ExportFormat.RTTM).splitlines()] == ["S1", "S2"]
 
 
 @pytest.mark.parametrize(

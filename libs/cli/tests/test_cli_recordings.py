@@ -1,5 +1,7 @@
 """Recordings and jobs, read from a real graph and a real object store."""
 
+import io
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +10,12 @@ from uuid import UUID, uuid4, uuid5
 
 import pytest
 from neo4j import AsyncDriver, AsyncGraphDatabase
+from rich.console import Console
 from tests.support.golden import Golden
 from tests.support.stack import Stack
 
 from phonograph_cli.recordings import RecordingReader
+from phonograph_cli.rendering import recording_panel
 from phonograph_events import (
     DiarizationCompleted,
     Event,
@@ -136,6 +140,7 @@ def ready(media_id: UUID = TALK) -> MediaReady:
         container="mp4",
         audio=Stream(codec="aac"),
         tags={"artist": ["A"]},
+        warnings=["3 of 131 packets are damaged and were left out."],
         job=job("ingest", engine="pyav"),
     )
 
@@ -175,7 +180,7 @@ def everything(archive: Archive) -> list[Event]:
     clips = [
         Clip(clip_id="c1", start=0, end=60, title="Topic", uri="file:///c.mp4", subtitle_uri="file:///c.srt")
     ]
-    silence = [SilenceRegion(start=60, end=61, type="audio_silence")]
+    silence = [SilenceRegion(start=60, end=61, type="audio_silence", noise_db=-41.5)]
     return [
         ready(),
         MusicAnalyzed(
@@ -210,7 +215,12 @@ def everything(archive: Archive) -> list[Event]:
             tracklist_id=named("tracks"),
             source_type="cue",
             track_count=1,
-            document_uri=archive.store("tracklist", TracklistDocument(source_type="cue", tracks=tracks)),
+            document_uri=archive.store(
+                "tracklist",
+                TracklistDocument(
+                    source_type="cue", tracks=tracks, warnings=["Line 7 of my talk.cue was left out."]
+                ),
+            ),
         ),
         RenameProposed(
             media_id=TALK,
@@ -240,6 +250,20 @@ def everything(archive: Archive) -> list[Event]:
 async def test_show_returns_everything_that_was_found(archive: Archive, golden: Golden) -> None:
     await archive.write(*everything(archive))
     golden.check(DATA / "recording.json", await archive.reader.show(str(TALK)))
+
+
+def test_warnings_of_every_service_are_shown_to_people() -> None:
+    recording = json.loads((DATA / "recording.json").read_text())
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(recording_panel(recording))
+    shown = console.export_text()
+
+    for sentence in (
+        "Warning: 3 of 131 packets are damaged and were left out.",
+        "Warning: Line 7 of my talk.cue was left out.",
+        "Warning: Unsure.",
+    ):
+        assert shown.count(sentence) == 1
 
 
 async def test_a_rejected_file_is_shown_with_its_reason(archive: Archive) -> None:

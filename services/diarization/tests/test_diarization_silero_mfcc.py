@@ -9,7 +9,7 @@ from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 from phonograph_diarization.domain.diarization import SpeakerBounds
-from phonograph_diarization.inference import clustering, mfcc, speech
+from phonograph_diarization.inference import clustering, mfcc
 from phonograph_diarization.inference.silero_mfcc import VOICEPRINT_MODEL, SileroMfccDiarizer
 from phonograph_media import make_rendition, read_rendition
 
@@ -90,6 +90,16 @@ def test_two_synthetic_voices_are_distinguished(talk):
     assert (found.engine, found.model, found.reason) == ("silero-mfcc", "silero-vad-v6+mfcc19", None)
 
 
+def test_speakers_after_long_noise_and_of_a_quiet_recording_are_distinguished(tmp_path):
+    """The noise of a room precedes the talk for 90 s; all of it is 40 dB quieter than usual."""
+    turns = json.loads((SAMPLES / "truth.json").read_text())["talk.ogg"]["turns"]
+    room = 0.03 * np.random.default_rng(4).standard_normal(90 * RATE).astype(np.float32)
+    found = predict(0.01 * np.concatenate([room, recording(SAMPLES / "talk.ogg", tmp_path)]))
+    truth = [(90 + turn["start"], 90 + turn["end"], turn["speaker"]) for turn in turns]
+    assert [turn.speaker for turn in found.turns] == ["S1", "S2", "S1", "S2", "S1", "S2", "S1"]
+    assert error_rate(found, truth, collar_s=0.25) < 0.02
+
+
 def test_three_synthetic_voices_are_distinguished(talk):
     turns = [("low", 5), ("high", 4), ("deep", 6)] * 3
     samples, truth = talk(*turns)
@@ -150,7 +160,6 @@ def test_a_long_recording_is_diarized_in_blocks(talk, monkeypatch):
     samples, truth = talk(*turns)
     whole = predict(samples)
     monkeypatch.setattr(clustering, "_BLOCK", 2_000)
-    monkeypatch.setattr(speech, "_BLOCK", 25 * RATE)
     blocks = predict(samples)
     assert len(whole.voices) == len(blocks.voices) == 3
     assert error_rate(blocks, truth, collar_s=0.25) < 0.05

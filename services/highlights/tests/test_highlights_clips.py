@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phonograph_events.subtitles import TimedWord
 from phonograph_highlights.domain.clips import MARGIN_S, SNAP_S, choose_clip_span, choose_thumbnail_s
 from phonograph_highlights.domain.regions import Span
-from phonograph_highlights.domain.speech import Utterance, Word
+from phonograph_highlights.domain.speech import Utterance
 
 
 def spoken_at(*times: tuple[float, float]) -> list[Utterance]:
-    return [Utterance((Word(f"w{i}", start, end),)) for i, (start, end) in enumerate(times)]
+    return [Utterance((TimedWord(f"w{i}", start, end),)) for i, (start, end) in enumerate(times)]
 
 
 def test_a_clip_begins_and_ends_in_the_silence_around_its_topic() -> None:

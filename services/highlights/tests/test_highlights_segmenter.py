@@ -7,7 +7,8 @@ from itertools import accumulate, pairwise
 
 import pytest
 
-from phonograph_highlights.domain.speech import Utterance, Word
+from phonograph_events.subtitles import TimedWord
+from phonograph_highlights.domain.speech import Utterance
 from phonograph_highlights.inference.stop_words import select_content_words, stem
 from phonograph_highlights.inference.tfidf import MIN_SEGMENT_S, TfidfSegmenter
 
@@ -35,7 +36,7 @@ TALKS = 25
 
 def utterance(words: list[str], start_s: float) -> Utterance:
     return Utterance(
-        tuple(Word(word, start_s + i * 0.4, start_s + i * 0.4 + 0.35) for i, word in enumerate(words))
+        tuple(TimedWord(word, start_s + i * 0.4, start_s + i * 0.4 + 0.35) for i, word in enumerate(words))
     )
 
 

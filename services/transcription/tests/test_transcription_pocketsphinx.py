@@ -74,6 +74,13 @@ def test_the_sample_talk_is_recognized_with_ordered_words(engine, tmp_path):
     assert fractions[-1] > 0.9
 
 
+def test_a_quiet_talk_is_recognized_like_a_loud_one(engine, tmp_path):
+    truth = json.loads((SAMPLES / "truth.json").read_text())["talk.ogg"]
+    samples = load_samples(SAMPLES / "talk.ogg", tmp_path)
+    quiet = np.rint(samples * 10 ** (-40 / 20) * 32_768).astype(np.float32) / 32_768
+    assert error_rate(truth["text"], predict(engine, quiet).text) < 0.1
+
+
 def test_a_transcript_does_not_depend_on_earlier_recordings(engine, tmp_path):
     talk = load_samples(SAMPLES / "talk.ogg", tmp_path)[: 9 * SAMPLE_RATE_HZ]
     fresh = predict(PocketsphinxTranscriber(), talk)

@@ -1,10 +1,12 @@
 """Transcripts: text, confidence, times of words, loops, and the public document."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phonograph_events import PipelineVersion
 from phonograph_transcription.domain.documents import from_document, to_document
-from phonograph_transcription.domain.repetition import find_unrepeated_words
+from phonograph_transcription.domain.repetition import find_loops
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
@@ -13,6 +15,7 @@ from phonograph_transcription.domain.transcript import (
     Word,
     clip_word,
     mean_confidence,
+    put_in_order,
 )
 
 
@@ -31,6 +34,13 @@ def test_confidence_is_weighted_by_length_and_none_if_unknown():
     assert mean_confidence([]) is None
 
 
+def without_loops(text: str, *, words_per_s: float) -> str:
+    words = text.split()
+    loops = find_loops(words, [number / words_per_s for number in range(len(words))])
+    repeated = {number for loop in loops for number in range(loop.first_repeated, loop.end)}
+    return " ".join(word for number, word in enumerate(words) if number not in repeated)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -40,11 +50,78 @@ def test_confidence_is_weighted_by_length_and_none_if_unknown():
         ("we go up and down and up and down and on", "we go up and down and up and down and on"),
         ("start " + "so this is it " * 4 + "end", "start so this is it end"),
         ("", ""),
+        ("mind the gap " * 3 + "please", "mind the gap mind the gap mind the gap please"),
     ],
 )
 def test_loops_are_dropped_and_emphasis_is_kept(text, expected):
-    words = text.split()
-    assert " ".join(words[number] for number in find_unrepeated_words(words)) == expected
+    assert without_loops(text, words_per_s=2) == expected
+
+
+def test_a_long_sentence_is_a_loop_only_if_it_is_faster_than_speech():
+    sentence = "ask not what your country can do for you but ask what you can do for your country"
+    text = " ".join([sentence] * 5)
+
+    assert without_loops(text, words_per_s=3) == text
+    assert without_loops(text, words_per_s=10) == sentence
+
+
+def timed(*starts: float | None) -> tuple[Word, ...]:
+    return tuple(Word(f"w{start}", start, None if start is None else start + 0.5, None) for start in starts)
+
+
+def starts_of(segments: list[Segment]) -> list[float | None]:
+    return [word.start_s for segment in segments for word in segment.words]
+
+
+def test_times_never_run_backwards():
+    segments = put_in_order(
+        [
+            Segment(0, 3, "", timed(0, 1, 2)),
+            Segment(9, 4, "", timed(90, None, 4)),
+            Segment(3.5, 3.5, "no words"),
+            Segment(1, 7, "", timed(5, 1, 7)),
+        ]
+    )
+
+    assert starts_of(segments) == [0, 1, 2, 3, None, 4, 5, 6, 7]
+    assert [(segment.start_s, segment.end_s) for segment in segments] == [
+        (0, 2.5),
+        (3, 4.5),
+        (4.5, 4.5),
+        (5, 7.5),
+    ]
+
+
+def test_times_in_order_stay_as_they_are():
+    segments = [Segment(0, 1.5, "a", timed(0, 1)), Segment(4, 5, "b"), Segment(7, 8.5, "c", timed(7, 8))]
+
+    assert put_in_order(segments) == segments
+    assert put_in_order([]) == []
+    assert starts_of(put_in_order([Segment(0, 1, "", timed(None, None))])) == [None, None]
+
+
+@given(st.lists(st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=5), max_size=6))
+def test_any_times_are_put_in_order(starts: list[list[float | None]]):
+    given_segments = [
+        Segment(min(known, default=50.0), max(known, default=20.0), "", timed(*row))
+        for row in starts
+        for known in [[start for start in row if start is not None]]
+    ]
+    segments = put_in_order(given_segments)
+
+    assert [word.text for s in segments for word in s.words] == [
+        w.text for s in given_segments for w in s.words
+    ]
+    borders = [time for segment in segments for time in (segment.start_s, segment.end_s)]
+    assert borders == sorted(borders)
+    times = [
+        time
+        for segment in segments
+        for word in segment.words
+        if word.start_s is not None
+        for time in (word.start_s, word.end_s)
+    ]
+    assert times == sorted(times)
 
 
 def test_a_transcript_can_be_restored_from_its_public_document():

@@ -144,6 +144,66 @@ def test_a_loop_is_dropped_with_a_warning(talk):
     assert [word.text for word in transcript.segments[1].words] == ["I", "know."]
 
 
+def test_a_loop_over_many_segments_is_dropped_with_one_warning(talk):
+    sentence = " So that is a sentence of its own, longer than any phrase that people repeat."
+    transcript = transcribe(
+        talk,
+        RawSegment(" Well.", end=1),
+        *(RawSegment(sentence, start=1 + number / 2, end=1.5 + number / 2) for number in range(6)),
+        RawSegment(" No, no, no.", start=5, end=6),
+        *(RawSegment(" Thank you.", start=6 + number / 4, end=6.25 + number / 4) for number in range(5)),
+        RawSegment(" Goodbye.", start=8, end=9),
+    )
+
+    assert transcript.text.split("\n") == ["Well.", sentence.strip(), "No, no, no.", "Thank you.", "Goodbye."]
+    assert [(warning.code, warning.segment) for warning in transcript.warnings] == [
+        ("repetition", 1),
+        ("repetition", 3),
+    ]
+    assert transcript.warnings[1].message.startswith("8 words")
+
+
+def test_a_loop_without_speech_is_invented_as_a_whole(talk):
+    """A model trusts its own repetitions: only the probability of speech is low."""
+    transcript = transcribe(
+        talk,
+        RawSegment(" Well.", end=1),
+        *(
+            RawSegment(" Thank you.", start=2 + n, end=3 + n, avg_logprob=-0.1, no_speech_prob=0.8)
+            for n in range(5)
+        ),
+    )
+
+    assert transcript.text == "Well."
+    assert [(warning.code, warning.segment) for warning in transcript.warnings] == [("invented_text", None)]
+
+
+def test_segments_of_a_model_never_run_backwards(talk):
+    transcript = transcribe(
+        talk,
+        RawSegment(" One two", start=0, end=2),
+        RawSegment(" three four five six", start=3, end=5),
+        RawSegment(" seven", start=2, end=2.5),
+        RawSegment(" eight nine", start=6, end=7),
+    )
+
+    assert transcript.text.split() == ["One", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    times = [time for s in transcript.segments for w in s.words for time in (w.start_s, w.end_s)]
+    assert times == sorted(times)
+    borders = [time for segment in transcript.segments for time in (segment.start_s, segment.end_s)]
+    assert borders == sorted(borders)
+
+
+def test_speech_after_long_noise_reaches_the_model_at_its_time(models, talk):
+    """The model receives the speech alone; its times are of the recording."""
+    room = 0.03 * np.random.default_rng(8).standard_normal(90 * SAMPLE_RATE_HZ)
+    samples = np.concatenate([room.astype(np.float32), talk])
+    for batch_size in (1, 4):
+        transcript = predict(whisper(models, "tiny", batch_size=batch_size), samples, language="en")
+        assert transcript.word_count > 0
+        assert 90 <= transcript.segments[0].start_s <= transcript.segments[-1].end_s <= 99
+
+
 def test_blank_text_is_no_speech(talk):
     assert transcribe(talk, RawSegment("  ")).reason == "no_speech"
 

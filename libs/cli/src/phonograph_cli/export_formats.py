@@ -3,7 +3,6 @@
 Times are in milliseconds in SRT and VTT, in seconds in RTTM, and in frames of 1/75 s in CUE.
 """
 
-import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, Final, TypeAlias
 
 from phonograph_cli.choices import ExportFormat
 from phonograph_cli.errors import NothingToExportError
+from phonograph_events.documents import TranscriptSegment
+from phonograph_events.subtitles import SubtitleFormat, build_transcript_cues, render_cues
 
 Recording: TypeAlias = dict[str, Any]
 """A recording as `RecordingReader.show` returns it."""
@@ -42,27 +43,21 @@ def track_name(track: dict[str, Any]) -> str:
 
 
 def _to_srt(recording: Recording) -> str:
-    return _to_subtitles(recording, ExportFormat.SRT)
+    return _to_subtitles(recording, "srt")
 
 
 def _to_vtt(recording: Recording) -> str:
-    return _to_subtitles(recording, ExportFormat.VTT)
+    return _to_subtitles(recording, "vtt")
 
 
-def _to_subtitles(recording: Recording, export_format: ExportFormat) -> str:
-    import pysubs2
-
-    subtitles = pysubs2.SSAFile()
-    for segment in _require(recording, "transcript", "segments", "transcription", "transcript"):
-        event = pysubs2.SSAEvent(start=round(segment["start"] * 1000), end=round(segment["end"] * 1000))
-        text = _spoken_line(segment)
-        event.plaintext = html.escape(text, quote=False) if export_format is ExportFormat.VTT else text
-        subtitles.append(event)
-    return subtitles.to_string(export_format.value, keep_ssa_tags=True)
+def _to_subtitles(recording: Recording, subtitle_format: SubtitleFormat) -> str:
+    segments = [TranscriptSegment.model_validate(segment) for segment in _require_transcript(recording)]
+    cues = build_transcript_cues(segments, duration_s=recording["media"].get("duration_s"))
+    return render_cues(cues, subtitle_format)
 
 
 def _to_text(recording: Recording) -> str:
-    segments = _require(recording, "transcript", "segments", "transcription", "transcript")
+    segments = _require_transcript(recording)
     return "".join(f"{_spoken_line(segment)}\n" for segment in segments)
 
 
@@ -109,14 +104,16 @@ def _topics(recording: Recording) -> list[str]:
 
 def _transcript(recording: Recording) -> list[str]:
     lines = []
-    for segment in _items(recording, "transcript", "segments"):
+    for segment in _spoken(_items(recording, "transcript", "segments")):
         speaker = f"**{segment['speaker']}** " if segment["speaker"] else ""
         lines += [f"{speaker}`{clock(segment['start'])}` {segment['text']}", ""]
     return ["## Transcript", "", *lines] if lines else []
 
 
 def _to_rttm(recording: Recording) -> str:
-    turns = _require(recording, "speakers", "turns", "diarization", "speaker turns")
+    found = [turn for turn in _items(recording, "speakers", "turns") if turn["end"] > turn["start"]]
+    found.sort(key=lambda turn: (turn["start"], turn["end"]))
+    turns = _required(found, recording, "diarization", "speaker turns")
     # Fields are separated by spaces, so that the name must not have any.
     name = "_".join(Path(recording["media"]["file_name"]).stem.split()) or "recording"
     return "".join(
@@ -127,7 +124,7 @@ def _to_rttm(recording: Recording) -> str:
 
 
 def _to_cue(recording: Recording) -> str:
-    tracks = _require(recording, "tracklist", "tracks", "tracklist", "tracklist")
+    tracks = _required(_items(recording, "tracklist", "tracks"), recording, "tracklist", "tracklist")
     media = recording["media"]
     file_type = CUE_FILE_TYPES.get(media["mime_type"], CUE_DEFAULT_FILE_TYPE)
     lines = [f'FILE "{_cue_text(media["file_name"])}" {file_type}']
@@ -161,10 +158,31 @@ def _items(recording: Recording, document: str, field: str) -> list[dict[str, An
     return items
 
 
-def _require(
-    recording: Recording, document: str, field: str, service: str, name: str
+def _spoken(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the segments with text, in the order of time."""
+    spoken = [segment for segment in segments if segment["text"].strip()]
+    return sorted(spoken, key=lambda segment: (segment["start"], segment["end"]))
+
+
+def _require_transcript(recording: Recording) -> list[dict[str, Any]]:
+    segments = _spoken(_items(recording, "transcript", "segments"))
+    return _required(segments, recording, "transcription", "transcript")
+
+
+def _required(
+    items: list[dict[str, Any]], recording: Recording, service: str, name: str
 ) -> list[dict[str, Any]]:
-    items = _items(recording, document, field)
+    """Return the items of a document.
+
+    Args:
+        items: The items.
+        recording: The recording that they describe.
+        service: The service that finds them.
+        name: What they are, for the error.
+
+    Raises:
+        NothingToExportError: There are none.
+    """
     if not items:
         reasons = [job["reason"] for job in recording["jobs"] if job["service"] == service and job["reason"]]
         explanation = f" ({reasons[-1]})" if reasons else ""

@@ -148,6 +148,7 @@ class RecordingReader:
         recording = row["recording"]
         media = {"media_id": media_id} | {name: recording.get(name) for name in _MEDIA}
         media["tags"] = json.loads(recording["tags"]) if "tags" in recording else None
+        media["warnings"] = recording.get("warnings") or []
         jobs = sorted(row["jobs"], key=lambda job: _ORDER.get(job.get("service", ""), len(_ORDER)))
         return {
             "media": media,
@@ -189,7 +190,11 @@ class RecordingReader:
         if document is None:
             return None
         tracks = [track.model_dump(mode="json", include=_TRACK) for track in document.tracks]
-        return {"source_type": document.source_type, "tracks": tracks}
+        return {
+            "source_type": document.source_type,
+            "tracks": tracks,
+            "warnings": document.warnings,
+        }
 
     async def _highlights(self, uris: list[str | None]) -> dict[str, Any] | None:
         document = await self._document(HighlightsDocument, uris)

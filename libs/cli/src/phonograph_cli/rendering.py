@@ -72,7 +72,7 @@ def outcome_line(file: FileProgress) -> str:
 def recording_panel(recording: Recording) -> RenderableType:
     """Return everything known about one recording."""
     media = recording["media"]
-    sections = (_tracklist, _rename, _topics, _clips, _transcript, _job_notes)
+    sections = (_warnings, _tracklist, _rename, _topics, _clips, _transcript, _job_notes)
     parts = [_facts(recording), *(part for section in sections for part in section(recording))]
     return Panel(Group(*parts), title=media["file_name"], subtitle=media["media_id"], title_align="left")
 
@@ -123,6 +123,18 @@ def _facts(recording: Recording) -> Text:
 
 def _formatted(value: float | None, text: Callable[[float], str]) -> str | None:
     return None if value is None else text(value)
+
+
+def _warnings(recording: Recording) -> Iterator[RenderableType]:
+    """Yield the warnings about the file, its tracklist and its transcript, each once."""
+    transcript, tracklist = recording["transcript"] or {}, recording["tracklist"] or {}
+    sentences = [
+        *recording["media"].get("warnings", []),
+        *tracklist.get("warnings", []),
+        *(warning["message"] for warning in transcript.get("warnings", [])),
+    ]
+    for sentence in dict.fromkeys(sentences):
+        yield Text(f"Warning: {sentence}", style="yellow")
 
 
 def _tracklist(recording: Recording) -> Iterator[RenderableType]:

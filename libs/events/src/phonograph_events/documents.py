@@ -127,6 +127,8 @@ class SilenceRegion(Document):
     start: float
     end: float
     type: str
+    noise_db: float | None = None
+    """Level below which sound counted as silence, in dB full scale."""
 
 
 class ContentSegment(Document):

@@ -6,7 +6,6 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
-from av.filter import Graph
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
@@ -98,12 +97,3 @@ def fit_frame(frame: VideoFrame, box: tuple[int, int]) -> VideoFrame:
     upright = VideoFrame.from_ndarray(np.rot90(pixels, rotations).astype(np.uint8, order="C"), format="rgb24")
     upright.pts, upright.time_base = frame.pts, frame.time_base
     return upright.reformat(width=width, height=height, format="yuv420p")
-
-
-def drain_video(graph: Graph) -> Iterator[VideoFrame]:
-    """Yield the frames that are ready in a video filter graph."""
-    while True:
-        try:
-            yield graph.vpull()
-        except (av.BlockingIOError, av.EOFError):
-            return

@@ -11,8 +11,6 @@ SEGMENT: Final = "segments"
 SILENCE_ENGINE: Final = "ffmpeg"
 """Engine of the first stage, as results report it."""
 
-NOISE_DB: Final = -35.0
-"""Sound below this level (dB full scale) is silence; a lecture hall hums at -45."""
 MIN_SILENCE_S: Final = 0.5
 MIN_BLANK_S: Final = 1.0
 

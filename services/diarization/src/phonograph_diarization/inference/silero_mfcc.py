@@ -17,12 +17,13 @@ from phonograph_diarization.domain.ports import Diarizer
 from phonograph_diarization.inference.clustering import cluster
 from phonograph_diarization.inference.gaussians import Labels
 from phonograph_diarization.inference.mfcc import FRAMES_PER_S, HOP, mfcc
-from phonograph_diarization.inference.speech import SileroSpeechDetector, SpeechRegion
 from phonograph_media import SAMPLE_RATE_HZ
+from phonograph_media.speech import SpeechDetector, SpeechOptions, SpeechRegion, amplify
 from phonograph_runtime.ports import Progress
 
 VOICEPRINT_MODEL = "mfcc19-statistics-v1"
 
+_SPEECH = SpeechOptions(min_speech_s=0.09, min_silence_s=0.15, pad_s=0.06)
 _MAX_GAP_S = 0.3
 _SLIVER_FRAMES = FRAMES_PER_S // 5
 _MIN_VOICEPRINT_FRAMES = FRAMES_PER_S
@@ -46,8 +47,8 @@ class SileroMfccDiarizer(Diarizer):
     the speaker before or after.
     """
 
-    def __init__(self, detector: SileroSpeechDetector | None = None) -> None:
-        self._detector = detector or SileroSpeechDetector()
+    def __init__(self, detector: SpeechDetector | None = None) -> None:
+        self._detector = detector or SpeechDetector(_SPEECH)
 
     @property
     @override
@@ -67,7 +68,8 @@ class SileroMfccDiarizer(Diarizer):
     def predict(
         self, samples: NDArray[np.float32], *, bounds: SpeakerBounds, progress: Progress
     ) -> Diarization:
-        regions = self._detector.detect(samples, lambda done, stage: progress(0.4 * done, stage))
+        samples = amplify(samples)
+        regions = self._detector.detect(samples, lambda done: progress(0.4 * done, "speech"))
         progress(0.4, "features")
         frames, positions = _speech_frames(samples, regions)
         labels = cluster(frames, bounds, lambda done, stage: progress(0.5 + 0.5 * done, stage))

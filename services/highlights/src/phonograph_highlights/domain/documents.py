@@ -8,13 +8,16 @@ from phonograph_highlights.domain.regions import SilenceRegion, SilenceType
 def region_to_document(region: SilenceRegion) -> documents.SilenceRegion:
     """Return a region as documents contain it."""
     return documents.SilenceRegion(
-        start=round(region.start_s, 3), end=round(region.end_s, 3), type=region.type.value
+        start=round(region.start_s, 3),
+        end=round(region.end_s, 3),
+        type=region.type.value,
+        noise_db=None if region.noise_db is None else round(region.noise_db, 1),
     )
 
 
 def region_from_document(region: documents.SilenceRegion) -> SilenceRegion:
     """Return a region of a document."""
-    return SilenceRegion(region.start, region.end, SilenceType(region.type))
+    return SilenceRegion(region.start, region.end, SilenceType(region.type), region.noise_db)
 
 
 def segment_to_document(segment: ContentSegment) -> documents.ContentSegment:

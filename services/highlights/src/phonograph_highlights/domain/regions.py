@@ -1,7 +1,7 @@
 """Spans of time, and the regions of a recording without sound or picture."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 MIN_REMAINDER_S = 0.1
@@ -36,18 +36,33 @@ class SilenceRegion:
     start_s: float
     end_s: float
     type: SilenceType
+    noise_db: float | None = field(default=None, compare=False)
+    """Level below which sound counted as silence, in dB full scale; None if only the picture is missing."""
 
 
-def merge_silence(silent: Sequence[Span], blank: Sequence[Span]) -> list[SilenceRegion]:
+def merge_silence(
+    silent: Sequence[Span], blank: Sequence[Span], noise_db: float | None = None
+) -> list[SilenceRegion]:
     """Return silence and blank pictures as sorted regions that do not overlap.
 
     A region is `both` where sound and picture are missing; remainders next to it keep their own type.
+
+    Args:
+        silent: Spans without sound.
+        blank: Spans without picture.
+        noise_db: Level below which sound counted as silence, in dB full scale.
     """
     silent, blank = list(join_spans(silent)), list(join_spans(blank))
     both = list(_intersect(silent, blank))
-    regions = [SilenceRegion(span.start_s, span.end_s, SilenceType.BOTH) for span in both]
-    for spans, kind in ((silent, SilenceType.AUDIO_SILENCE), (blank, SilenceType.BLANK_SCREEN)):
-        regions += [SilenceRegion(rest.start_s, rest.end_s, kind) for rest in subtract_spans(spans, both)]
+    regions = [SilenceRegion(span.start_s, span.end_s, SilenceType.BOTH, noise_db) for span in both]
+    regions += [
+        SilenceRegion(rest.start_s, rest.end_s, SilenceType.AUDIO_SILENCE, noise_db)
+        for rest in subtract_spans(silent, both)
+    ]
+    regions += [
+        SilenceRegion(rest.start_s, rest.end_s, SilenceType.BLANK_SCREEN)
+        for rest in subtract_spans(blank, both)
+    ]
     return sorted(regions)
 
 

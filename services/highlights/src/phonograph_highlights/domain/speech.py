@@ -1,45 +1,24 @@
-"""The words of a transcript with times for each, and utterances made of them."""
+"""Utterances: words of a transcript spoken without a long pause."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from phonograph_events.documents import TranscriptDocument, TranscriptSegment
+from phonograph_events.documents import TranscriptDocument
+from phonograph_events.subtitles import PAUSE_S, TimedWord, join_words, split_into_words
 from phonograph_highlights.domain.regions import Span
 
-PAUSE_S = 0.7
-"""A pause of this length ends an utterance."""
 MAX_WORDS = 40
 """Longer utterances are split: recognizers without a notion of sentences produce segments of minutes."""
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’)\]]*$")
-_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A spoken word; times in seconds of the recording."""
-
-    text: str
-    start_s: float
-    end_s: float
-
-    @property
-    def middle_s(self) -> float:
-        """Middle of its time, in seconds."""
-        return (self.start_s + self.end_s) / 2
-
-    @property
-    def ends_sentence(self) -> bool:
-        """True if the word ends with a full stop or another final mark."""
-        return _SENTENCE_END.search(self.text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """Words spoken without a long pause; never empty."""
 
-    words: tuple[Word, ...]
+    words: tuple[TimedWord, ...]
 
     @property
     def start_s(self) -> float:
@@ -54,17 +33,14 @@ class Utterance:
     @property
     def text(self) -> str:
         """The words as one line."""
-        return join_words(word.text for word in self.words)
+        return join_words(self.words)
 
 
 def split_into_utterances(transcript: TranscriptDocument) -> list[Utterance]:
-    """Split a transcript at segment ends, full stops and pauses, in the order of time.
-
-    Words without times share the time of their segment in proportion to their length.
-    """
+    """Split a transcript at segment ends, full stops and pauses, in the order of time."""
     utterances: list[Utterance] = []
     for segment in sorted(transcript.segments, key=lambda segment: (segment.start, segment.end)):
-        for phrase in _split_at_pauses(_timed_words(segment)):
+        for phrase in _split_at_pauses(split_into_words(segment)):
             utterances.extend(Utterance(tuple(words)) for words in _split_long(phrase))
     return sorted(utterances, key=lambda utterance: utterance.start_s)
 
@@ -83,39 +59,10 @@ def span_of(utterances: Sequence[Utterance]) -> Span:
     return Span(utterances[0].start_s, max(utterance.end_s for utterance in utterances))
 
 
-def join_words(texts: Iterable[str]) -> str:
-    """Join words with spaces, except between characters of scripts without spaces."""
-    line = ""
-    for text in texts:
-        is_unspaced = line == "" or (_UNSPACED.match(line[-1]) and _UNSPACED.match(text[0]))
-        line += text if is_unspaced else f" {text}"
-    return line
-
-
-def _timed_words(segment: TranscriptSegment) -> list[Word]:
-    recognized = [(word.word.strip(), word.start, word.end) for word in segment.words if word.word.strip()]
-    if not recognized:
-        recognized = [(text, None, None) for text in segment.text.split()]
-    if not recognized:
-        return []
-    length = sum(len(text) for text, _, _ in recognized)
-    duration_s = max(segment.end, segment.start) - segment.start
-    done = 0
-    words: list[Word] = []
-    for text, start, end in recognized:
-        share_start_s = segment.start + duration_s * done / length
-        done += len(text)
-        share_end_s = segment.start + duration_s * done / length
-        earliest_s = words[-1].start_s if words else 0.0
-        start_s = max(earliest_s, share_start_s if start is None else start)
-        words.append(Word(text, start_s, max(start_s, share_end_s if end is None else end)))
-    return words
-
-
-def _split_at_pauses(words: Sequence[Word]) -> Iterator[list[Word]]:
-    phrase: list[Word] = []
+def _split_at_pauses(words: Sequence[TimedWord]) -> Iterator[list[TimedWord]]:
+    phrase: list[TimedWord] = []
     for word in words:
-        if phrase and (phrase[-1].ends_sentence or word.start_s - phrase[-1].end_s >= PAUSE_S):
+        if phrase and (_SENTENCE_END.search(phrase[-1].text) or word.start_s - phrase[-1].end_s >= PAUSE_S):
             yield phrase
             phrase = []
         phrase.append(word)
@@ -123,7 +70,7 @@ def _split_at_pauses(words: Sequence[Word]) -> Iterator[list[Word]]:
         yield phrase
 
 
-def _split_long(words: list[Word]) -> Iterator[list[Word]]:
+def _split_long(words: list[TimedWord]) -> Iterator[list[TimedWord]]:
     """Split at the longest pause of the middle half until no piece has more than `MAX_WORDS`."""
     if len(words) <= MAX_WORDS:
         yield words

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from phonograph_events import MediaKind, MediaRef, require_path
+from phonograph_events.subtitles import Cue, SubtitleFormat, render_cues
 from phonograph_highlights.domain.clips import choose_thumbnail_s
 from phonograph_highlights.domain.highlights import (
     Clip,
@@ -14,7 +15,6 @@ from phonograph_highlights.domain.highlights import (
     recording_job_id,
 )
 from phonograph_highlights.domain.regions import Span
-from phonograph_highlights.domain.subtitles import Cue, SubtitleFormat, render_cues
 from phonograph_media import cut, write_thumbnail
 from phonograph_runtime.objects import ObjectStore
 

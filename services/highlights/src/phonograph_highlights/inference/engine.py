@@ -9,6 +9,7 @@ import structlog
 
 from phonograph_events import MediaRef, PermanentError, Service
 from phonograph_events.documents import HighlightsDocument, TranscriptDocument
+from phonograph_events.subtitles import Phrase, build_cues
 from phonograph_highlights.constants import MAX_SEGMENTS, MIN_SPEECH_S, NO_SPEECH, TOO_SHORT
 from phonograph_highlights.domain.clips import choose_clip_span
 from phonograph_highlights.domain.documents import (
@@ -29,7 +30,6 @@ from phonograph_highlights.domain.ports import TopicSegmenter
 from phonograph_highlights.domain.regions import SilenceRegion, blank_spans, silent_spans
 from phonograph_highlights.domain.speech import Utterance, span_of, speech_duration_s, split_into_utterances
 from phonograph_highlights.domain.status import ProcessingStage
-from phonograph_highlights.domain.subtitles import build_cues
 from phonograph_highlights.domain.tasks import DetectSilenceTask, SegmentTask
 from phonograph_highlights.inference.clip_writer import ClipWriter
 from phonograph_highlights.inference.silence import SilenceDetector
@@ -141,6 +141,7 @@ class HighlightsEngine:
         progress: Progress,
     ) -> tuple[list[Clip], list[PermanentError]]:
         silences, blanks = silent_spans(regions), blank_spans(regions)
+        phrases = [Phrase(utterance.words) for utterance in utterances]
         clips: list[Clip] = []
         failures: list[PermanentError] = []
         for number, segment in enumerate(segments):
@@ -150,7 +151,8 @@ class HighlightsEngine:
             if span is None:
                 continue
             try:
-                clips.append(self._clips.write(media, segment, span, build_cues(utterances, span), blanks))
+                cues = build_cues(phrases, start_s=span.start_s, end_s=span.end_s)
+                clips.append(self._clips.write(media, segment, span, cues, blanks))
             except PermanentError as error:
                 logger.warning("clip left out", segment_id=segment.segment_id, **error.to_logging_context())
                 failures.append(error)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from phonograph_events import MediaKind, MediaRef, require_path
-from phonograph_highlights.constants import MIN_BLANK_S, MIN_SILENCE_S, NOISE_DB
+from phonograph_highlights.constants import MIN_BLANK_S, MIN_SILENCE_S
 from phonograph_highlights.domain.regions import SilenceRegion, Span, merge_silence
 from phonograph_media import Region, find_blank_frames, find_silences
 from phonograph_runtime.objects import ObjectStore
@@ -20,9 +20,7 @@ class SilenceDetector:
         self,
         objects: ObjectStore,
         *,
-        find_silences: Detector = lambda path: find_silences(
-            path, noise_db=NOISE_DB, min_duration_s=MIN_SILENCE_S
-        ),
+        find_silences: Detector = lambda path: find_silences(path, min_duration_s=MIN_SILENCE_S),
         find_blanks: Detector = lambda path: find_blank_frames(path, min_duration_s=MIN_BLANK_S),
     ) -> None:
         """Create the detector.
@@ -50,7 +48,8 @@ class SilenceDetector:
         progress(0.3, "blank")
         # Renditions contain no picture: blank pictures are found in the original.
         blanks = self._find_blanks(require_path(media.uri)) if media.kind == MediaKind.VIDEO else []
-        return merge_silence(_to_spans(silences), _to_spans(blanks))
+        noise_db = silences[0].noise_db if silences else None
+        return merge_silence(_to_spans(silences), _to_spans(blanks), noise_db)
 
 
 def _to_spans(regions: Iterable[Region]) -> list[Span]:

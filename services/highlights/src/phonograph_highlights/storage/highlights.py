@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from phonograph_events import MediaRef, Stream, uuid7
-from phonograph_highlights.constants import NOISE_DB, SILENCE_ENGINE
+from phonograph_highlights.constants import SILENCE_ENGINE
 from phonograph_highlights.domain.highlights import HighlightsResult, SilenceResult, recording_job_id
-from phonograph_highlights.domain.regions import SilenceRegion, SilenceType
+from phonograph_highlights.domain.regions import SilenceRegion
 from phonograph_highlights.domain.status import LogStatus, ProcessingStage, RecordingStatus
 from phonograph_highlights.domain.tasks import SegmentTask
 from phonograph_highlights.storage.tables import (
@@ -274,7 +274,7 @@ def _region_row(job_id: str, region: SilenceRegion) -> dict[str, Any]:
         "end_time": region.end_s,
         "duration": region.end_s - region.start_s,
         "silence_type": region.type.value,
-        "amplitude_threshold": None if region.type is SilenceType.BLANK_SCREEN else NOISE_DB,
+        "amplitude_threshold": region.noise_db,
     }
 
 

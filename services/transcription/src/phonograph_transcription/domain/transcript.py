@@ -1,7 +1,8 @@
 """A transcript: segments of words with times, confidence, and warnings for the reader."""
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -112,3 +113,79 @@ def clip_word(word: Word, *, duration_s: float) -> Word:
     start = min(max(word.start_s, 0.0), duration_s)
     end = min(max(word.end_s, start), duration_s, start + MAX_WORD_S)
     return replace(word, start_s=round(start, 3), end_s=round(end, 3))
+
+
+def put_in_order(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments with times that never run backwards and never overlap, in the order of the text.
+
+    Engines report words in the order in which they are spoken, but sometimes with a wrong time. The times of
+    most words agree with that order; those of the others are estimated from their neighbors.
+    """
+    timed = [word for segment in segments for word in segment.words if word.start_s is not None]
+    starts = _make_ascending([word.start_s or 0.0 for word in timed])
+    numbers = iter(range(len(timed)))
+    ordered: list[Segment] = []
+    free_s = 0.0
+    for segment in segments:
+        words = tuple(
+            word if word.start_s is None else _place_word(word, starts, next(numbers))
+            for word in segment.words
+        )
+        known = [word for word in words if word.start_s is not None]
+        start_s = known[0].start_s or 0.0 if known else max(segment.start_s, free_s)
+        end_s = known[-1].end_s or start_s if known else segment.end_s
+        free_s = max(start_s, end_s)
+        ordered.append(replace(segment, words=words, start_s=start_s, end_s=free_s))
+    next_s = math.inf
+    for number in reversed(range(len(ordered))):
+        segment = ordered[number]
+        start_s = min(segment.start_s, next_s)
+        ordered[number] = replace(segment, start_s=start_s, end_s=min(segment.end_s, next_s))
+        next_s = start_s
+    return ordered
+
+
+def _place_word(word: Word, starts: Sequence[float], number: int) -> Word:
+    """Return a timed word with its start in order, ending before the next one starts."""
+    start_s = starts[number]
+    end_s = max(start_s, start_s if word.end_s is None else word.end_s)
+    if number + 1 < len(starts):
+        end_s = min(end_s, starts[number + 1])
+    return replace(word, start_s=start_s, end_s=end_s)
+
+
+def _make_ascending(times: Sequence[float]) -> list[float]:
+    """Return the times with those interpolated that are not in ascending order with most of the others."""
+    kept = _longest_ascending(times)
+    ascending = list(times)
+    for left, right in zip([None, *kept], [*kept, None], strict=True):
+        if left is None or right is None:
+            # Outside the known times there is nothing to interpolate.
+            anchor = left if right is None else right
+            outside = range(right or 0) if left is None else range(left + 1, len(times))
+            for number in outside:
+                ascending[number] = times[anchor] if anchor is not None else 0.0
+            continue
+        for number in range(left + 1, right):
+            share = (number - left) / (right - left)
+            between = round(times[left] + share * (times[right] - times[left]), 3)
+            ascending[number] = min(max(between, times[left]), times[right])
+    return ascending
+
+
+def _longest_ascending(times: Sequence[float]) -> list[int]:
+    """Return the indices of the longest subsequence that never descends."""
+    ends: list[float] = []
+    last: list[int] = []
+    before: list[int | None] = []
+    for number, time in enumerate(times):
+        length = bisect_right(ends, time)
+        before.append(last[length - 1] if length else None)
+        ends[length : length + 1] = [time]
+        last[length : length + 1] = [number]
+    found: list[int] = []
+    previous = last[-1] if last else None
+    while previous is not None:
+        found.append(previous)
+        previous = before[previous]
+    return found[::-1]

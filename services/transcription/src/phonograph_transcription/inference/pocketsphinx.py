@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from phonograph_media import SAMPLE_RATE_HZ
+from phonograph_media.speech import SpeechRegion, amplify
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.engines import EngineChoice
@@ -22,7 +23,7 @@ from phonograph_transcription.domain.transcript import (
     clip_word,
     mean_confidence,
 )
-from phonograph_transcription.inference.speech import NO_SPEECH, SpeechRegion, find_speech
+from phonograph_transcription.inference.speech import NO_SPEECH, make_speech_detector
 
 NAME = EngineChoice.POCKETSPHINX.value
 MODEL = "en-us"
@@ -40,6 +41,7 @@ class PocketsphinxTranscriber(Transcriber):
 
     def __init__(self, decoder: Any = None) -> None:
         self._decoder = decoder
+        self._detector = make_speech_detector(MAX_REGION_S)
 
     @property
     @override
@@ -77,14 +79,14 @@ class PocketsphinxTranscriber(Transcriber):
         self.load()
         # The features keep a noise estimate: without a reset, one recording would influence the next.
         self._decoder.reinit_feat()
-        segments = tuple(self._segments(samples, progress))
+        segments = tuple(self._segments(amplify(samples), progress))
         if not segments:
             return empty.with_warnings(NO_SPEECH)
         return Transcript(NAME, MODEL, LANGUAGE, None, segments)
 
     def _segments(self, samples: NDArray[np.float32], progress: Progress) -> Iterator[Segment]:
         progress(0.0, "speech")
-        for region in find_speech(samples, max_region_s=MAX_REGION_S):
+        for region in self._detector.detect(samples):
             words = tuple(self._words(samples, region))
             if words:
                 yield Segment(
