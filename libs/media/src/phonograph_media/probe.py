@@ -8,6 +8,7 @@ from av.audio.stream import AudioStream as AvAudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
+from phonograph_media.clock import FORMATS_FROM_ZERO, time_zero
 from phonograph_media.source import open_media, select_streams
 
 _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
@@ -106,10 +107,12 @@ def _describe_video(stream: AvVideoStream) -> VideoStream:
 
 
 def _read_chapters(container: InputContainer) -> tuple[Chapter, ...]:
+    # Chapters of a container with its own times move with them; those of tags count from the first sample.
+    zero_s = time_zero(container) if container.format.name in FORMATS_FROM_ZERO else 0
     return tuple(
         Chapter(
-            start_s=float(mark["start"] * mark["time_base"]),
-            end_s=float(mark["end"] * mark["time_base"]),
+            start_s=max(0.0, float(mark["start"] * mark["time_base"] - zero_s)),
+            end_s=max(0.0, float(mark["end"] * mark["time_base"] - zero_s)),
             title=mark["metadata"].get("title", ""),
         )
         for mark in container.chapters()

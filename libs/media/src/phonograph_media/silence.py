@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from phonograph_media.decode import decode_sound, drain_audio
 from phonograph_media.rendition import SAMPLE_RATE_HZ
-from phonograph_media.source import open_media, select_streams, time_zero_s
+from phonograph_media.source import open_media, select_streams
 from phonograph_media.video_frames import decode_video, drain_video, fit_frame
 
 _DETECTION_BOX = (320, 320)
@@ -21,7 +21,7 @@ _DETECTION_BOX = (320, 320)
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A time range of a file, in seconds from its first sample of sound."""
+    """A time range of a file, in seconds as a player shows them."""
 
     start_s: float
     end_s: float
@@ -79,7 +79,6 @@ def find_blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region
         video = select_streams(container).video
         if video is None:
             return []
-        zero_s = time_zero_s(container)
         graph: Graph | None = None
         marks: list[dict[str, str]] = []
         end_s = 0.0
@@ -91,7 +90,7 @@ def find_blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region
             graph.vpush(small)
             marks.extend(frame_out.metadata for frame_out in drain_video(graph))
         return [
-            Region(max(0.0, region.start_s - zero_s), region.end_s - zero_s)
+            region
             for region in _parse_regions(marks, "black", end_s)
             if region.end_s - region.start_s >= min_duration_s
         ]

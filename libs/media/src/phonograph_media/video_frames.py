@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from phonograph_media.atomic_write import atomic_write
 from phonograph_media.errors import MediaError, display_name
-from phonograph_media.source import open_media, read_packets, seek_before, select_streams, time_zero_s
+from phonograph_media.source import open_media, read_packets, seek_before, select_streams
 
 _THUMBNAIL_BOX = (640, 640)
 
@@ -27,7 +27,7 @@ def write_thumbnail(source: Path, target: Path, at_s: float) -> None:
     Args:
         source: File to read.
         target: File to write; its name must end in `.jpg`.
-        at_s: Time in seconds from the first sample of sound; without sound, from the first frame.
+        at_s: Time in seconds, as a player shows it.
 
     Raises:
         MediaError: If the file has no video (`not_video`), or cannot be opened or decoded.
@@ -40,11 +40,10 @@ def write_thumbnail(source: Path, target: Path, at_s: float) -> None:
                 f"{display_name(source)} has no video, so it has no thumbnail. Choose a video file.",
                 reason="not_video",
             )
-        until_s = time_zero_s(container) + at_s
-        seek_before(container, until_s)
+        seek_before(container, at_s)
         visible: VideoFrame | None = None
         for frame in decode_video(container, video):
-            if visible is not None and frame.time > until_s:
+            if visible is not None and frame.time > at_s:
                 break
             visible = frame
     if visible is None:
