@@ -19,7 +19,7 @@ from phonograph_ingest.domain.media import (
 )
 from phonograph_ingest.domain.tasks import IngestTask
 from phonograph_ingest.exceptions import RejectedError
-from phonograph_media import AudioStream, MediaError, Probe, VideoStream, make_rendition, probe
+from phonograph_media import AudioStream, MediaError, Probe, Track, VideoStream, make_rendition, probe
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
 
@@ -52,11 +52,11 @@ class IngestEngine:
                     f"There is no profile {task.profile!r}; use one of {', '.join(Profile)}.",
                     reason="unknown_profile",
                 )
-            return self._read(require_local_path(task.uri), progress)
+            return self._read(require_local_path(task.uri), progress, task.options.track)
         except (RejectedError, MediaError) as error:
             return RejectedFile(canonical_uri(task.uri), display_name(task.uri), error.reason, error.message)
 
-    def _read(self, path: Path, progress: Progress) -> MediaFile:
+    def _read(self, path: Path, progress: Progress, track: Track) -> MediaFile:
         started = time.perf_counter()
         # The probe comes first: it reads little and finds most files that cannot be used.
         probed = probe(path)
@@ -69,7 +69,7 @@ class IngestEngine:
         progress(0.3, "decoding")
         with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
             target = Path(folder) / "rendition.wav"
-            rendition = make_rendition(path, target)
+            rendition = make_rendition(path, target, track)
             # Named by its content: files with the same audio share one rendition.
             key = f"renditions/{rendition.content_fp.partition(':')[2]}.wav"
             rendition_uri = self._objects.put(key, target)
