@@ -1,6 +1,6 @@
 """Recordings that the tests of this package write."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -122,6 +122,29 @@ def write_timed(
                     times(float(packet.pts * packet.time_base)) / packet.time_base
                 )
                 packets.append(packet)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            file.mux(packet)
+    return path
+
+
+def write_tracks(
+    path: Path, *tracks: NDArray[np.floating], rate: int = 16_000, titles: Sequence[str] = ()
+) -> Path:
+    """Write sounds, each of shape (samples,), and within [-1, 1], as the audio tracks of a file."""
+    with av.open(str(path), "w") as file:
+        streams = []
+        for number, _ in enumerate(tracks):
+            stream = file.add_stream("aac", rate=rate, layout="mono")
+            if number < len(titles):
+                stream.metadata["title"] = titles[number]
+            streams.append(stream)
+        packets = []
+        for stream, sound in zip(streams, tracks, strict=True):
+            frame = av.AudioFrame.from_ndarray(
+                (sound * 32_767).astype(np.int16)[None], format="s16", layout="mono"
+            )
+            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+            packets += [*stream.encode(frame), *stream.encode(None)]
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
             file.mux(packet)
     return path

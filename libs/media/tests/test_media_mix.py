@@ -1,13 +1,12 @@
 """Channels that cancel each other, and files with several audio tracks, keep their speech."""
 
 import wave
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from libs.media.tests.recordings import beep_times, beeps, noise, write_sound
+from libs.media.tests.recordings import beep_times, beeps, noise, write_sound, write_tracks
 
 from phonograph_media import MediaError, cut, decode_mono, find_silences, make_rendition, read_rendition
 from phonograph_media.tracks import measure_speech
@@ -78,27 +77,6 @@ def test_channels_without_positions_that_cancel_give_the_strongest(tmp_path):
     rendition, samples = render(tmp_path / "a.wav", tmp_path)
     assert level(samples) == pytest.approx(level(sound / 32_768), rel=0.05)
     assert rendition.warnings[0].startswith("channels_cancel: ")
-
-
-def write_tracks(path, *tracks, rate=16_000, titles=()):
-    """Write sounds, each of shape (samples,), as the audio tracks of a file."""
-    with av.open(str(path), "w") as file:
-        streams = []
-        for number, _ in enumerate(tracks):
-            stream = file.add_stream("aac", rate=rate, layout="mono")
-            if number < len(titles):
-                stream.metadata["title"] = titles[number]
-            streams.append(stream)
-        packets = []
-        for stream, sound in zip(streams, tracks, strict=True):
-            frame = av.AudioFrame.from_ndarray(
-                (sound * 32_767).astype(np.int16)[None], format="s16", layout="mono"
-            )
-            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
-            packets += [*stream.encode(frame), *stream.encode(None)]
-        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
-            file.mux(packet)
-    return path
 
 
 def correlate(first, second):
