@@ -239,6 +239,23 @@ def test_wav_of_an_unknown_codec_is_unsupported(tmp_path):
     assert caught.value.reason == "unsupported"
 
 
+def test_damaged_header_is_not_called_a_fault_of_the_disk(tmp_path):
+    whole = write_film(tmp_path / "a.mkv", 2).read_bytes()
+    reasons = set()
+    for seed in range(150):
+        rng = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(20):
+            data[rng.randrange(600)] = rng.randrange(256)
+        (tmp_path / "b.mkv").write_bytes(data)
+        try:
+            make_rendition(tmp_path / "b.mkv", tmp_path / "o.wav")
+        except MediaError as error:
+            reasons.add(error.reason)
+    assert reasons
+    assert "unreadable" not in reasons
+
+
 FIELD_LENGTHS = {
     "F09-mp3-with-apev2-only/APE.mp3": 3.84,
     "F17-mp3-put-together-with-cat/joined.mp3": 18.1,

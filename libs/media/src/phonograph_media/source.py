@@ -44,6 +44,7 @@ _SEEKABLE_FORMATS = {_MP4, "matroska,webm", "flac", "wav"}
 _THOROUGH_OPTIONS = {"analyzeduration": str(300_000_000), "probesize": str(256 * 1024 * 1024)}
 # A damaged container yields packets again after a few attempts or not at all.
 _MAX_READ_ERRORS = 50
+_THOROUGH_BYTES = 16 * 1024 * 1024
 # Decoders need preceding packets: MP3 its bit reservoir, Opus 80 ms.
 PREROLL_S = 1.0
 
@@ -81,8 +82,8 @@ def open_media(path: Path) -> Iterator[InputContainer]:
                 )
             yield container
     except av.FFmpegError as error:
-        if isinstance(error, OSError):
-            raise _unreadable_error(path, error) from error
+        # FFmpeg reports some damage as an error of the disk: the disk itself decides.
+        _check_readable(path, through=_THOROUGH_BYTES)
         unsupported = _describe_unsupported(path, error)
         if unsupported is not None:
             raise MediaError(unsupported, reason="unsupported") from error
@@ -268,7 +269,8 @@ def has_decoder(stream: AudioStream | VideoStream) -> bool:
     return getattr(stream, "codec_context", None) is not None
 
 
-def _check_readable(path: Path) -> None:
+def _check_readable(path: Path, through: int = 1) -> None:
+    """Raise the error of a file that cannot be read, up to a number of bytes at its start and at its end."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -289,7 +291,9 @@ def _check_readable(path: Path) -> None:
         raise MediaError(f"{display_name(path)} is empty (0 bytes). Copy or record it again.", reason="empty")
     try:
         with path.open("rb") as file:
-            file.read(1)
+            file.read(through)
+            file.seek(max(0, status.st_size - through))
+            file.read(through)
     except OSError as error:
         raise _unreadable_error(path, error) from error
 
