@@ -58,9 +58,9 @@ class Clock:
     """
 
     max_step_s: float
-    offsets_s: list[Fraction]
+    offsets_s: list[float]
     """Added to container times; the last is the current one, and the one before may still be in use."""
-    _ends_s: dict[int, Fraction] = field(default_factory=dict)
+    _ends_s: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, container: InputContainer, starts_at_s: Fraction = Fraction(0)) -> "Clock":
@@ -73,7 +73,7 @@ class Clock:
         is_stream = container.format.name in _STREAM_FORMATS
         return cls(
             max_step_s=_MAX_STREAM_STEP_S if is_stream else _MAX_STEP_S,
-            offsets_s=[starts_at_s - time_zero(container)],
+            offsets_s=[float(starts_at_s - time_zero(container))],
         )
 
     def move(self, packet: "Packet[Stream]") -> None:
@@ -81,22 +81,22 @@ class Clock:
         stamp = packet.dts if packet.dts is not None else packet.pts
         if stamp is None or not isinstance(packet.stream, AudioStream | VideoStream):
             return
-        tick = packet.time_base
-        offset = self._choose_offset(packet.stream_index, stamp * tick)
-        self._ends_s[packet.stream_index] = stamp * tick + offset + (packet.duration or 0) * tick
-        ticks = round(offset / tick)
-        if ticks:
+        tick_s = float(packet.time_base)
+        index = packet.stream_index
+        offset_s = self._choose_offset(index, stamp * tick_s)
+        self._ends_s[index] = (stamp + (packet.duration or 0)) * tick_s + offset_s
+        if ticks := round(offset_s / tick_s):
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
 
     def leave_out(self, packet: "Packet[Stream]") -> None:
         """Let the times of later packets continue as if a packet, which is a tag, were not there."""
         if packet.duration and packet.time_base:
-            length_s = packet.duration * packet.time_base
+            length_s = float(packet.duration * packet.time_base)
             self.offsets_s = [offset_s - length_s for offset_s in self.offsets_s]
             self._ends_s[packet.stream_index] -= length_s
 
-    def _choose_offset(self, index: int, stamp_s: Fraction) -> Fraction:
+    def _choose_offset(self, index: int, stamp_s: float) -> float:
         end_s = self._ends_s.get(index)
         if end_s is None:
             return self.offsets_s[-1]

@@ -34,6 +34,7 @@ _MIN_COMPLETE_SHARE = 0.95
 _MIN_REPORTED_LOSS_S = 0.25
 _MIN_REPORTED_CANCELLATION_S = 1.0
 _MAX_CHANNELS = 8
+_MIXED_FRAMES = 20
 _MAX_TRACK_LAG_S = 60
 """Tracks are interleaved in files; the mix does not wait longer for a track without packets."""
 
@@ -304,7 +305,7 @@ def _decode_all(container: InputContainer, decoder: "SoundDecoder") -> Iterator[
     statistics = decoder.statistics
     for packet in read_packets(container, on_damage=statistics.count_break):
         if packet.size and packet.pts is not None and packet.time_base:
-            end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            end_s = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
             statistics.reached_s = max(statistics.reached_s, end_s)
         yield from decoder.take(packet)
     yield from decoder.finish()
@@ -415,8 +416,8 @@ class _TrackDecoder:
         except av.FFmpegError as error:
             self._statistics.damaged += 1
             self._statistics.unsupported += isinstance(error, av.PatchWelcomeError)
-            lost_s = Fraction((packet.duration or 0) * (packet.time_base or 0))
-            self._statistics.lost_s += float(lost_s)
+            lost_s = float((packet.duration or 0) * (packet.time_base or 0))
+            self._statistics.lost_s += lost_s
             self._follower.miss(lost_s)
             if self._tags is not None:
                 # FFmpeg takes what follows a packet in such a format for a part of it, however long that is.
@@ -429,7 +430,7 @@ class _TrackDecoder:
         if len(decoded.layout.channels) > self._max_channels:
             # Only a damaged packet changes to so many channels, and FFmpeg may fail on their mix.
             self._statistics.damaged += 1
-            self._follower.miss(Fraction(decoded.samples, decoded.sample_rate))
+            self._follower.miss(decoded.samples / decoded.sample_rate)
             return
         self._statistics.decoded_s += decoded.samples / decoded.sample_rate
         silence_s, frame = self._follower.follow(decoded)
@@ -443,14 +444,14 @@ class _TrackDecoder:
                 yield from self._empty_resampler()
                 self._resampler = _Resampler(frame, self._target, self._statistics)
             yield from self._resampler.push(frame)
-        self._statistics.end_s = max(self._statistics.end_s, float(self._follower.position))
+        self._statistics.end_s = max(self._statistics.end_s, self._follower.position)
 
     def _empty_resampler(self) -> Iterator[AudioFrame]:
         if self._resampler is not None:
             yield from self._resampler.flush()
             self._resampler = None
 
-    def _be_silent(self, seconds: Fraction) -> Iterator[AudioFrame]:
+    def _be_silent(self, seconds: float) -> Iterator[AudioFrame]:
         rate = self._target.sample_rate_hz
         left = round(seconds * rate)
         while left:
@@ -464,7 +465,7 @@ class _Resampler:
 
     def __init__(self, frame: AudioFrame, target: SoundFormat, statistics: DecodeStatistics) -> None:
         self.source_format = (frame.sample_rate, frame.format.name, frame.layout.name)
-        self._samples = 0
+        self._samples = self._waiting = 0
         self._target = target
         self._statistics = statistics
         self._graph = _build_resampler(frame, target, target.layout)
@@ -478,8 +479,14 @@ class _Resampler:
     def push(self, frame: AudioFrame) -> Iterator[AudioFrame]:
         frame.pts, frame.time_base = self._samples, Fraction(1, frame.sample_rate)
         self._samples += frame.samples
-        for graph in filter(None, (self._graph, self._channels)):
-            graph.push(frame)
+        self._graph.push(frame)
+        if self._channels is not None:
+            self._channels.push(frame)
+            self._waiting += 1
+            # The guard decides on half a second at once, so that it need not be asked after each frame.
+            if self._waiting < _MIXED_FRAMES:
+                return
+        self._waiting = 0
         yield from self._drain()
 
     def flush(self) -> Iterator[AudioFrame]:

@@ -1,7 +1,6 @@
 """Sound at the times of its time stamps: gaps become silence, and overlaps are removed."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,11 +8,11 @@ from av.audio.frame import AudioFrame
 from numpy.typing import NDArray
 
 # Containers round times to 1 ms, and encoders start a few ms late; players ignore both.
-_TOLERANCE = Fraction(1, 40)
+_TOLERANCE = 1 / 40
 _MAX_FILLED_S = 6 * 3600
 # Small corrections that come often are the error of a wrong sample rate, not of the sound.
-_SMALL_S = Fraction(1, 10)
-_MAX_SMALL_SHARE = Fraction(1, 10)
+_SMALL_S = 1 / 10
+_MAX_SMALL_SHARE = 1 / 10
 _MAX_OVERLAP_S = 1
 
 
@@ -32,7 +31,7 @@ class Corrections:
 class PlacedFrame(NamedTuple):
     """A frame at its time."""
 
-    silence_s: Fraction
+    silence_s: float
     """Length of the silence before the frame."""
     frame: AudioFrame | None
     """None if the frame overlaps completely with the sound before."""
@@ -59,30 +58,30 @@ class ClockFollower:
             may_overlap: Whether times that run backwards mean that sound overlaps. Otherwise the times start
                 again, as in joined FLAC files.
         """
-        self.position = Fraction(from_s)
+        self.position = from_s
         """End of the sound so far, in seconds of the recording."""
         self._corrections = corrections
-        self._skew = Fraction(0)
-        self._small = Fraction(0)
-        self._taken = Fraction(0)
+        self._skew = 0.0
+        self._small = 0.0
+        self._taken = 0.0
         self._is_exact = from_s > 0
         self._has_time_stamps = has_time_stamps
         self._may_overlap = may_overlap
         self._is_first = True
-        self._missing_s = Fraction(0)
+        self._missing_s = 0.0
 
-    def miss(self, seconds: Fraction) -> None:
+    def miss(self, seconds: float) -> None:
         """Note a packet that could not be decoded; without time stamps, it becomes silence."""
         if not self._has_time_stamps and not (self._is_first and self._is_exact):
             self._missing_s += seconds
 
     def follow(self, frame: AudioFrame) -> "PlacedFrame":
         """Return a frame, without what overlaps, and the silence before it."""
-        length = Fraction(frame.samples, frame.sample_rate)
+        length = frame.samples / frame.sample_rate
         late = self._measure_lateness(frame)
-        tolerance = Fraction(0) if self._is_first and self._is_exact else _TOLERANCE
+        tolerance = 0.0 if self._is_first and self._is_exact else _TOLERANCE
         self._taken += length
-        silence_s, kept = Fraction(0), frame
+        silence_s, kept = 0.0, frame
         if late > tolerance:
             if self._accepts_gap(late):
                 silence_s = self._fill(late)
@@ -99,18 +98,18 @@ class ClockFollower:
             else:
                 self._skew += late
         self._is_first = False
-        self.position += Fraction(kept.samples, kept.sample_rate)
+        self.position += kept.samples / kept.sample_rate
         return PlacedFrame(silence_s, kept)
 
-    def _measure_lateness(self, frame: AudioFrame) -> Fraction:
+    def _measure_lateness(self, frame: AudioFrame) -> float:
         if not self._has_time_stamps and not (self._is_first and self._is_exact):
-            missing_s, self._missing_s = self._missing_s, Fraction(0)
+            missing_s, self._missing_s = self._missing_s, 0.0
             return missing_s
         if frame.pts is None or frame.time_base is None:
-            return Fraction(0)
-        return frame.pts * frame.time_base - self._skew - self.position
+            return 0.0
+        return float(frame.pts * frame.time_base) - self._skew - self.position
 
-    def _accepts_gap(self, gap: Fraction) -> bool:
+    def _accepts_gap(self, gap: float) -> bool:
         self._count_small(gap)
         corrections = self._corrections
         return (
@@ -118,25 +117,25 @@ class ClockFollower:
             and corrections.filled_s + corrections.late_start_s + gap <= _MAX_FILLED_S
         )
 
-    def _accepts_overlap(self, overlap: Fraction) -> bool:
+    def _accepts_overlap(self, overlap: float) -> bool:
         if self._is_first:
             return True
         self._count_small(overlap)
         is_plausible = overlap <= _MAX_OVERLAP_S and self._may_overlap
         return is_plausible and not self._corrections.is_ignored
 
-    def _count_small(self, correction: Fraction) -> None:
+    def _count_small(self, correction: float) -> None:
         if self._is_first or correction >= _SMALL_S:
             return
         self._small += correction
         if self._small > 1 + _MAX_SMALL_SHARE * self._taken:
             self._corrections.is_ignored = True
 
-    def _fill(self, gap: Fraction) -> Fraction:
+    def _fill(self, gap: float) -> float:
         if self._is_first:
-            self._corrections.late_start_s = float(gap)
+            self._corrections.late_start_s = gap
         else:
-            self._corrections.filled_s += float(gap)
+            self._corrections.filled_s += gap
             self._corrections.gaps += 1
         self.position += gap
         return gap
