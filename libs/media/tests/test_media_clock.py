@@ -113,6 +113,14 @@ def test_joined_transport_streams_follow_each_other(tmp_path):
     write_thumbnail(tmp_path / "b.ts", tmp_path / "t.jpg", 7.05)
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.mpg", "mp2"), ("a.vob", "ac3"), ("a.flv", "aac")])
+def test_frames_without_time_stamps_follow_at_the_frame_rate(tmp_path, name, codec):
+    path = write_timed(tmp_path / name, beeps(8), lambda at_s: 2.0 + at_s, codec=codec, video_s=10)
+    cut(path, tmp_path / "clip.mp4", 3.5, 6.5)
+    for times in (beep_times(decode_mono(tmp_path / "clip.mp4")), flash_times(tmp_path / "clip.mp4")):
+        assert times == pytest.approx([0.5, 1.5, 2.5], abs=TOLERANCE_S)
+
+
 def test_time_stamps_that_contradict_the_sound_are_not_followed(tmp_path):
     path = write_timed(tmp_path / "a.mkv", beeps(60), lambda at_s: 1.8 * at_s, codec="pcm_s16le")
     _, rendition = rendition_beeps(path, tmp_path)

@@ -20,7 +20,7 @@ from phonograph_media.decode import Layout, SoundDecoder, SoundFormat, to_frame
 from phonograph_media.errors import MediaError, display_name
 from phonograph_media.source import PREROLL_S, open_media, read_packets, seek_before, select_streams
 from phonograph_media.tracks import Track, choose_tracks
-from phonograph_media.video_frames import decode_video_packet, fit_frame, fitted_video_size
+from phonograph_media.video_frames import VideoDecoder, fit_frame, fitted_video_size
 
 _BOX = (1280, 720)
 _VIDEO_TIME_BASE = Fraction(1, 90_000)
@@ -97,8 +97,7 @@ class _VideoTrack:
         self.is_done = False
         self._clip = clip
         self._to_s = to_s
-        source.thread_type = "AUTO"
-        self._source = source
+        self._decoder = VideoDecoder(source)
         self._size = size
         self._from_s = from_s
         self._first_frame: VideoFrame | None = None
@@ -110,7 +109,7 @@ class _VideoTrack:
         self._stream.codec_context.time_base = _VIDEO_TIME_BASE
 
     def take(self, packet: "Packet[Any]") -> None:
-        for frame in decode_video_packet(self._source, packet):
+        for frame in self._decoder.decode(packet):
             if frame.time >= self._to_s:
                 self.is_done = True
                 return

@@ -38,12 +38,12 @@ def make_rendition(source: Path, target: Path, track: Track = None) -> Rendition
     The memory used does not depend on the length. `target` appears only when it is complete. Its times are
     those of a player: it begins with silence if the sound begins late, and is silent in gaps of time stamps.
 
-    The same samples at the same times have the same fingerprint in any lossless container (WAV, FLAC, ALAC,
-    AIFF, MKV), with any packet sizes and tags; so have a lossy file and its 16-bit decoded copy. A lossy stream
-    that is copied into another container keeps its fingerprint if that container records the encoder's padding
-    (MP4 to MOV or M4A, Ogg to WebM or MKV). FFmpeg drops the padding of MP3 and AAC when copying into MKV or
-    MPEG-TS: the copy is 10 to 50 ms longer and counts as different sound. So does a copy whose sound begins at
-    another time, has other gaps, or comes from another track.
+    The same samples at the same times have the same fingerprint in any lossless container (WAV, FLAC,
+    ALAC, AIFF, MKV), with any packet sizes and tags; so have a lossy file and its 16-bit decoded copy. A
+    lossy stream that is copied into another container keeps its fingerprint if that container records the
+    encoder's padding (MP4 to MOV or M4A, Ogg to WebM or MKV). FFmpeg drops the padding of MP3 and AAC
+    when copying into MKV or MPEG-TS: the copy is 10 to 50 ms longer and counts as different sound. So
+    does a copy whose sound begins at another time, has other gaps, or comes from another track.
 
     Args:
         source: File to decode.
