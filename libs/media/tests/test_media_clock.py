@@ -113,6 +113,19 @@ def test_joined_transport_streams_follow_each_other(tmp_path):
     write_thumbnail(tmp_path / "b.ts", tmp_path / "t.jpg", 7.05)
 
 
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.mp4"])
+def test_sound_may_pause_while_the_picture_continues(tmp_path, name):
+    path = write_timed(
+        tmp_path / name, beeps(6), lambda at_s: at_s + (25 if at_s > 2.5 else 0), codec="aac", video_s=32
+    )
+    found, rendition = rendition_beeps(path, tmp_path)
+    assert found == pytest.approx([0, 1, 2, 28, 29, 30], abs=TOLERANCE_S)
+    assert rendition.warnings[0].startswith("gaps_filled: 25.0 s of 3")
+    cut(path, tmp_path / "clip.mp4", 20.5, 29.5)
+    assert beep_times(decode_mono(tmp_path / "clip.mp4")) == pytest.approx([7.5, 8.5], abs=TOLERANCE_S)
+    assert len(flash_times(tmp_path / "clip.mp4")) == 9
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.mpg", "mp2"), ("a.vob", "ac3"), ("a.flv", "aac")])
 def test_frames_without_time_stamps_follow_at_the_frame_rate(tmp_path, name, codec):
     path = write_timed(tmp_path / name, beeps(8), lambda at_s: 2.0 + at_s, codec=codec, video_s=10)

@@ -22,7 +22,7 @@ _FORMATS_WITHOUT_TIMES = {
 # A part of a live stream keeps the stream's times. No recorder waits as long for the first sound.
 _MAX_LATE_START_S = 300
 # FFmpeg's values (dts_delta_threshold): in a stream format, a larger step is a new clock, not a pause.
-_STREAM_FORMATS = {"mpegts", "mpeg", "flv", "ogg"}
+STREAM_FORMATS = {"mpegts", "mpeg", "ogg"}
 _MAX_STREAM_STEP_S = 10
 _MAX_STEP_S = 6 * 3600
 _MAX_STEP_BACK_S = 1
@@ -70,7 +70,7 @@ class Clock:
             container: The open container.
             starts_at_s: Time of the recording at which the container begins, if it is not the first part.
         """
-        is_stream = container.format.name in _STREAM_FORMATS
+        is_stream = container.format.name in STREAM_FORMATS
         return cls(
             max_step_s=_MAX_STREAM_STEP_S if is_stream else _MAX_STEP_S,
             offsets_s=[float(starts_at_s - time_zero(container))],
@@ -100,8 +100,10 @@ class Clock:
         end_s = self._ends_s.get(index)
         if end_s is None:
             return self.offsets_s[-1]
+        # A stream may pause for as long as another one continues.
+        last_s = max(self._ends_s.values()) + self.max_step_s
         for offset_s in reversed(self.offsets_s):
-            if -_MAX_STEP_BACK_S <= stamp_s + offset_s - end_s <= self.max_step_s:
+            if end_s - _MAX_STEP_BACK_S <= stamp_s + offset_s <= last_s:
                 return offset_s
         self.offsets_s = [self.offsets_s[-1], end_s - stamp_s]
         return self.offsets_s[-1]

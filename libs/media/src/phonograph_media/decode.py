@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 from numpy.typing import NDArray
 
-from phonograph_media.clock import has_time_stamps, time_zero
+from phonograph_media.clock import STREAM_FORMATS, has_time_stamps, time_zero
 from phonograph_media.errors import MediaError, display_name
 from phonograph_media.follow import ClockFollower, Corrections
 from phonograph_media.mix import CancellationGuard, Samples
@@ -287,7 +287,8 @@ def decode_sound(
     promise = read_promise(container, chosen.streams[0], path, float(time_zero(container)))
     statistics = DecodeStatistics()
     decoder = SoundDecoder(chosen.streams, SoundFormat(sample_rate_hz, layout, sample_format), statistics)
-    if not promise.covers_all_streams:
+    # In a stream format, the other streams show whether the sound paused or the clock changed.
+    if not promise.covers_all_streams and container.format.name not in STREAM_FORMATS:
         discard_other_streams(container, chosen.streams)
     frames = _verify_completeness(_decode_all(container, decoder), statistics, promise, path)
     return DecodedSound(frames, statistics, promise, chosen.warnings, path.stat().st_size)
