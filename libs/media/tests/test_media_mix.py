@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from libs.media.tests.recordings import beep_times, beeps, noise, write_sound, write_tracks
 
-from phonograph_media import MediaError, cut, decode_mono, find_silences, make_rendition, read_rendition
+from phonograph_media import (
+    MediaError,
+    cut,
+    decode_mono,
+    find_silences,
+    make_rendition,
+    probe,
+    read_rendition,
+)
 from phonograph_media.tracks import measure_speech
 
 FIELD = Path(__file__).parents[4] / "shared" / "field"
@@ -120,6 +128,21 @@ def test_requested_track_is_taken_and_all_are_mixed(tmp_path):
         with pytest.raises(MediaError, match=sentence) as caught:
             render(path, tmp_path, unknown)
         assert caught.value.reason == "unknown_track"
+
+
+def test_probe_describes_the_track_that_is_taken(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as file:
+        mono = file.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        stereo = file.add_stream("pcm_s16le", rate=48_000, layout="stereo")
+        for stream, samples in ((mono, noise(2, 16_000, 1)), (stereo, noise(2, 48_000, 2))):
+            packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=stream.layout.name)
+            frame.sample_rate = stream.rate
+            file.mux(stream.encode(frame))
+    found = [probe(path, track).audio for track in (1, 2, "all", 9)]
+    assert [audio.sample_rate_hz for audio in found] == [16_000, 48_000, 16_000, 16_000]
+    assert [audio.channels for audio in found] == [1, 2, 1, 1]
 
 
 def test_tracks_that_begin_at_different_times_are_mixed_on_one_clock(tmp_path):

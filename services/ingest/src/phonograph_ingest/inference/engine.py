@@ -59,7 +59,7 @@ class IngestEngine:
     def _read(self, path: Path, progress: Progress, track: Track) -> MediaFile:
         started = time.perf_counter()
         # The probe comes first: it reads little and finds most files that cannot be used.
-        probed = probe(path)
+        probed = probe(path, track)
         if probed.audio is None:
             raise RejectedError(
                 f"{path.name} has no audio; Phonograph works on recordings.", reason="no_audio"
