@@ -91,10 +91,11 @@ class DecodeStatistics:
     def warnings(self, promise: Promise, file_size: int) -> tuple[str, ...]:
         """Return a sentence, with a code before it, about each part that is missing or was repaired."""
         total_s = max(promise.end_s or 0.0, self.end_s)
+        lost_s = self._estimate_lost_s()
         sentences = []
         if self.damaged:
             sentences.append(
-                f"sound_damaged: {_of_total(self.lost_s, total_s)} cannot be decoded, because the file is "
+                f"sound_damaged: {_of_total(lost_s, total_s)} cannot be decoded, because the file is "
                 f"damaged there ({self.damaged} of {self.packets} packets)."
             )
         skipped_s = self._estimate_skipped_s()
@@ -104,7 +105,7 @@ class DecodeStatistics:
                 f"sound_missing: {self.skipped_bytes} bytes in the file cannot be decoded; about "
                 f"{_of_total(skipped_s, total_s + skipped_s)} are missing."
             )
-        gaps_s = self.corrections.filled_s - self.lost_s
+        gaps_s = self.corrections.filled_s - lost_s
         if gaps_s > _MIN_REPORTED_LOSS_S:
             sentences.append(
                 f"gaps_filled: {_of_total(gaps_s, total_s)} have no sound in the file, in "
@@ -127,6 +128,10 @@ class DecodeStatistics:
                 "other (one has its poles swapped); there, their difference is used."
             )
         return tuple(sentences)
+
+    def _estimate_lost_s(self) -> float:
+        """Return the length of the damaged packets, by that of the others if the file does not state it."""
+        return self.lost_s or self.damaged * self.decoded_s / max(1, self.packets - self.damaged)
 
     def _estimate_skipped_s(self) -> float:
         return self.decoded_s * self.skipped_bytes / self.sound_bytes if self.sound_bytes else 0.0
