@@ -99,3 +99,11 @@ async def test_export_to_a_missing_folder_is_reported_in_one_line(
     project = Project(ROOT, {"PHONOGRAPH_HOME": str(tmp_path)})
     answer = await run_command(project, "export", "x", "--format", "txt", "-o", str(output))
     assert (answer.code, answer.err) == (2, f"{output} cannot be written: No such file or directory.\n")
+
+
+@pytest.mark.parametrize("track", ["0", "-1", "first", "1.5"])
+async def test_track_that_is_no_number_is_refused_before_anything_is_sent(tmp_path: Path, track: str) -> None:
+    project = Project(ROOT, {"PHONOGRAPH_HOME": str(tmp_path)})
+    answer = await run_command(project, "ingest", "/a.mp3", f"--track={track}")
+    assert answer.code == 2
+    assert "number of a track, from 1, or all" in answer.err

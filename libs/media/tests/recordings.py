@@ -1,6 +1,6 @@
 """Recordings that the tests of this package write."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -87,6 +87,66 @@ def write_film(
             for frame in chain([pending] if pending is not None else [], frames):
                 file.mux(track.encode(frame))
             file.mux(track.encode(None))
+    return path
+
+
+def write_timed(
+    path: Path,
+    samples: NDArray[np.int16],
+    times: Callable[[float], float],
+    *,
+    codec: str,
+    video_s: int = 0,
+    rate: int = 44_100,
+) -> Path:
+    """Write sound whose packets have the times that `times` returns for their places in `samples`.
+
+    The video, if there is one, starts at 0 and has a white frame at every full second.
+    """
+    with av.open(str(path), "w") as file:
+        packets: list[av.Packet] = []
+        if video_s:
+            picture = file.add_stream("libx264", rate=10, options={"bf": "0"})
+            picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        track = file.add_stream(codec, rate=rate)
+        track.layout = "stereo" if len(samples) == 2 else "mono"
+        for number in range(video_s * 10):
+            light = 255 if number % 10 == 0 else 80
+            image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), light, np.uint8), format="rgb24")
+            image.pts, image.time_base = number, Fraction(1, 10)
+            packets += picture.encode(image)
+        packets += picture.encode(None) if video_s else []
+        for frame in [*_encoder_frames(samples, rate, track, 1024), None]:
+            for packet in track.encode(frame):
+                packet.pts = packet.dts = round(
+                    times(float(packet.pts * packet.time_base)) / packet.time_base
+                )
+                packets.append(packet)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            file.mux(packet)
+    return path
+
+
+def write_tracks(
+    path: Path, *tracks: NDArray[np.floating], rate: int = 16_000, titles: Sequence[str] = ()
+) -> Path:
+    """Write sounds, each of shape (samples,), and within [-1, 1], as the audio tracks of a file."""
+    with av.open(str(path), "w") as file:
+        streams = []
+        for number, _ in enumerate(tracks):
+            stream = file.add_stream("aac", rate=rate, layout="mono")
+            if number < len(titles):
+                stream.metadata["title"] = titles[number]
+            streams.append(stream)
+        packets = []
+        for stream, sound in zip(streams, tracks, strict=True):
+            frame = av.AudioFrame.from_ndarray(
+                (sound * 32_767).astype(np.int16)[None], format="s16", layout="mono"
+            )
+            frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+            packets += [*stream.encode(frame), *stream.encode(None)]
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            file.mux(packet)
     return path
 
 

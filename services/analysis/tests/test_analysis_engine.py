@@ -281,6 +281,14 @@ def test_audio_after_a_long_silence_is_analyzed_at_its_time(tmp_path, analyzer):
     assert result.excerpt_end_s == pytest.approx(begin_s + 24, abs=0.5)
 
 
+def test_music_whose_channels_cancel_is_measured_like_their_sum(analyze):
+    track = (drums(125, 24) + cadence(2, "major", 24)) / 4
+    right, swapped = (analyze(np.stack([track, sign * track], axis=1)) for sign in (1, -1))
+    assert swapped.reasons == right.reasons == {}
+    assert swapped.tempo.bpm == pytest.approx(125, abs=1)
+    assert (swapped.key.key, swapped.key.scale) == (right.key.key, right.key.scale)
+
+
 def test_progress_increases_through_all_stages(tmp_path, analyzer):
     reports = []
     path = write(tmp_path / "sound.wav", drums(120, 10))

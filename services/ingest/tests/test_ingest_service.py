@@ -12,6 +12,7 @@ import asyncpg
 import av
 import numpy as np
 import pytest
+from libs.media.tests.recordings import noise, write_sound, write_timed, write_tracks
 from tests.support.stack import Stack, running
 
 from phonograph_events import (
@@ -217,3 +218,40 @@ async def test_file_with_huge_tags_is_ingested_with_a_warning(service: Stack, tm
     assert (ready.tags["title"], ready.tags["artist"]) == (["Title"], ["Artist"])
     assert len(envelope.model_dump_json()) < 100_000
     assert ["lyrics" in said or "coverart" in said for said in ready.warnings] == [True, True]
+
+
+async def test_track_is_chosen_by_the_request_and_the_others_are_named(
+    service: Stack, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(uuid7().int)
+    sounds = [rng.uniform(-0.5, 0.5, 16_000 * seconds) for seconds in (2, 3, 4)]
+    path = write_tracks(tmp_path / "three.mkv", *sounds, titles=["desk", "room", "guest"])
+    unknown = await ingest(service, path, options=Options(track=4))
+    assert isinstance(unknown, MediaRejected)
+    assert unknown.reason == "unknown_track"
+    ready = await ingest(service, path, options=Options(track=2))
+    assert isinstance(ready, MediaReady)
+    assert ready.media.duration_s == pytest.approx(3, abs=0.1)
+    (warning,) = ready.warnings
+    assert "track 2 (room) was taken" in warning
+    assert "left out: track 1 (desk), track 3 (guest)" in warning
+    mixed = await ingest(service, path, options=Options(track="all"), owner="another")
+    assert isinstance(mixed, MediaReady)
+    assert mixed.media.duration_s == pytest.approx(4, abs=0.1)
+
+
+async def test_swapped_poles_and_missing_sound_are_warnings_of_the_event(
+    service: Stack, tmp_path: Path
+) -> None:
+    sound = noise(4, channels=1, seed=uuid7().int)
+    swapped = write_sound(tmp_path / "swapped.flac", np.concatenate([sound, -sound]), codec="flac")
+    ready = await ingest(service, swapped)
+    assert isinstance(ready, MediaReady)
+    assert ready.warnings[0].startswith("channels_cancel: in 4.0 s of 4.0 s (100%)")
+    late = write_timed(
+        tmp_path / "late.mkv", sound, lambda at_s: 3.0 + at_s + (2 if at_s > 1 else 0), codec="flac"
+    )
+    ready = await ingest(service, late)
+    assert isinstance(ready, MediaReady)
+    assert ready.media.duration_s == pytest.approx(9, abs=0.05)
+    assert ready.warnings[0].startswith("gaps_filled: 2.0 s of 9.0 s (22%)")

@@ -74,6 +74,8 @@ class Options(EventModel):
     """Exact number of speakers."""
     min_speakers: int | None = Field(default=None, ge=1)
     max_speakers: int | None = Field(default=None, ge=1)
+    track: Annotated[int, Field(ge=1)] | str | None = None
+    """Number of the audio track, from 1, or `all` to mix all tracks; `null` takes the one with speech."""
 
 
 class MediaRef(EventModel):

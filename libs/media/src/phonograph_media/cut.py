@@ -1,38 +1,36 @@
 """Clips: re-encoding of a time range of a file, with sound and picture in sync."""
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.filter import Graph
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from phonograph_media.atomic_write import atomic_write
-from phonograph_media.decode import drain_audio
+from phonograph_media.decode import Layout, SoundDecoder, SoundFormat, to_frame
 from phonograph_media.errors import MediaError, display_name
-from phonograph_media.source import (
-    open_media,
-    read_packets,
-    require_audio,
-    seek_before,
-    select_streams,
-    time_zero_s,
-)
-from phonograph_media.video_frames import decode_video_packet, fit_frame, fitted_video_size
+from phonograph_media.source import PREROLL_S, open_media, read_packets, seek_before, select_streams
+from phonograph_media.tracks import Track, choose_tracks
+from phonograph_media.video_frames import VideoDecoder, fit_frame, fitted_video_size
 
 _BOX = (1280, 720)
 _VIDEO_TIME_BASE = Fraction(1, 90_000)
 _SAMPLE_RATE_HZ = 48_000
 _BIT_RATE_PER_CHANNEL = 64_000
+# Packets of sound that are decoded after the end of a range, because times of packets may not be in order.
+_MAX_REORDERING_S = 1.0
 
 
-def cut(source: Path, target: Path, start_s: float, end_s: float) -> None:
+def cut(source: Path, target: Path, start_s: float, end_s: float, track: Track = None) -> None:
     """Write a time range of `source` to `target`, which appears only when it is complete.
 
     A clip with video is an MP4 of H.264 (at most 1280 x 720, frame times kept) and AAC; a clip of sound alone
@@ -42,8 +40,9 @@ def cut(source: Path, target: Path, start_s: float, end_s: float) -> None:
     Args:
         source: File to read.
         target: File to write.
-        start_s: Start of the range, in seconds from the first sample of sound.
-        end_s: End of the range, in seconds from the first sample of sound.
+        start_s: Start of the range, in seconds as a player shows them.
+        end_s: End of the range.
+        track: Number of the audio track, `all` to mix all tracks, or None for the one with speech.
 
     Raises:
         ValueError: If the range is empty or starts before 0.
@@ -55,17 +54,16 @@ def cut(source: Path, target: Path, start_s: float, end_s: float) -> None:
     size = fitted_video_size(source, _BOX)
     with open_media(source) as container, atomic_write(target) as part, part.open("wb") as file:
         streams = select_streams(container)
-        zero_s = time_zero_s(container)
-        from_s, to_s = zero_s + start_s, zero_s + end_s
         with av.open(file, "w", format="mp4", options={"movflags": "+faststart"}) as clip:
             tracks: list[_Track] = []
             if streams.video is not None and size is not None:
-                tracks.append(_VideoTrack(clip, streams.video, size, from_s, to_s))
+                tracks.append(_VideoTrack(clip, streams.video, size, start_s, end_s))
             if streams.audio is not None:
-                tracks.append(_AudioTrack(clip, require_audio(container, source), from_s, to_s))
-            seek_before(container, from_s)
+                chosen = choose_tracks(container, source, track).streams
+                tracks.append(_AudioTrack(clip, chosen, start_s, end_s, is_film=bool(tracks)))
+            seek_before(container, start_s)
             _transcode(container, tracks)
-            if not any(track.packets for track in tracks):
+            if not any(track.has_content for track in tracks):
                 raise MediaError(
                     f"{display_name(source)} ends before {start_s:.1f} s, so nothing can be cut. "
                     "Choose an earlier start.",
@@ -76,10 +74,10 @@ def cut(source: Path, target: Path, start_s: float, end_s: float) -> None:
 class _Track(Protocol):
     """A stream that is copied from the source into the clip."""
 
-    index: int
-    """Index of the stream in the source."""
-    packets: int
-    """Packets written so far."""
+    indexes: frozenset[int]
+    """Indexes of the streams in the source."""
+    has_content: bool
+    """Something of the source was written."""
     is_done: bool
     """The end of the range was reached."""
 
@@ -94,13 +92,12 @@ class _VideoTrack:
     def __init__(
         self, clip: OutputContainer, source: VideoStream, size: tuple[int, int], from_s: float, to_s: float
     ) -> None:
-        self.index = source.index
-        self.packets = 0
+        self.indexes = frozenset({source.index})
+        self.has_content = False
         self.is_done = False
         self._clip = clip
         self._to_s = to_s
-        source.thread_type = "AUTO"
-        self._source = source
+        self._decoder = VideoDecoder(source)
         self._size = size
         self._from_s = from_s
         self._first_frame: VideoFrame | None = None
@@ -112,7 +109,7 @@ class _VideoTrack:
         self._stream.codec_context.time_base = _VIDEO_TIME_BASE
 
     def take(self, packet: "Packet[Any]") -> None:
-        for frame in decode_video_packet(self._source, packet):
+        for frame in self._decoder.decode(packet):
             if frame.time >= self._to_s:
                 self.is_done = True
                 return
@@ -143,81 +140,86 @@ class _VideoTrack:
 
     def _mux(self, image: VideoFrame | None) -> None:
         packets = self._stream.encode(image)
-        self.packets += len(packets)
+        self.has_content = self.has_content or bool(packets)
         self._clip.mux(packets)
 
 
 class _AudioTrack:
-    def __init__(self, clip: OutputContainer, source: AudioStream, from_s: float, to_s: float) -> None:
-        self.index = source.index
-        self.packets = 0
+    def __init__(
+        self,
+        clip: OutputContainer,
+        sources: Sequence[AudioStream],
+        from_s: float,
+        to_s: float,
+        *,
+        is_film: bool,
+    ) -> None:
+        self.indexes = frozenset(source.index for source in sources)
+        self.has_content = False
         self.is_done = False
         self._clip = clip
         self._to_s = to_s
-        self._source = source
         self._from_s = from_s
-        self._graph: Graph | None = None
-        self._layout = "mono" if source.channels == 1 else "stereo"
+        layout: Layout = "mono" if all(source.channels == 1 for source in sources) else "stereo"
+        self._target = SoundFormat(_SAMPLE_RATE_HZ, layout, "flt")
+        self._decoder = SoundDecoder(sources, self._target, from_s=from_s)
+        self._is_film = is_film
+        self._samples = self._samples_left = round((to_s - from_s) * _SAMPLE_RATE_HZ)
         self._stream = clip.add_stream("aac", rate=_SAMPLE_RATE_HZ)
-        self._stream.layout = self._layout
-        self._stream.bit_rate = _BIT_RATE_PER_CHANNEL * min(2, source.channels)
+        self._stream.layout = layout
+        self._stream.bit_rate = _BIT_RATE_PER_CHANNEL * self._target.channels
+        self._framer = AudioResampler(
+            format="fltp", layout=layout, rate=_SAMPLE_RATE_HZ, frame_size=self._stream.frame_size or 1024
+        )
 
     def take(self, packet: "Packet[Any]") -> None:
-        try:
-            frames = self._source.decode(packet)
-        except av.FFmpegError:
-            # A damaged packet leaves a gap, which the filter graph fills with silence.
-            return
-        for frame in frames:
-            if frame.pts is None or frame.time is None:
-                continue
-            if frame.time >= self._to_s:
+        if packet.pts is not None and packet.time_base:
+            at_s = float(packet.pts * packet.time_base)
+            if at_s > self._to_s + _MAX_REORDERING_S:
                 self.is_done = True
                 return
-            if self._graph is None:
-                self._graph = self._build_trimmer(frame)
-            self._graph.push(frame)
-            self._encode_ready(self._graph)
+            if at_s < self._from_s - PREROLL_S:
+                return
+        self._encode(self._decoder.take(packet))
 
     def finish(self) -> None:
-        if self._graph is not None:
-            self._graph.push(None)
-            self._encode_ready(self._graph)
-            self._mux(None)
+        self._encode(self._decoder.finish())
+        if self._is_film and self._samples_left == self._samples:
+            # A part of a film without sound is silent; players refuse a track without packets.
+            self._mux(self._framer.resample(self._silence()))
+        self._mux(self._framer.resample(None))
+        self._mux([None])
 
-    def _build_trimmer(self, frame: AudioFrame) -> Graph:
-        graph = Graph()
-        graph.link_nodes(
-            graph.add_abuffer(
-                sample_rate=frame.sample_rate,
-                format=frame.format.name,
-                layout=frame.layout.name,
-                time_base=frame.time_base,
-            ),
-            graph.add("atrim", f"start={self._from_s:.6f}:end={self._to_s:.6f}"),
-            graph.add("asetpts", f"PTS-{self._from_s:.6f}/TB"),
-            graph.add(
-                "aresample",
-                f"{_SAMPLE_RATE_HZ}:async=1:first_pts=0:out_chlayout={self._layout}:out_sample_fmt=fltp"
-                ":rematrix_maxval=1.0",
-            ),
-            graph.add("abuffersink"),
-        ).configure()
-        graph.set_audio_frame_size(self._stream.codec_context.frame_size or 1024)
-        return graph
+    def _encode(self, frames: Iterable[AudioFrame]) -> None:
+        for frame in frames:
+            if self._samples_left <= 0:
+                self.is_done = True
+                return
+            kept = self._without_end(frame)
+            self.has_content = True
+            self._samples_left -= kept.samples
+            self._mux(self._framer.resample(kept))
 
-    def _encode_ready(self, graph: Graph) -> None:
-        for frame in drain_audio(graph):
-            self._mux(frame)
+    def _silence(self) -> AudioFrame:
+        frame = to_frame(np.zeros((1, self._samples * self._target.channels)), self._target)
+        frame.pts, frame.time_base = 0, Fraction(1, _SAMPLE_RATE_HZ)
+        return frame
 
-    def _mux(self, frame: AudioFrame | None) -> None:
-        packets = self._stream.encode(frame)
-        self.packets += len(packets)
-        self._clip.mux(packets)
+    def _without_end(self, frame: AudioFrame) -> AudioFrame:
+        if frame.samples <= self._samples_left:
+            return frame
+        values = frame.to_ndarray()[:, : self._samples_left * self._target.channels]
+        last = to_frame(values, self._target)
+        last.pts, last.time_base = frame.pts, frame.time_base
+        return last
+
+    def _mux(self, frames: Iterable[AudioFrame | None]) -> None:
+        for frame in frames:
+            self._clip.mux(self._stream.encode(frame))
 
 
 def _transcode(container: InputContainer, tracks: list[_Track]) -> None:
-    by_index = {track.index: track for track in tracks}
+    by_index = {index: track for track in tracks for index in track.indexes}
     for packet in read_packets(container):
         track = by_index.get(packet.stream_index)
         if track is not None and not track.is_done:

@@ -16,6 +16,7 @@ Reason = Literal[
     "not_video",
     "truncated",
     "unsupported",
+    "unknown_track",
 ]
 
 

@@ -1,5 +1,6 @@
 """Reading of container, streams, chapters and tags from the headers of a file, without decoding it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from av.audio.stream import AudioStream as AvAudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
-from phonograph_media.source import open_media, select_streams
+from phonograph_media.clock import FORMATS_FROM_ZERO, time_zero
+from phonograph_media.errors import MediaError
+from phonograph_media.source import audio_tracks, open_media, select_streams
+from phonograph_media.tracks import Track, choose_tracks
 
 _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
 
@@ -62,22 +66,31 @@ class Probe:
     has_cover: bool
 
 
-def probe(path: Path) -> Probe:
-    """Read the headers of `path`.
+def probe(path: Path, track: Track = None) -> Probe:
+    """Read the headers of `path`, and parts of its sound if it has several audio tracks.
+
+    Args:
+        path: File to read.
+        track: The audio track to describe, see `choose_tracks`; of all, the first is described.
 
     Raises:
         MediaError: `missing`, `empty`, `directory`, `unreadable`, `bad_name`, `not_media` or `truncated`.
     """
     with open_media(path) as container:
         streams = select_streams(container)
+        audio = streams.audio
+        if audio is not None and len(audio_tracks(container)) > 1:
+            # A track that does not exist is reported by those who decode it.
+            with suppress(MediaError):
+                audio = choose_tracks(container, path, track).streams[0]
         return Probe(
             container=container.format.name,
             duration_s=container.duration / av.time_base if container.duration else None,
             bit_rate=container.bit_rate or None,
-            audio=_describe_audio(streams.audio) if streams.audio is not None else None,
+            audio=_describe_audio(audio) if audio is not None else None,
             video=_describe_video(streams.video) if streams.video is not None else None,
             chapters=_read_chapters(container),
-            tags=_merge_tags(container, streams.audio),
+            tags=_merge_tags(container, audio),
             has_cover=streams.has_cover,
         )
 
@@ -106,10 +119,12 @@ def _describe_video(stream: AvVideoStream) -> VideoStream:
 
 
 def _read_chapters(container: InputContainer) -> tuple[Chapter, ...]:
+    # Chapters of a container with its own times move with them; those of tags count from the first sample.
+    zero_s = time_zero(container) if container.format.name in FORMATS_FROM_ZERO else 0
     return tuple(
         Chapter(
-            start_s=float(mark["start"] * mark["time_base"]),
-            end_s=float(mark["end"] * mark["time_base"]),
+            start_s=max(0.0, float(mark["start"] * mark["time_base"] - zero_s)),
+            end_s=max(0.0, float(mark["end"] * mark["time_base"] - zero_s)),
             title=mark["metadata"].get("title", ""),
         )
         for mark in container.chapters()

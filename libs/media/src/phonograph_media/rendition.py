@@ -12,6 +12,7 @@ from phonograph_media.atomic_write import atomic_write
 from phonograph_media.decode import decode_sound
 from phonograph_media.errors import MediaError, display_name
 from phonograph_media.source import open_media
+from phonograph_media.tracks import Track
 
 SAMPLE_RATE_HZ = 16_000
 _BYTES_PER_SAMPLE = 2
@@ -28,19 +29,26 @@ class Rendition:
     is_silent: bool
     """The file contains only digital silence, whose fingerprint does not distinguish two files."""
     warnings: tuple[str, ...] = ()
-    """Sentences about damaged parts that were skipped."""
+    """Sentences about what is missing or was guessed or repaired; each begins with a code and a colon."""
 
 
-def make_rendition(source: Path, target: Path) -> Rendition:
+def make_rendition(source: Path, target: Path, track: Track = None) -> Rendition:
     """Decode `source` once, write it to `target` as a 16 kHz mono s16le WAV and fingerprint it.
 
-    The memory used does not depend on the length. `target` appears only when it is complete.
+    The memory used does not depend on the length. `target` appears only when it is complete. Its times are
+    those of a player: it begins with silence if the sound begins late, and is silent in gaps of time stamps.
 
-    The same samples have the same fingerprint in any lossless container (WAV, FLAC, ALAC, AIFF, MKV), with
-    any packet sizes and tags; so have a lossy file and its 16-bit decoded copy. A lossy stream that is copied
-    into another container keeps its fingerprint if that container records the encoder's padding (MP4 to MOV
-    or M4A, Ogg to WebM or MKV). FFmpeg drops the padding of MP3 and AAC when copying into MKV or MPEG-TS: the
-    copy is 10 to 50 ms longer and counts as different sound.
+    The same samples at the same times have the same fingerprint in any lossless container (WAV, FLAC,
+    ALAC, AIFF, MKV), with any packet sizes and tags; so have a lossy file and its 16-bit decoded copy. A
+    lossy stream that is copied into another container keeps its fingerprint if that container records the
+    encoder's padding (MP4 to MOV or M4A, Ogg to WebM or MKV). FFmpeg drops the padding of MP3 and AAC
+    when copying into MKV or MPEG-TS: the copy is 10 to 50 ms longer and counts as different sound. So
+    does a copy whose sound begins at another time, has other gaps, or comes from another track.
+
+    Args:
+        source: File to decode.
+        target: File to write.
+        track: Number of the audio track, `all` to mix all tracks, or None for the one with speech.
 
     Raises:
         MediaError: With any reason except `not_video`.
@@ -50,7 +58,12 @@ def make_rendition(source: Path, target: Path) -> Rendition:
     sample_count, is_silent = 0, True
     with open_media(source) as container, atomic_write(target) as part, part.open("wb") as file:
         sound = decode_sound(
-            container, source, sample_rate_hz=SAMPLE_RATE_HZ, layout="mono", sample_format="s16"
+            container,
+            source,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            layout="mono",
+            sample_format="s16",
+            track=track,
         )
         with wave.open(file, "wb") as wav:
             wav.setnchannels(1)
@@ -67,7 +80,7 @@ def make_rendition(source: Path, target: Path) -> Rendition:
         sample_count=sample_count,
         content_fp=f"pcm16k1:{digest.hexdigest()}",
         is_silent=is_silent,
-        warnings=sound.statistics.warnings(sound.stated_duration_s),
+        warnings=sound.warnings(),
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from phonograph_media.decode import decode_sound
 from phonograph_media.rendition import SAMPLE_RATE_HZ
-from phonograph_media.source import open_media, select_streams, time_zero_s
+from phonograph_media.source import open_media, select_streams
 from phonograph_media.video_frames import decode_video, fit_frame
 
 _DETECTION_BOX = (320, 320)
@@ -37,7 +37,7 @@ _MAX_TEXT_SHARE = 0.0002
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A time range of a file, in seconds from its first sample of sound."""
+    """A time range of a file, in seconds as a player shows them."""
 
     start_s: float
     end_s: float
@@ -152,7 +152,6 @@ def find_blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region
         video = select_streams(container).video
         if video is None:
             return []
-        zero_s = time_zero_s(container)
         spans: list[tuple[float, float]] = []
         started_s: float | None = None
         end_s = 0.0
@@ -166,11 +165,7 @@ def find_blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region
                 started_s = None
         if started_s is not None:
             spans.append((started_s, end_s))
-        return [
-            Region(max(0.0, start_s - zero_s), until_s - zero_s)
-            for start_s, until_s in spans
-            if until_s - start_s >= min_duration_s
-        ]
+        return [Region(start_s, until_s) for start_s, until_s in spans if until_s - start_s >= min_duration_s]
 
 
 def _is_blank(frame: VideoFrame) -> bool:

@@ -1,11 +1,11 @@
 """Opening of media files: checks before FFmpeg reads them, and conversion of its errors."""
 
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -14,7 +14,10 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from phonograph_media.clock import Clock, time_zero
 from phonograph_media.errors import MediaError, display_name
+from phonograph_media.ogg import FileSlice, OggPart, read_parts
+from phonograph_media.promise import is_complete_mp4, tag_ranges
 
 # Formats that FFmpeg detects as text art by suffix, and playlists that would make it open other files.
 _NON_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash", "sdp"}
@@ -28,10 +31,24 @@ _SIGNATURES = {
     b"ID3": "an MP3 file",
     b"\x1aE\xdf\xa3": "a Matroska or WebM file",
 }
-# Containers whose times after a seek are exact.
-_SEEKABLE_FORMATS = {_MP4, "matroska,webm", "ogg", "flac", "wav", "mp3"}
+# Recordings, and files that play as sound, for which FFmpeg has no reader.
+_UNSUPPORTED_SIGNATURES = {
+    b"RIFX": "a big-endian WAV (RIFX) file",
+    b"MThd": "a MIDI file, which contains notes and no sound",
+    b"RMP3": "an RMP3 file",
+    b"NIFF": "a NIFF file",
+}
+# Containers whose times after a seek are exact. FFmpeg guesses those of joined MP3 and chained Ogg files.
+_SEEKABLE_FORMATS = {_MP4, "matroska,webm", "flac", "wav"}
+# Enough for five minutes of a film before its first sound, in microseconds and bytes.
+_THOROUGH_OPTIONS = {"analyzeduration": str(300_000_000), "probesize": str(256 * 1024 * 1024)}
+# A damaged container yields packets again after a few attempts or not at all.
+_MAX_READ_ERRORS = 50
+_THOROUGH_BYTES = 16 * 1024 * 1024
 # Decoders need preceding packets: MP3 its bit reservoir, Opus 80 ms.
-_PREROLL_S = 1.0
+PREROLL_S = 1.0
+
+_UNSUPPORTED_ERRORS = (av.PatchWelcomeError, av.DecoderNotFoundError, av.DemuxerNotFoundError)
 
 _MP4_FIRST_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"}
 
@@ -53,41 +70,58 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     """
     _check_readable(path)
     try:
-        # FFmpeg never interprets an absolute path as a URL. Metadata in other encodings must not be fatal.
-        with av.open(
-            str(path.absolute()),
-            metadata_errors="replace",
-            options={"protocol_whitelist": "file"},
-        ) as container:
+        with _open_analyzed(path) as container:
             if container.format.name in _NON_MEDIA_FORMATS:
                 raise _not_media_error(path)
             streams = select_streams(container)
             if streams.audio is None and streams.video is None:
                 raise _no_streams_error(path, container)
-            if streams.audio is None and container.format.name == _MP4 and not _is_complete_mp4(path):
+            if streams.audio is None and container.format.name == _MP4 and not is_complete_mp4(path):
                 raise MediaError(
                     f"{display_name(path)} ends early. Copy or download it again.", reason="truncated"
                 )
             yield container
     except av.FFmpegError as error:
-        if isinstance(error, OSError):
-            raise _unreadable_error(path, error) from error
+        # FFmpeg reports some damage as an error of the disk: the disk itself decides.
+        _check_readable(path, through=_THOROUGH_BYTES)
+        unsupported = _describe_unsupported(path, error)
+        if unsupported is not None:
+            raise MediaError(unsupported, reason="unsupported") from error
         truncation = _describe_truncation(path)
         if truncation is not None:
             raise MediaError(truncation, reason="truncated") from error
         raise _not_media_error(path) from error
 
 
+def _open_analyzed(path: Path) -> InputContainer:
+    """Open a file, and read further into it if its sound begins after the part that FFmpeg examines."""
+    container = _open(path, {})
+    if all(stream.sample_rate for stream in container.streams.audio if has_decoder(stream)):
+        return container
+    container.close()
+    return _open(path, _THOROUGH_OPTIONS)
+
+
+def _open(path: Path, options: dict[str, str]) -> InputContainer:
+    # FFmpeg never interprets an absolute path as a URL. Metadata in other encodings must not be fatal.
+    return av.open(
+        str(path.absolute()),
+        "r",
+        metadata_errors="replace",
+        options={"protocol_whitelist": "file"} | options,
+    )
+
+
 def select_streams(container: InputContainer) -> Streams:
     """Return the best audio stream and the best video stream; an attached picture is not video."""
     audio = container.streams.best("audio")
     is_usable = isinstance(audio, AudioStream) and (
-        _lacks_decoder(audio) or (audio.sample_rate > 0 and audio.channels > 0)
+        not has_decoder(audio) or (audio.sample_rate > 0 and audio.channels > 0)
     )
     videos = [
         s
         for s in container.streams.video
-        if not s.disposition & Disposition.attached_pic and (_lacks_decoder(s) or s.width > 0)
+        if not s.disposition & Disposition.attached_pic and (not has_decoder(s) or s.width > 0)
     ]
     best = container.streams.best("video")
     video = next((s for s in videos if best is not None and s.index == best.index), None)
@@ -99,15 +133,21 @@ def select_streams(container: InputContainer) -> Streams:
     )
 
 
-def require_audio(container: InputContainer, path: Path) -> AudioStream:
+def audio_tracks(container: InputContainer) -> list[AudioStream]:
+    """Return all audio streams in file order; their numbers as tracks start at 1."""
+    return list(container.streams.audio)
+
+
+def require_audio(container: InputContainer, path: Path, track: int | None = None) -> AudioStream:
     """Return the audio stream to decode.
 
     Args:
         container: Open container.
         path: File of the container, for error messages.
+        track: Number of the audio track, from 1; None for the best.
 
     Raises:
-        MediaError: `no_audio`, or `unsupported` if no decoder is available for its codec.
+        MediaError: `no_audio`, `unknown_track`, or `unsupported` if no decoder is available for its codec.
     """
     audio = select_streams(container).audio
     if audio is None:
@@ -115,7 +155,16 @@ def require_audio(container: InputContainer, path: Path) -> AudioStream:
             f"{display_name(path)} contains only a picture and no sound. Choose a file with sound.",
             reason="no_audio",
         )
-    if _lacks_decoder(audio):
+    if track is not None:
+        tracks = audio_tracks(container)
+        if not 1 <= track <= len(tracks):
+            raise MediaError(
+                f"{display_name(path)} has no audio track {track}; it has {len(tracks)}. Choose a number "
+                f"from 1 to {len(tracks)}.",
+                reason="unknown_track",
+            )
+        audio = tracks[track - 1]
+    if not has_decoder(audio):
         raise MediaError(
             f"The sound of {display_name(path)} is in a format that cannot be decoded here (it may be "
             "protected). Convert it first.",
@@ -124,50 +173,104 @@ def require_audio(container: InputContainer, path: Path) -> AudioStream:
     return audio
 
 
-def stream_start_s(stream: AudioStream | VideoStream) -> float:
-    """Return the presentation time of the stream's first sample or frame, in seconds."""
-    return float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
-
-
-def time_zero_s(container: InputContainer) -> float:
-    """Return the container time of time 0, in seconds: the first sample of sound, or else the first frame."""
-    streams = select_streams(container)
-    first = streams.audio or streams.video
-    return stream_start_s(first) if first is not None else 0.0
-
-
 def read_packets(
     container: InputContainer, on_damage: Callable[[], None] = lambda: None
 ) -> Iterator["Packet[Stream]"]:
     """Yield the packets of all streams in file order, with an empty one for each stream at the end.
 
-    Reading stops where the container itself is damaged, after a call of `on_damage`.
+    Their times are those of the recording, see `Clock`; packets of tags are left out. A chained Ogg file is
+    read part by part: decode its packets by `packet.decode()`, because each part has its own decoders.
+    `on_damage` is called where the container is damaged; reading continues at the next packet that is found.
     """
-    while True:
+    path = Path(container.name)
+    parts = read_parts(path) if container.format.name == "ogg" else []
+    # Only sound alone is split: the granule positions of video do not count samples.
+    if len(parts) > 1 and all(len(part.serials) == 1 for part in parts):
+        yield from _read_parts(path, parts, on_damage)
+    else:
+        tags = tag_ranges(container, path)
+        clock = Clock.of(container)
+        for packet in _demux(container, clock, on_damage):
+            if packet.pos is None or not any(packet.pos in tag for tag in tags):
+                yield packet
+            else:
+                clock.leave_out(packet)
+
+
+def _read_parts(
+    path: Path, parts: list[OggPart], on_damage: Callable[[], None]
+) -> Iterator["Packet[Stream]"]:
+    starts_at_s = Fraction(0)
+    for part in parts:
         try:
-            yield from container.demux()
+            with (
+                FileSlice(path, part.start, part.end) as file,
+                av.open(cast("BinaryIO", file), "r", format="ogg", metadata_errors="replace") as container,
+            ):
+                yield from _demux(container, Clock.of(container, starts_at_s), on_damage)
+                starts_at_s += _part_length_s(part, container)
+        except av.FFmpegError:
+            on_damage()
+
+
+def _part_length_s(part: OggPart, container: InputContainer) -> Fraction:
+    """Return the length of a part by its last granule position, which counts samples."""
+    stream = next(iter(container.streams.audio), None)
+    if stream is None or not has_decoder(stream):
+        return Fraction(0)
+    if stream.codec_context.name.endswith("opus"):
+        # Opus counts at 48 kHz from before the samples that are dropped at the start (RFC 7845).
+        pre_skip = int.from_bytes((stream.codec_context.extradata or b"")[10:12], "little")
+        end_s = Fraction(part.last_granule - pre_skip, 48_000)
+    else:
+        end_s = Fraction(part.last_granule, stream.sample_rate)
+    return max(Fraction(0), end_s - time_zero(container))
+
+
+def _demux(
+    container: InputContainer, clock: Clock, on_damage: Callable[[], None]
+) -> Iterator["Packet[Stream]"]:
+    errors = 0
+    while errors < _MAX_READ_ERRORS:
+        try:
+            for packet in container.demux():
+                errors = 0
+                clock.move(packet)
+                yield packet
         except IndexError:
             # PyAV 18 fails on a packet of a stream that MPEG-TS adds midway; the next packet can be read.
             continue
         except av.FFmpegError:
-            on_damage()
+            errors += 1
+            if errors == 1:
+                on_damage()
+            continue
         return
 
 
-def seek_before(container: InputContainer, at_s: float) -> None:
-    """Seek to a keyframe before a container time; formats with estimated times stay at their start."""
-    if container.format.name not in _SEEKABLE_FORMATS or at_s <= _PREROLL_S:
-        return
+def seek_before(container: InputContainer, at_s: float) -> bool:
+    """Seek to a keyframe before a time; formats with estimated times stay at their start.
+
+    Returns:
+        Whether the position changed.
+    """
+    at_s += float(time_zero(container))
+    if container.format.name not in _SEEKABLE_FORMATS or at_s <= PREROLL_S:
+        return False
     # A container that cannot seek is read from its start.
     with suppress(av.FFmpegError):
-        container.seek(int((at_s - _PREROLL_S) * av.time_base), backward=True)
+        container.seek(int((at_s - PREROLL_S) * av.time_base), backward=True)
+        return True
+    return False
 
 
-def _lacks_decoder(stream: AudioStream | VideoStream) -> bool:
-    return getattr(stream, "codec_context", None) is None
+def has_decoder(stream: AudioStream | VideoStream) -> bool:
+    """Return whether the codec of a stream can be decoded here."""
+    return getattr(stream, "codec_context", None) is not None
 
 
-def _check_readable(path: Path) -> None:
+def _check_readable(path: Path, through: int = 1) -> None:
+    """Raise the error of a file that cannot be read, up to a number of bytes at its start and at its end."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -188,7 +291,9 @@ def _check_readable(path: Path) -> None:
         raise MediaError(f"{display_name(path)} is empty (0 bytes). Copy or record it again.", reason="empty")
     try:
         with path.open("rb") as file:
-            file.read(1)
+            file.read(through)
+            file.seek(max(0, status.st_size - through))
+            file.read(through)
     except OSError as error:
         raise _unreadable_error(path, error) from error
 
@@ -217,6 +322,18 @@ def _no_streams_error(path: Path, container: InputContainer) -> MediaError:
     return MediaError(truncation, reason="truncated") if truncation is not None else _not_media_error(path)
 
 
+def _describe_unsupported(path: Path, error: av.FFmpegError) -> str | None:
+    """Return a sentence about a recording that FFmpeg cannot read although it is whole, or else None."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    kind = _UNSUPPORTED_SIGNATURES.get(head)
+    if kind is not None:
+        return f"{display_name(path)} is {kind}, and cannot be decoded here. Convert it first."
+    if isinstance(error, _UNSUPPORTED_ERRORS):
+        return f"{display_name(path)} uses a format that cannot be decoded here. Convert it first."
+    return None
+
+
 def _describe_truncation(path: Path) -> str | None:
     """Return a sentence about a file that starts like a recording but cannot be opened, or else None."""
     with path.open("rb") as file:
@@ -230,18 +347,3 @@ def _describe_truncation(path: Path) -> str | None:
         f"{display_name(path)} starts like {kind}, but its end is missing or damaged. "
         "Copy or download it again."
     )
-
-
-def _is_complete_mp4(path: Path) -> bool:
-    """Return whether the last box of an MP4 file ends at the end of the file."""
-    size = path.stat().st_size
-    position = 0
-    with path.open("rb") as file:
-        while position + 8 <= size:
-            file.seek(position)
-            length, _, long_length = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
-            length = {0: size - position, 1: long_length}.get(length, length)
-            if length < 8:
-                return False
-            position += length
-    return position == size

@@ -13,9 +13,10 @@ from av.video.stream import VideoStream
 
 from phonograph_media.atomic_write import atomic_write
 from phonograph_media.errors import MediaError, display_name
-from phonograph_media.source import open_media, read_packets, seek_before, select_streams, time_zero_s
+from phonograph_media.source import open_media, read_packets, seek_before, select_streams
 
 _THUMBNAIL_BOX = (640, 640)
+_DEFAULT_RATE = 25
 
 
 def write_thumbnail(source: Path, target: Path, at_s: float) -> None:
@@ -26,7 +27,7 @@ def write_thumbnail(source: Path, target: Path, at_s: float) -> None:
     Args:
         source: File to read.
         target: File to write; its name must end in `.jpg`.
-        at_s: Time in seconds from the first sample of sound; without sound, from the first frame.
+        at_s: Time in seconds, as a player shows it.
 
     Raises:
         MediaError: If the file has no video (`not_video`), or cannot be opened or decoded.
@@ -39,11 +40,10 @@ def write_thumbnail(source: Path, target: Path, at_s: float) -> None:
                 f"{display_name(source)} has no video, so it has no thumbnail. Choose a video file.",
                 reason="not_video",
             )
-        until_s = time_zero_s(container) + at_s
-        seek_before(container, until_s)
+        seek_before(container, at_s)
         visible: VideoFrame | None = None
         for frame in decode_video(container, video):
-            if visible is not None and frame.time > until_s:
+            if visible is not None and frame.time > at_s:
                 break
             visible = frame
     if visible is None:
@@ -70,19 +70,33 @@ def fitted_video_size(path: Path, box: tuple[int, int]) -> tuple[int, int] | Non
 
 def decode_video(container: InputContainer, video: VideoStream) -> Iterator[VideoFrame]:
     """Decode the video from the current position of the container; damaged packets are skipped."""
-    video.thread_type = "AUTO"
+    decoder = VideoDecoder(video)
     for packet in read_packets(container):
         if packet.stream_index == video.index:
-            yield from decode_video_packet(video, packet)
+            yield from decoder.decode(packet)
 
 
-def decode_video_packet(video: VideoStream, packet: "Packet[Stream]") -> Iterator[VideoFrame]:
-    """Decode a packet; a damaged packet and frames without a time are skipped."""
-    try:
-        frames = video.decode(packet)
-    except av.FFmpegError:
-        return
-    yield from (frame for frame in frames if frame.pts is not None)
+class VideoDecoder:
+    """Decodes packets of a video stream to frames, each with its time."""
+
+    def __init__(self, video: VideoStream) -> None:
+        video.thread_type = "AUTO"
+        self._video = video
+        self._next_s: float | None = None
+
+    def decode(self, packet: "Packet[Stream]") -> Iterator[VideoFrame]:
+        """Yield the frames of a packet; a damaged packet is skipped."""
+        try:
+            frames = self._video.decode(packet)
+        except av.FFmpegError:
+            return
+        for frame in frames:
+            if frame.pts is None and self._next_s is not None and frame.time_base:
+                # MPEG program streams store the times of some frames; the others follow at the frame rate.
+                frame.pts = round(self._next_s / float(frame.time_base))
+            if frame.pts is not None:
+                self._next_s = frame.time + 1 / float(self._video.average_rate or _DEFAULT_RATE)
+                yield frame
 
 
 def fit_frame(frame: VideoFrame, box: tuple[int, int]) -> VideoFrame:

@@ -37,6 +37,9 @@ def ingest(
     ] = 0,
     language: Annotated[str | None, typer.Option(help="Language of the speech, for example en.")] = None,
     speakers: Annotated[int | None, typer.Option(min=1, help="Exact number of speakers.")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Number of the audio track, or all; else the one with speech.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show progress until all services end.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all services end.")] = False,
     as_json: JsonOption = False,
@@ -51,7 +54,7 @@ def ingest(
             profile=Profile(profile),
             owner=owner,
             priority=priority,
-            options=Options(language=language, speakers=speakers),
+            options=Options(language=language, speakers=speakers, track=_parse_track(track)),
         )
         for path in paths
     }
@@ -62,6 +65,14 @@ def ingest(
         _print_outcomes(files, as_json=as_json)
         raise typer.Exit(0 if all(file.has_succeeded for file in files) else REJECTED)
     _print_requests(run(_request(requests)), as_json=as_json)
+
+
+def _parse_track(text: str | None) -> int | str | None:
+    if text is None or text == "all":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter("Give the number of a track, from 1, or all.", param_hint="--track")
+    return int(text)
 
 
 @contextmanager

@@ -18,12 +18,13 @@ class MusicAnalyzer(InferenceEngine, Protocol):
     """
 
     @override
-    def predict(self, path: Path, progress: Progress) -> MusicAnalysis:
+    def predict(self, path: Path, progress: Progress, track: int | str | None = None) -> MusicAnalysis:
         """Measure a media file. Called by `AnalysisEngine` in the child process; blocks, for minutes at most.
 
         Args:
             path: Any file that FFmpeg decodes.
             progress: Called with the fraction done and the stage.
+            track: Number of the audio track, `all` to mix all tracks, or None for the one with speech.
 
         Returns:
             For a file without music: no tempo and no key, and a reason.

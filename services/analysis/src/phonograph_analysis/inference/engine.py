@@ -30,7 +30,7 @@ class AnalysisEngine:
             EngineFailedError: If the analyzer failed on the audio.
             StorageError: If the document cannot be stored.
         """
-        analysis = self._analyzer.predict(require_path(task.media.uri), progress)
+        analysis = self._analyzer.predict(require_path(task.media.uri), progress, task.media.options.track)
         key = f"{result_key(task.media.media_id, Service.ANALYSIS)}.json"
         uri = self._objects.put(key, _to_document(analysis).model_dump_json().encode())
         return StoredAnalysis(analysis, uri)

@@ -31,7 +31,7 @@ from phonograph_analysis.domain.tempo import Pulse, estimate_tempo
 from phonograph_analysis.domain.tonality import KeyEstimate, choose_key, detect_non_music
 from phonograph_analysis.exceptions import EngineFailedError
 from phonograph_analysis.inference import spectra
-from phonograph_media import decode_blocks, probe
+from phonograph_media import Track, decode_blocks, mix_down, probe
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 
@@ -87,7 +87,7 @@ class EssentiaAnalyzer(MusicAnalyzer):
             self._standard = self._load()
 
     @override
-    def predict(self, path: Path, progress: Progress) -> MusicAnalysis:
+    def predict(self, path: Path, progress: Progress, track: Track = None) -> MusicAnalysis:
         """See `MusicAnalyzer.predict`.
 
         Loudness is measured on the whole file, the rest on the excerpt from the first to the last audible
@@ -95,7 +95,7 @@ class EssentiaAnalyzer(MusicAnalyzer):
         """
         self.load()
         try:
-            return self._predict(self._prepare(path, progress), progress)
+            return self._predict(self._prepare(path, progress, track), progress)
         except RuntimeError as error:
             raise EngineFailedError(f"essentia failed on the audio of {path.name}: {error}") from error
 
@@ -154,7 +154,7 @@ class EssentiaAnalyzer(MusicAnalyzer):
             reasons=reasons,
         )
 
-    def _prepare(self, path: Path, progress: Progress) -> PreparedAudio:
+    def _prepare(self, path: Path, progress: Progress, track: Track) -> PreparedAudio:
         probed = probe(path)
         channels = probed.audio.channels if probed.audio else 0
         momentary: list[NDArray[np.float64]] = []
@@ -162,7 +162,7 @@ class EssentiaAnalyzer(MusicAnalyzer):
         starts_s: list[NDArray[np.float64]] = []
         kept: list[NDArray[np.float32]] = []
         read_s = kept_s = 0.0
-        for block in _read_blocks(path):
+        for block in _read_blocks(path, track):
             if probed.duration_s:
                 progress(min(0.4 * read_s / probed.duration_s, 0.4), "decoding")
             windows = self._measure_momentary_loudness(block if channels > 1 else block[:, :1])
@@ -172,7 +172,7 @@ class EssentiaAnalyzer(MusicAnalyzer):
             read_s += len(block) / constants.SAMPLE_RATE_HZ
             # Most excerpts are in the first ten minutes: keeping these saves a second decoding.
             if kept_s < constants.EXCERPT_S:
-                kept.append(block.mean(axis=1))
+                kept.append(mix_down(block, constants.SAMPLE_RATE_HZ))
                 kept_s = read_s
         windows_lufs = np.concatenate(momentary)
         start_s, end_s, audible_s = find_audible_extent(
@@ -184,7 +184,10 @@ class EssentiaAnalyzer(MusicAnalyzer):
         )
         if end_s > kept_s:
             progress(0.4, "decoding")
-            kept = [block.mean(axis=1) for block in _read_blocks(path, start_s, end_s)]
+            kept = [
+                mix_down(block, constants.SAMPLE_RATE_HZ)
+                for block in _read_blocks(path, track, start_s, end_s)
+            ]
         else:
             kept = list(_cut_blocks(kept, start_s, end_s))
         return PreparedAudio(
@@ -236,12 +239,16 @@ class EssentiaAnalyzer(MusicAnalyzer):
         )
 
 
-def _read_blocks(path: Path, start_s: float = 0.0, end_s: float = math.inf) -> Iterator[NDArray[np.float32]]:
+def _read_blocks(
+    path: Path, track: Track, start_s: float = 0.0, end_s: float = math.inf
+) -> Iterator[NDArray[np.float32]]:
     """Yield the audio between two times in blocks of about a minute, shape (samples, 2).
 
     Samples that are not finite, as in a damaged float WAV, become 0.
     """
-    decoded = decode_blocks(path, sample_rate_hz=constants.SAMPLE_RATE_HZ, block_s=constants.BLOCK_S)
+    decoded = decode_blocks(
+        path, sample_rate_hz=constants.SAMPLE_RATE_HZ, block_s=constants.BLOCK_S, track=track
+    )
     for block in _cut_blocks(decoded, start_s, end_s):
         yield np.nan_to_num(block, posinf=0.0, neginf=0.0)
 

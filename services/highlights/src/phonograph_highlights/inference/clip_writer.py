@@ -15,11 +15,11 @@ from phonograph_highlights.domain.highlights import (
     recording_job_id,
 )
 from phonograph_highlights.domain.regions import Span
-from phonograph_media import cut, write_thumbnail
+from phonograph_media import Track, cut, write_thumbnail
 from phonograph_runtime.objects import ObjectStore
 
-Cutter = Callable[[Path, Path, float, float], None]
-"""Takes the source, the target, and start and end in seconds."""
+Cutter = Callable[[Path, Path, float, float, Track], None]
+"""Takes the source, the target, start and end in seconds, and the audio track."""
 ThumbnailWriter = Callable[[Path, Path, float], None]
 """Takes the source, the target, and a time in seconds."""
 
@@ -74,7 +74,7 @@ class ClipWriter:
         key = f"results/{recording_job_id(media.media_id)}/{clip_id}"
         with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
             file = Path(folder) / ("clip.mp4" if is_video else "clip.m4a")
-            self._cutter(source, file, span.start_s, span.end_s)
+            self._cutter(source, file, span.start_s, span.end_s, media.options.track)
             stored = self._put(f"{key}{file.suffix}", file)
         thumbnail_s = choose_thumbnail_s(span, blanks) if is_video else None
         return Clip(

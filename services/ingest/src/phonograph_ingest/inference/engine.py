@@ -21,7 +21,7 @@ from phonograph_ingest.domain.tasks import IngestTask
 from phonograph_ingest.exceptions import RejectedError
 from phonograph_ingest.inference.description import read_description
 from phonograph_ingest.inference.mime_type import detect_mime_type
-from phonograph_media import AudioStream, MediaError, VideoStream, make_rendition, probe
+from phonograph_media import AudioStream, MediaError, Track, VideoStream, make_rendition, probe
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
 
@@ -53,14 +53,14 @@ class IngestEngine:
                     f"There is no profile {task.profile!r}; use one of {', '.join(Profile)}.",
                     reason="unknown_profile",
                 )
-            return self._read(require_local_path(task.uri), progress)
+            return self._read(require_local_path(task.uri), progress, task.options.track)
         except (RejectedError, MediaError) as error:
             return RejectedFile(canonical_uri(task.uri), display_name(task.uri), error.reason, error.message)
 
-    def _read(self, path: Path, progress: Progress) -> MediaFile:
+    def _read(self, path: Path, progress: Progress, track: Track) -> MediaFile:
         started = time.perf_counter()
         # The probe comes first: it reads little and finds most files that cannot be used.
-        probed = probe(path)
+        probed = probe(path, track)
         if probed.audio is None:
             raise RejectedError(
                 f"{path.name} has no audio; Phonograph works on recordings.", reason="no_audio"
@@ -70,7 +70,7 @@ class IngestEngine:
         progress(0.3, "decoding")
         with tempfile.TemporaryDirectory(prefix="phonograph-") as folder:
             target = Path(folder) / "rendition.wav"
-            rendition = make_rendition(path, target)
+            rendition = make_rendition(path, target, track)
             # Named by its content: files with the same audio share one rendition.
             key = f"renditions/{rendition.content_fp.partition(':')[2]}.wav"
             rendition_uri = self._objects.put(key, target)
@@ -87,7 +87,7 @@ class IngestEngine:
             kind=kind,
             duration_s=rendition.duration_s,
             content_fp=rendition.content_fp,
-            is_silent=rendition.silent,
+            is_silent=rendition.is_silent,
             container=probed.container,
             bit_rate=probed.bit_rate,
             audio=_to_stream(probed.audio),
