@@ -131,7 +131,10 @@ def run_sql(
 
 
 def _unprivileged_prefix() -> tuple[str, ...]:
-    """Return a command prefix that drops root, which PostgreSQL refuses, but keeps root's file access."""
+    """Return a command prefix that drops root, which PostgreSQL refuses, but keeps root's file access.
+
+    The checkout may be in a home folder that only root may enter, for the server's programs and data alike.
+    """
     if os.geteuid() != 0:
         return ()
     setpriv = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
@@ -146,6 +149,8 @@ def _unprivileged_prefix() -> tuple[str, ...]:
         f"--reuid={user.pw_uid}",
         f"--regid={user.pw_gid}",
         "--clear-groups",
+        # access(2), with which PostgreSQL examines its own programs, otherwise ignores the capability.
+        "--securebits=+no_setuid_fixup",
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
     )
