@@ -13,6 +13,9 @@ from tests.support.scratch import ScratchSettings
 from tests.support.stack import Stack, running
 from tests.support.system import run_command
 
+from phonograph_cli.kafka import connect
+from phonograph_cli.offsets import Start
+from phonograph_cli.replays import plan_replay
 from phonograph_events import IngestRequested, Service, envelope
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.database import Transaction
@@ -72,6 +75,12 @@ async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path
     answer = await run_command(stack.project, *arguments)
     assert answer.code == 0, answer.err
     assert answer.json["services"] == [{"service": "ingest", "events": 10, "left": None}]
+    await stack.send(envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test").to_record())
+    async with connect(stack.addresses.kafka_bootstrap_servers) as client:
+        partitions = await client.partitions([TOPIC])
+        beginning = await plan_replay(client, Service.INGEST, partitions, Start())
+    size = sum(beginning.ends[place] - start for place, start in beginning.starts.items())
+    assert size == beginning.events, "an event that the service has not read yet is no part of a replay"
     processed.clear()
     last = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
     async with continuing(app):

@@ -27,7 +27,7 @@ class ReplayPlan:
     starts: Offsets
     """First record to process again of each partition that the service has read beyond it."""
     ends: Offsets
-    """Offset after the last record of the same partitions."""
+    """Where the service is now in the same partitions; records beyond it are no part of the replay."""
     events: int
     """Records from the start up to where the service is now."""
     inbox_age: timedelta
@@ -69,7 +69,7 @@ async def plan_replay(
     return ReplayPlan(
         service=service,
         starts=starts,
-        ends={place: ends[place] for place in starts},
+        ends={place: committed[place] for place in starts},
         events=sum(committed[place] - offset for place, offset in starts.items()),
         inbox_age=inbox_age,
         forgotten=sum(max(remembered[place] - offset, 0) for place, offset in starts.items()),
