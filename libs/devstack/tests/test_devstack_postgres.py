@@ -47,7 +47,8 @@ def test_postgres_runs_in_a_folder_that_only_root_may_enter(
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not server.is_ready(port):
-            assert process.poll() is None and time.monotonic() < deadline
+            assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.1)
         server.finish_start(port)
         password = (home / "run" / "postgres.password").read_text()

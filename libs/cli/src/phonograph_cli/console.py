@@ -105,14 +105,14 @@ def report_errors() -> Iterator[None]:
     from phonograph_cli.errors import MissingTopicError
     from phonograph_devstack import StackError
     from phonograph_events.errors import PhonographError
-    from phonograph_runtime.errors import UnavailableError
+    from phonograph_runtime.errors import AccessRefusedError, UnavailableError
 
     try:
         yield
     except UnavailableError as error:
         message = " ".join(error.message.split())  # the graph's driver writes several lines
         fail(NOT_UP, f"{error.server} does not answer: {message}. Start it with: phonograph up")
-    except (StackError, MissingTopicError) as error:
+    except (StackError, MissingTopicError, AccessRefusedError) as error:
         fail(NOT_UP, error.message)
     except PhonographError as error:
         fail(REJECTED, error.message)

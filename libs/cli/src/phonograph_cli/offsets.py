@@ -78,7 +78,7 @@ async def set_offsets(client: KafkaClient, group: str, offsets: Offsets) -> None
             )
         await asyncio.sleep(POLL_S)
     # Only a consumer of the group itself can commit; the shared one of the client has no group.
-    consumer = AIOKafkaConsumer(bootstrap_servers=client.servers, group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client.options, group_id=group, enable_auto_commit=False)
     async with consumer:
         consumer.assign(list(offsets))
         await consumer.commit(dict(offsets))

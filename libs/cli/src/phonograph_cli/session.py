@@ -44,14 +44,16 @@ def connect_kafka() -> AbstractAsyncContextManager["KafkaClient"]:
     """Connect to the Kafka of the running stack."""
     from phonograph_cli import kafka
 
-    return kafka.connect(addresses().kafka_bootstrap_servers)
+    servers = addresses().kafka_bootstrap_servers
+    with report_errors():
+        return kafka.connect(servers, project().kafka_security)
 
 
 def connect_graph() -> AbstractAsyncContextManager["AsyncDriver"]:
     """Connect to the Neo4j of the running stack."""
     from phonograph_cli import graph
 
-    return graph.connect(addresses())
+    return graph.connect(addresses(), project().neo4j_ca_file)
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ from phonograph_runtime.inventory import Inventory, InventoryReporter
 from phonograph_runtime.jitter import jitter
 from phonograph_runtime.job_control import JobControl
 from phonograph_runtime.jobs import JobKind, JobQueue
+from phonograph_runtime.kafka_access import check_access
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay
 from phonograph_runtime.probes import serve_probes
@@ -96,6 +97,7 @@ class ServiceApp:
             self._listener,
             kafka_bootstrap_servers=settings.kafka_bootstrap_servers,
             tracing=self.tracing,
+            security=settings,
         )
         self._create_engine = create_engine
         self._kinds: dict[str, JobKind[Any, Any]] = {}
@@ -149,10 +151,12 @@ class ServiceApp:
 
         Raises:
             StaleSchemaError: If migrations are missing.
+            AccessRefusedError: If PostgreSQL or Kafka refuses the login or the certificate.
             KafkaError: If Kafka does not answer when the service starts.
         """
         url = self.settings.database_url.get_secret_value()
         await check_schema(url, self.settings.migrations / self.service.value)
+        await check_access(self.settings.kafka_bootstrap_servers, self.settings)
         tasks = [
             asyncio.create_task(task, name=name)
             for name, task in {
@@ -215,6 +219,7 @@ class ServiceApp:
                 group=self.service.value,
                 batch_size=self.settings.batch_size,
                 instance=self.settings.instance,
+                security=self.settings,
             )
             self._last_progress_at = time.monotonic()
             self._stalled.clear()

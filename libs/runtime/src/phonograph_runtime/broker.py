@@ -24,6 +24,8 @@ from typing_extensions import override
 
 from phonograph_events import MAX_MESSAGE_BYTES, TOPICS, TopicConfig
 from phonograph_runtime import metrics
+from phonograph_runtime.kafka_access import broker_options, client_options
+from phonograph_runtime.kafka_security import KafkaSecurity
 
 SESSION_TIMEOUT_MS = 6_000
 """Partitions of a killed copy stay unassigned for this long plus 1–2 s; it is the broker's minimum."""
@@ -40,7 +42,7 @@ Records = tuple["ConsumerRecord[bytes | None, bytes | None]", ...]
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
 
-def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
+def make_broker(kafka_bootstrap_servers: str, security: KafkaSecurity | None = None) -> KafkaBroker:
     """Return a broker that redelivers a batch after any failure, and leaves validation to the handler."""
     return KafkaBroker(
         kafka_bootstrap_servers.split(","),
@@ -49,6 +51,7 @@ def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
         serializer=None,
         graceful_timeout=GRACE_S,
         logger=logging.getLogger("faststream.kafka"),
+        **broker_options(security),
     )
 
 
@@ -170,6 +173,7 @@ class Subscription:
         group: str,
         batch_size: int,
         instance: str | None = None,
+        security: KafkaSecurity | None = None,
     ) -> None:
         """Create the subscription; it consumes inside its `async with` block.
 
@@ -180,8 +184,9 @@ class Subscription:
             group: Consumer group.
             batch_size: Most records of a batch.
             instance: Name of this copy that survives restarts (static membership).
+            security: Login and encryption; none if None.
         """
-        self._broker = make_broker(kafka_bootstrap_servers)
+        self._broker = make_broker(kafka_bootstrap_servers, security)
         self._assignment = Assignment()
         self._is_stopping = False
         self._subscriber = self._broker.subscriber(
@@ -257,10 +262,12 @@ async def _decode(batch: RecordBatch) -> Records:
     return batch.records
 
 
-async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
+async def create_topics(kafka_bootstrap_servers: str, security: KafkaSecurity | None = None) -> list[str]:
     """Create missing topics and their dead-letter topics; return the names of the new ones."""
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=kafka_bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
+        bootstrap_servers=kafka_bootstrap_servers,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **client_options(security),
     )
     await admin.start()
     try:

@@ -7,13 +7,16 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings
 
+from phonograph_runtime.kafka_security import KafkaSecurity
 
-class ServiceSettings(BaseSettings):
+
+class ServiceSettings(BaseSettings, KafkaSecurity):
     """Addresses, limits and time limits; the subclass of a service sets `env_prefix`."""
 
     database_url: SecretStr = Field(
         title="PostgreSQL",
-        description="`postgresql+asyncpg://role:password@host/database` with the service's own role.",
+        description="`postgresql+asyncpg://role:password@host/database` with the service's own role; for TLS "
+        "with `?sslmode=verify-full&sslrootcert=FILE`.",
     )
     kafka_bootstrap_servers: str = Field(
         default="127.0.0.1:9092", title="Kafka", description="Comma-separated `host:port`; the local default."

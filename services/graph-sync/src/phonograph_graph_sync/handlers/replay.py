@@ -12,6 +12,8 @@ from phonograph_graph_sync.domain.batches import Partition
 from phonograph_graph_sync.exceptions import RebuildError
 from phonograph_runtime.broker import REQUEST_TIMEOUT_MS
 from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.kafka_access import client_options
+from phonograph_runtime.kafka_security import KafkaSecurity
 
 MAX_SILENCE_S = 60
 """Time without a record after which a replay fails."""
@@ -26,7 +28,15 @@ logger = structlog.get_logger()
 class KafkaReplay:
     """See `phonograph_graph_sync.domain.ports.EventReplay`."""
 
-    def __init__(self, servers: str, topics: Sequence[str], consume: Consume, *, batch_size: int) -> None:
+    def __init__(
+        self,
+        servers: str,
+        topics: Sequence[str],
+        consume: Consume,
+        *,
+        batch_size: int,
+        security: KafkaSecurity | None = None,
+    ) -> None:
         """Create the consumer; `async with` connects it.
 
         Args:
@@ -34,6 +44,7 @@ class KafkaReplay:
             topics: Topics to replay.
             consume: Processes a batch of records.
             batch_size: Maximum number of records in a batch.
+            security: Login and encryption; none if None.
         """
         self._consume = consume
         self._batch_size = batch_size
@@ -44,6 +55,7 @@ class KafkaReplay:
             auto_offset_reset="earliest",
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+            **client_options(security),
         )
 
     async def __aenter__(self) -> Self:
