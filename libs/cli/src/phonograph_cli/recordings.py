@@ -234,8 +234,8 @@ def in_progress(profile: str | None, jobs: list[dict[str, Any]]) -> list[dict[st
         Service, status, progress (0 to 1) and stage of each; the status of a service that has not started
         is `waiting`.
     """
-    is_known = profile in set(Profile)
-    expected = RESULT_SERVICES[Profile(profile) if is_known else Profile.AUTO]
+    known = next((each for each in Profile if each == profile), Profile.AUTO)
+    expected = RESULT_SERVICES[known]
     open_jobs = {job["service"]: job for job in jobs if job["status"] in _OPEN}
     ended = {job["service"] for job in jobs} - set(open_jobs)
     if Service.TRANSCRIPTION in expected and Service.TRANSCRIPTION not in ended:

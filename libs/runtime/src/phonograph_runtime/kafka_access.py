@@ -216,6 +216,8 @@ def _refusal(error: Exception, security: KafkaSecurity | None) -> str | None:
                 f"closed the connection. Check KAFKA_SECURITY_PROTOCOL, which is {protocol}, "
                 "and whether a client certificate is needed."
             )
+        case _:
+            pass
     return reason
 
 
