@@ -334,8 +334,8 @@ async def test_jobs_list_is_one_line_for_each_job_and_names_rejections(
 ) -> None:
     broken = MediaRejected(
         media_id=named("broken"),
-        uri="file:///music/two%0Alines.mp3",
-        file_name="two\nlines.mp3",
+        uri="file:///music/two%0Alines%20%5B%2Fb%5D.mp3",
+        file_name="two\nlines:[/b].mp3",
         reason="truncated",
         message="The file ends too early.",
         job=job("ingest", reason="truncated", engine=None),
@@ -347,10 +347,12 @@ async def test_jobs_list_is_one_line_for_each_job_and_names_rejections(
         for status in ("rejected", "completed")
     )
     (line,) = (line for line in listed.out.splitlines() if "truncated" in line)
-    assert line.split()[1:] == ["ingest", "rejected", "truncated", r"two\nlines.mp3", "2.5"]
+    assert line.split()[1:] == ["ingest", "rejected", "truncated", r"two\nlines:[/b].mp3", "2.5"]
     assert len(listed.out.strip().splitlines()) == 3
-    assert [each["file_name"] for each in rejected.json["jobs"]] == ["two\nlines.mp3"]
+    assert [each["file_name"] for each in rejected.json["jobs"]] == ["two\nlines:[/b].mp3"]
     assert [each["media_id"] for each in completed.json["jobs"]] == [str(TALK)]
+    shown = await run_command(stack.project, "show", str(named("broken")))
+    assert (shown.code, r"two\nlines:[/b].mp3" in shown.out) == (0, True)
 
 
 async def test_show_names_the_services_that_have_not_finished(archive: Archive, stack: Stack) -> None:

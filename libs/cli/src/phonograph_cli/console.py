@@ -20,8 +20,9 @@ USAGE: Final = 2
 NOT_UP: Final = 3
 INTERRUPTED: Final = 130
 
-out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True)
+# Names of files are printed as they are: brackets are no markup, and words between colons no pictures.
+out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False)
+err = Console(stderr=True, markup=False, emoji=False)
 
 T = TypeVar("T")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
