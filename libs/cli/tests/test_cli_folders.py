@@ -7,7 +7,7 @@ import pytest
 from tests.support.stack import Stack
 from tests.support.system import run_command
 
-from phonograph_cli.folders import has_media_signature, read_folders
+from phonograph_cli.folders import find_recordings, has_media_signature
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 
@@ -18,9 +18,9 @@ def write(path: Path, content: bytes = b"") -> Path:
     return path
 
 
-def names(folder: Path, *folders: Path, included: tuple[Path, ...] = ()) -> list[str]:
-    media = read_folders(folders or [folder], included=included).media
-    return [str(Path(path).relative_to(folder)) for path in media]
+def names(folder: Path, *locations: Path) -> list[str]:
+    paths = find_recordings(map(str, locations or [folder])).paths
+    return [str(Path(path).relative_to(folder)) for path in paths]
 
 
 def test_media_files_are_found_at_any_depth_and_the_rest_is_counted(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_media_files_are_found_at_any_depth_and_the_rest_is_counted(tmp_path: Pa
     for name in ("cover.jpg", "b/Folder.JPG", "b/notes.txt", "b/c/README", ".DS_Store", "b/._2.flac"):
         write(tmp_path / name, b"not sound")
     write(tmp_path / "take 1", WAV)
-    content = read_folders([tmp_path])
+    content = find_recordings([str(tmp_path)])
     assert names(tmp_path) == ["a.mp3", "b/2.flac", "b/c/d/3.M4B", "line\nbreak.ogg", "take 1"]
     assert content.left_out == {".jpg": 2, ".txt": 1, "without suffix": 1, "hidden": 2}
     assert content.describe_left_out().startswith("Left out: 6 (2 hidden, 2 .jpg, 1 ")
@@ -39,10 +39,13 @@ def test_link_and_its_target_are_one_recording_under_the_name_of_the_target(tmp_
     target = write(tmp_path / "z" / "mix.mp3")
     (tmp_path / "a-link.mp3").symlink_to(target)
     (tmp_path / "z" / "other link.mp3").symlink_to("mix.mp3")
-    content = read_folders([tmp_path])
-    assert content.media == [str(target)]
+    content = find_recordings([str(tmp_path)])
+    assert content.paths == [str(target)]
     assert content.left_out == {"further name of an included file": 2}
-    assert names(tmp_path, tmp_path, included=(tmp_path / "a-link.mp3",)) == []
+    assert names(tmp_path, tmp_path / "a-link.mp3", target) == ["z/mix.mp3"]
+    assert names(tmp_path, tmp_path / "a-link.mp3") == ["a-link.mp3"]
+    assert find_recordings(["n" * 300]).paths == ["n" * 300]
+    assert find_recordings(["s3://b/x.mp3", "/nowhere/x.mp3"]).paths == ["s3://b/x.mp3", "/nowhere/x.mp3"]
 
 
 def test_linked_file_and_folder_elsewhere_are_included(tmp_path: Path) -> None:
@@ -64,9 +67,9 @@ def test_links_in_a_circle_and_overlapping_folders_end(tmp_path: Path) -> None:
 def test_entries_that_are_no_readable_files_are_counted(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp3")
     (tmp_path / "dangling.mp3").symlink_to(tmp_path / "nowhere")
-    content = read_folders([tmp_path, tmp_path / "missing"])
-    assert content.media == []
-    assert content.left_out == {"not a file": 1, "unreadable": 2}
+    content = find_recordings([str(tmp_path)])
+    assert content.paths == []
+    assert content.left_out == {"not a file": 1, "unreadable": 1}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from phonograph_cli.locations import printable
+from phonograph_cli.locations import is_folder, local_path, printable
 
 _MEDIA_SUFFIX: Final = re.compile(
     r"\.(aac|ac3|aif|aifc|aiff|amr|ape|asf|au|avi|caf|dff|dsf|dts|eac3|flac|flv|m4a|m4b|m4p|m4r|m4v|mka|mkv"
@@ -28,18 +28,18 @@ _TS_SYNC: Final = 0x47
 _TS_PACKET_BYTES: Final = 188
 
 _HIDDEN: Final = "hidden"
-_LINKS: Final = "further name of an included file"
+_OTHER_NAME: Final = "further name of an included file"
 _NO_SUFFIX: Final = "without suffix"
 _SPECIAL: Final = "not a file"
 _UNREADABLE: Final = "unreadable"
 
 
 @dataclass(slots=True)
-class FolderContent:
-    """The media files in some folders, and how many other entries were left out."""
+class FoundRecordings:
+    """The files to ingest, and how many other entries were left out."""
 
-    media: list[str] = field(default_factory=list)
-    """Paths in the order of the folders, and by name within each."""
+    paths: list[str] = field(default_factory=list)
+    """Files and URIs as the user typed them, then those in the folders, by name within each."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Number of entries by suffix, or by the reason why they are left out."""
 
@@ -49,29 +49,37 @@ class FolderContent:
         return f"Left out: {self.left_out.total()} ({kinds})."
 
 
-def read_folders(folders: Iterable[Path], *, included: Iterable[Path] = ()) -> FolderContent:
-    """Find the media files in folders and in those below them; symbolic links are followed.
+def find_recordings(locations: Iterable[str]) -> FoundRecordings:
+    """Return files as they are, and the media files in folders and below them; symbolic links are followed.
 
-    A file that several links reach is one recording: it is included once, under its own name if that is in
-    one of the folders.
+    A file that several names reach is one recording: it is included once, under its own name if that is one
+    of them.
 
     Args:
-        folders: Folders to search.
-        included: Files that are ingested in any case.
+        locations: Files, folders and URIs as the user typed them.
     """
-    content = FolderContent()
+    found = FoundRecordings()
     seen: set[tuple[int, int]] = set()
-    by_target: dict[Path, Path] = {}
-    own = {path.resolve() for path in included}
-    for folder in folders:
-        for path in _walk(folder, content.left_out, seen):
-            target = path.resolve()
-            if target in own or target in by_target:
-                content.left_out[_LINKS] += 1
-            if target not in by_target or not path.is_symlink():
-                by_target[target] = path
-    content.media = [str(path) for target, path in by_target.items() if target not in own]
-    return content
+    by_target: dict[str, str] = {}
+    typed = list(locations)
+    # Files before folders: what the user has named is included under that name.
+    for location in sorted(typed, key=is_folder):
+        if "://" in location:
+            by_target[location] = location
+            continue
+        path = local_path(location)
+        candidates = _walk(path, found.left_out, seen) if is_folder(location) else [path]
+        for candidate in candidates:
+            target = str(candidate.resolve())
+            name = location if candidate is path else str(candidate)
+            if target not in by_target:
+                by_target[target] = name
+                continue
+            found.left_out[_OTHER_NAME] += 1
+            if str(candidate.absolute()) == target:
+                by_target[target] = name
+    found.paths = list(by_target.values())
+    return found
 
 
 def is_media(path: Path) -> bool:

@@ -17,8 +17,11 @@ def to_uri(location: str) -> str:
 
 
 def is_folder(location: str) -> bool:
-    """Return whether a location as the user typed it is an existing folder."""
-    return "://" not in location and _expand_home(location).is_dir()
+    """Return whether a location as the user typed it is a folder that this command may look at."""
+    try:
+        return "://" not in location and _expand_home(location).is_dir()
+    except OSError:  # a folder above it is closed, or the name is too long: the service reports it
+        return False
 
 
 def local_path(location: str) -> Path:

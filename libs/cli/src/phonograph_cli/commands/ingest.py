@@ -83,23 +83,19 @@ def _expand_folders(paths: list[str]) -> tuple[list[str], dict[str, int] | None]
         paths: Files, URIs and folders as the user typed them.
 
     Returns:
-        The paths, and the number of other entries by kind; None if there was no folder.
+        The paths, and the number of other entries by kind; None if nothing could be left out.
     """
     from phonograph_cli import folders
-    from phonograph_cli.locations import is_folder, local_path, printable
+    from phonograph_cli.locations import is_folder, printable
 
     wanted = [path for path in paths if is_folder(path)]
-    files = [path for path in paths if not is_folder(path)]
-    if not wanted:
-        return files, None
-    local = [local_path(path) for path in files if "://" not in path]
-    content = folders.read_folders([local_path(path) for path in wanted], included=local)
+    content = folders.find_recordings(paths)
     if content.left_out:
         print_step(content.describe_left_out())
-    if not files and not content.media:
+    if not content.paths:
         listed = ", ".join(map(printable, wanted))
         fail(REJECTED, f"No recording was found in {listed}. Name a folder with audio or video files.")
-    return [*files, *content.media], dict(content.left_out)
+    return content.paths, dict(content.left_out) if wanted or content.left_out else None
 
 
 @contextmanager
