@@ -48,6 +48,15 @@ def test_link_and_its_target_are_one_recording_under_the_name_of_the_target(tmp_
     assert find_recordings(["s3://b/x.mp3", "/nowhere/x.mp3"]).paths == ["s3://b/x.mp3", "/nowhere/x.mp3"]
 
 
+def test_file_that_is_also_named_itself_keeps_the_name_as_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "mix.mp3")
+    monkeypatch.chdir(tmp_path)
+    found = find_recordings([str(tmp_path), "mix.mp3"])
+    assert (found.paths, found.left_out.total()) == (["mix.mp3"], 1)
+
+
 def test_linked_file_and_folder_elsewhere_are_included(tmp_path: Path) -> None:
     elsewhere = write(tmp_path / "elsewhere" / "mix.mp3").parent
     write(tmp_path / "single.wav")

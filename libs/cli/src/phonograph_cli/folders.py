@@ -76,10 +76,15 @@ def find_recordings(locations: Iterable[str]) -> FoundRecordings:
                 by_target[target] = name
                 continue
             found.left_out[_OTHER_NAME] += 1
-            if str(candidate.absolute()) == target:
+            if _is_own_name(candidate, target) and not _is_own_name(local_path(by_target[target]), target):
                 by_target[target] = name
     found.paths = list(by_target.values())
     return found
+
+
+def _is_own_name(path: Path, target: str) -> bool:
+    """Return whether no symbolic link is in a path."""
+    return str(path.absolute()) == target
 
 
 def is_media(path: Path) -> bool:
