@@ -104,15 +104,14 @@ class Project:
         from pydantic import ValidationError
 
         from phonograph_runtime.kafka_security import KafkaSecurity
+        from phonograph_runtime.settings import describe_wrong_setting
 
         if not isinstance(self.stack, ExternalStack):
             return None
         try:
             return KafkaSecurity.from_environment(self.environment, SETTING_PREFIX)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            names = "".join(f"{SETTING_PREFIX}{str(name).upper()}: " for name in first["loc"])
-            raise StackError(f"A setting of Kafka is wrong. {names}{first['msg']}") from error
+            raise StackError(describe_wrong_setting(error, SETTING_PREFIX)) from error
 
     @property
     def neo4j_ca_file(self) -> Path | None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
+from phonograph_runtime.settings import describe_wrong_setting
 
 USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
 
@@ -22,8 +23,7 @@ def main(create_app: Callable[[], ServiceApp]) -> None:
     try:
         app = create_app()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        sys.exit(f"The setting {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}.")
+        sys.exit(describe_wrong_setting(error))
     try:
         if [action, *rest] == ["run"]:
             asyncio.run(_run(app))

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings
 
 from phonograph_runtime.kafka_security import KafkaSecurity
@@ -145,3 +145,18 @@ class ServiceSettings(BaseSettings, KafkaSecurity):
                 "job_timeout must exceed lease: otherwise every job is killed before its lease is renewed."
             )
         return self
+
+
+def describe_wrong_setting(error: ValidationError, prefix: str = "") -> str:
+    """Return the first fault of settings as a sentence.
+
+    Args:
+        error: What pydantic raised; a contradiction between several settings names them in its message.
+        prefix: First part of the names of their environment variables; with it, these are named.
+    """
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    name = ".".join(map(str, first["loc"]))
+    if not name:
+        return f"The settings are wrong: {message}."
+    return f"The setting {f'{prefix}{name.upper()}' if prefix else name} is wrong: {message}."
