@@ -239,7 +239,7 @@ async def test_migrate_command_names_the_database_that_is_too_new(stack: Stack) 
         await connection.close()
     assert (migrated.code, migrated.out) == (1, "")
     assert "The database of highlights is too new: it is at revision 9999" in migrated.err
-    assert "Start the release that made it" in migrated.err
+    assert "Start the release that created it" in migrated.err
     assert migrated.err.count("\n") == 1
 
 

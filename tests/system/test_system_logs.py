@@ -28,8 +28,8 @@ def log_lines(system: System, service: Service) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def story(ingested_samples: dict[str, Any], system: System) -> dict[Service, list[dict[str, Any]]]:
-    """The lines about one recording, by service."""
+def recording_lines(ingested_samples: dict[str, Any], system: System) -> dict[Service, list[dict[str, Any]]]:
+    """Return the log lines about one recording, by service."""
     media_id = ingested_samples["talk.ogg"]["media_id"]
     return {
         service: [line for line in log_lines(system, service) if line.get("media_id") == media_id]
@@ -50,9 +50,9 @@ def test_every_line_is_json_with_time_level_service_and_text(
 
 @pytest.mark.parametrize("service", Service)
 def test_outcome_of_the_use_case_is_one_line(
-    story: dict[Service, list[dict[str, Any]]], service: Service
+    recording_lines: dict[Service, list[dict[str, Any]]], service: Service
 ) -> None:
-    outcomes = [line for line in story[service] if line["event"] == USE_CASES[service]]
+    outcomes = [line for line in recording_lines[service] if line["event"] == USE_CASES[service]]
     assert outcomes
     for line in outcomes:
         assert line["level"] == "info"
@@ -61,20 +61,22 @@ def test_outcome_of_the_use_case_is_one_line(
 
 @pytest.mark.parametrize("service", sorted(set(Service) - {Service.GRAPH_SYNC}))
 def test_jobs_of_a_recording_start_and_complete(
-    story: dict[Service, list[dict[str, Any]]], service: Service
+    recording_lines: dict[Service, list[dict[str, Any]]], service: Service
 ) -> None:
-    jobs = {line["job_id"] for line in story[service] if "job_id" in line}
+    jobs = {line["job_id"] for line in recording_lines[service] if "job_id" in line}
     assert jobs
     for job_id in jobs:
-        lines = [line for line in story[service] if line.get("job_id") == job_id]
+        lines = [line for line in recording_lines[service] if line.get("job_id") == job_id]
         assert lines[0]["event"] == "job started"
         assert lines[-1]["event"] == "job completed"
         assert {line["kind"] for line in lines} == {lines[0]["kind"]}
         assert {line["attempt"] for line in lines} == {1}
 
 
-def test_lines_of_an_event_carry_its_place_on_kafka(story: dict[Service, list[dict[str, Any]]]) -> None:
-    mirrored = [line for line in story[Service.GRAPH_SYNC] if line["event"] == "event mirrored"]
+def test_lines_of_an_event_carry_its_place_on_kafka(
+    recording_lines: dict[Service, list[dict[str, Any]]],
+) -> None:
+    mirrored = [line for line in recording_lines[Service.GRAPH_SYNC] if line["event"] == "event mirrored"]
     assert {line["topic"] for line in mirrored} >= {"media-ready", "transcription-completed"}
     for line in mirrored:
         assert isinstance(line["partition"], int)
