@@ -29,6 +29,7 @@ ORIGIN_HEADER = "phonograph-origin"
 REASON_HEADER = "phonograph-reason"
 ERROR_HEADER = "phonograph-error"
 BODY_HEADER = "phonograph-body"
+LAST_OFFSET_HEADER = "phonograph-last-offset"
 RESOLUTION_HEADER = "phonograph-resolution"
 
 DROP_ACTION = "drop"
@@ -62,6 +63,8 @@ DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
     REASON_HEADER: "Why, in a word.",
     ERROR_HEADER: "Why, in a sentence.",
     BODY_HEADER: "Only where the body was too large for this topic: the service's table has it.",
+    LAST_OFFSET_HEADER: "Only where no record of a batch could be read: offset of its last record. "
+    "The body is the batch itself.",
     RESOLUTION_HEADER: "Only on the record without a body that settles a letter: how it was.",
 }
 """What the headers of a dead letter say; beside them it keeps the headers and the bytes of the record."""

@@ -52,6 +52,36 @@ EngineFactory = Callable[[str], EngineTasks]
 logger = structlog.get_logger()
 
 
+class PartitionProgress:
+    """Finds partitions that have records but do not move while others may."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._moved: dict[TopicPartition, tuple[int, float]] = {}
+
+    def update(
+        self, lag: dict[TopicPartition, int], positions: dict[TopicPartition, int], *, is_held: bool
+    ) -> dict[TopicPartition, int]:
+        """Return the positions of the partitions that have not moved for the limit.
+
+        Args:
+            lag: Number of waiting records of each partition.
+            positions: Next offset to read of each partition.
+            is_held: Whether the consumer reads nothing at all for a known reason.
+        """
+        now = time.monotonic()
+        before, self._moved = self._moved, {}
+        for partition, position in positions.items():
+            known = before.get(partition)
+            is_still = lag[partition] > 0 and not is_held and known is not None and known[0] == position
+            self._moved[partition] = known if known is not None and is_still else (position, now)
+        return {
+            partition: position
+            for partition, (position, moved_at) in self._moved.items()
+            if now - moved_at > self._limit_s
+        }
+
+
 class ServiceApp:
     """One service with its consumer, relay, workers and probes. Built by the service's `create_app()`."""
 
@@ -194,6 +224,8 @@ class ServiceApp:
         count_client_errors()
         for topic in self.topics:
             metrics.EVENT_LATENCY_SECONDS.labels(topic)
+            metrics.BATCHES_UNREADABLE.labels(topic)
+            metrics.CONSUMER_STUCK_PARTITIONS.labels(topic)
             for result in ("ok", "duplicate", "retry", "parked", "foreign"):
                 metrics.EVENTS_CONSUMED.labels(topic, result)
         for resolution in (REPLAYED, DROPPED):
@@ -287,6 +319,7 @@ class ServiceApp:
     async def _watch_consumer(self) -> None:
         """Measure the lag; restart the consumer if events wait, no batch is in hand and no position moves."""
         positions: dict[TopicPartition, int] = {}
+        progress = PartitionProgress(self.settings.stall_after.total_seconds() / 2)
         while True:
             await asyncio.sleep(min(WATCH_INTERVAL_S, self.settings.stall_after.total_seconds() / 4))
             subscription = self._subscription
@@ -304,6 +337,7 @@ class ServiceApp:
                     positions.get(partition) != position for partition, position in current.items()
                 )
                 positions = current
+                self._examine_stuck(subscription, progress.update(lag, current, is_held=self._is_held))
             metrics.CONSUMER_LAG.clear()  # partitions may have moved to another copy
             for partition, waiting in lag.items():
                 metrics.CONSUMER_LAG.labels(partition.topic, partition.partition).set(waiting)
@@ -315,6 +349,26 @@ class ServiceApp:
             elif time.monotonic() - self._last_progress_at > self.settings.stall_after.total_seconds():
                 logger.error("consumer stalled, restarting")
                 self._stalled.set()
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether all partitions wait for one reason, so that none of them is stuck by its content."""
+        return bool(
+            self.consumer.is_busy or self.consumer.circuit_open_reason or self.consumer.unavailable_reason
+        )
+
+    def _examine_stuck(self, subscription: Subscription, stuck: dict[TopicPartition, int]) -> None:
+        for topic in self.topics:
+            count = sum(partition.topic == topic for partition in stuck)
+            metrics.CONSUMER_STUCK_PARTITIONS.labels(topic).set(count)
+        for partition, offset in stuck.items():
+            logger.error(
+                "partition stuck, examining it",
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=offset,
+            )
+            subscription.suspect(partition)
 
     async def _watch_database(self) -> None:
         """Sample the gauges that are read from the tables."""

@@ -7,6 +7,10 @@ from uuid import UUID
 from aiokafka import ConsumerRecord
 
 from phonograph_events import DEAD_LETTER_HEADER, OWN_PREFIX, Envelope, EventError, parse
+from phonograph_runtime.record_batches import UnreadableBatch
+
+UNREADABLE_BATCH = "unreadable_batch"
+"""Reason code of a batch below whose level no record can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class ConsumedRecord:
             "partition": self.record.partition,
             "offset": self.record.offset,
         }
+        if isinstance(self.record, UnreadableBatch):
+            context |= {"offset": self.record.first_offset, "last_offset": self.record.offset}
         if isinstance(self.content, Envelope):
             context["event_id"] = self.content.id
             context["correlation_id"] = self.content.correlationid
@@ -46,6 +52,10 @@ class ConsumedRecord:
 
 def read_record(record: "ConsumerRecord[bytes | None, bytes | None]") -> ConsumedRecord:
     """Return a record with its event parsed; a record that is not a valid event raises nothing."""
+    if isinstance(record, UnreadableBatch):
+        offsets = f"{record.topic}/{record.partition}/{record.first_offset}-{record.offset}"
+        error = f"The batch {offsets} cannot be read: {record.error}."
+        return ConsumedRecord(record, EventError(error, reason=UNREADABLE_BATCH))
     headers = {
         name: bytes(value or b"").decode(errors="replace")
         for name, value in record.headers

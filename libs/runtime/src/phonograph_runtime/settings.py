@@ -135,9 +135,7 @@ class ServiceSettings(BaseSettings):
     @model_validator(mode="after")
     def _check_time_limits(self) -> Self:
         if self.retry_budget >= timedelta(seconds=100):
-            msg = (
-                "retry_budget must be below 100 s: Kafka removes a consumer that does not poll for 300 s."
-            )
+            msg = "retry_budget must be below 100 s: Kafka removes a consumer that does not poll for 300 s."
             raise ValueError(msg)
         if self.job_timeout <= self.lease:
             raise ValueError(
