@@ -1,3 +1,14 @@
-"""Fixtures for every test of the repository."""
+"""Fixtures and options for every test of the repository."""
 
-pytest_plugins = ["tests.support.stack", "tests.support.system"]
+import pytest
+
+pytest_plugins = ["tests.support.golden", "tests.support.stack", "tests.support.system"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `tests.support.golden`."""
+    parser.addoption(
+        "--update-test-data",
+        action="store_true",
+        help="write the golden files under tests/data from the values that the tests compute",
+    )

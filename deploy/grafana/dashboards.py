@@ -21,42 +21,72 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 SERVICES = 7
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 UP = 'up{job="phonograph"}'
-OURS = 'job="phonograph", service=~"$service"'
-MEMORY = f"sum by (service) (process_resident_memory_bytes{{{OURS}}} + engine_memory_bytes{{{OURS}}})"
+SCOPE = 'job="phonograph", service=~"$service"'
+MEMORY = f"sum by (service) (process_resident_memory_bytes{{{SCOPE}}} + engine_memory_bytes{{{SCOPE}}})"
 
 Thresholds = tuple[float, float]
 """The lowest value shown in orange, and the lowest shown in red."""
 
 
-def zero(expression: str) -> str:
+def or_zero(expression: str) -> str:
     """Return the expression, extended by 0 for every service without a value."""
-    return f"{expression} or on (service) 0 * sum by (service) (up{{{OURS}}})"
+    return f"{expression} or on (service) 0 * sum by (service) (up{{{SCOPE}}})"
 
 
 def rate(metric: str, by: str = "service", where: str = "") -> str:
-    """Return an expression for the increase of a counter per second."""
-    return f"sum by ({by}) (rate({metric}{{{OURS}{where}}}[$__rate_interval]))"
+    """Return an expression for the increase of a counter per second.
+
+    Args:
+        metric: Name of the counter.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"sum by ({by}) (rate({metric}{{{SCOPE}{where}}}[$__rate_interval]))"
 
 
-def gained(metric: str, by: str = "service", where: str = "") -> str:
-    """Return an expression for the increase of a counter between two points of the graph."""
-    return f"sum by ({by}) (increase({metric}{{{OURS}{where}}}[$__rate_interval]))"
+def increase(metric: str, by: str = "service", where: str = "") -> str:
+    """Return an expression for the increase of a counter between two points of the graph.
+
+    Args:
+        metric: Name of the counter.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"sum by ({by}) (increase({metric}{{{SCOPE}{where}}}[$__rate_interval]))"
 
 
 def quantile(share: float, metric: str, by: str = "service") -> str:
-    """Return an expression for a quantile of a histogram."""
-    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{OURS}}}[$__rate_interval]))"
+    """Return an expression for a quantile of a histogram.
+
+    Args:
+        share: Quantile from 0 to 1.
+        metric: Name of the histogram, without a suffix.
+        by: Labels to group by.
+    """
+    buckets = f"sum by ({by}, le) (rate({metric}_bucket{{{SCOPE}}}[$__rate_interval]))"
     return f"histogram_quantile({share}, {buckets})"
 
 
 def largest(gauge: str, by: str = "service", where: str = "") -> str:
-    """Return an expression for a gauge that has the same value in all copies of a service."""
-    return f"max by ({by}) ({gauge}{{{OURS}{where}}})"
+    """Return an expression for a gauge that has the same value in all copies of a service.
+
+    Args:
+        gauge: Name of the gauge.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"max by ({by}) ({gauge}{{{SCOPE}{where}}})"
 
 
 def total(gauge: str, by: str = "service", where: str = "") -> str:
-    """Return an expression for the sum of a gauge over all copies of a service."""
-    return f"sum by ({by}) ({gauge}{{{OURS}{where}}})"
+    """Return an expression for the sum of a gauge over all copies of a service.
+
+    Args:
+        gauge: Name of the gauge.
+        by: Labels to group by.
+        where: Additional label matchers, with a leading comma.
+    """
+    return f"sum by ({by}) ({gauge}{{{SCOPE}{where}}})"
 
 
 def query(expression: str, legend: str = "") -> prometheus.Dataquery:
@@ -64,15 +94,15 @@ def query(expression: str, legend: str = "") -> prometheus.Dataquery:
     return prometheus.Dataquery().expr(expression).legend_format(legend).datasource(SOURCE).range()
 
 
-def now(expression: str, reference: str = "A") -> prometheus.Dataquery:
+def instant_query(expression: str, reference: str = "A") -> prometheus.Dataquery:
     """Return a query for the current moment."""
     instant = prometheus.Dataquery().expr(expression).datasource(SOURCE).ref_id(reference)
     return instant.instant().format(PromQueryFormat.TABLE)
 
 
-def steps(limits: Thresholds | None, *, calm: str = "green") -> build.ThresholdsConfig:
+def thresholds(limits: Thresholds | None, *, normal: str = "green") -> build.ThresholdsConfig:
     """Return the colors of a value."""
-    colors = [dashboard.Threshold(value=None, color=calm)]
+    colors = [dashboard.Threshold(value=None, color=normal)]
     if limits:
         colors += [dashboard.Threshold(limits[0], "orange"), dashboard.Threshold(limits[1], "red")]
     return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(colors)
@@ -90,10 +120,10 @@ def runbook_links(alerts: tuple[str, ...]) -> list[Builder[dashboard.DashboardLi
 
 def runbook_url(alert: str) -> str:
     """Return the address at which Grafana shows the page of an alert."""
-    return f"/d/phonograph-runbooks?viewPanel={runbooks().index(alert) + 1}"
+    return f"/d/phonograph-runbooks?viewPanel={runbook_names().index(alert) + 1}"
 
 
-def runbooks() -> list[str]:
+def runbook_names() -> list[str]:
     """Return the alerts that have a page."""
     return sorted(path.stem for path in RUNBOOKS.glob("*.md"))
 
@@ -108,7 +138,18 @@ def graph(
     stacked: bool = False,
     span: int = 8,
 ) -> timeseries.Panel:
-    """Return a graph of lines over time, with a dashed line at each limit."""
+    """Return a graph of lines over time, with a dashed line at each limit.
+
+    Args:
+        title: Title of the panel.
+        description: Explanation of the panel.
+        queries: At most eight queries.
+        unit: Grafana's name of the unit.
+        limits: Lowest orange and lowest red value.
+        alerts: Alerts whose pages the panel links to.
+        stacked: Stack the lines.
+        span: Width in columns, of 24.
+    """
     panel = (
         timeseries.Panel()
         .title(title)
@@ -130,9 +171,9 @@ def graph(
         .tooltip(
             look.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING)
         )
-        .thresholds(steps(limits))
+        .thresholds(thresholds(limits))
         .links(runbook_links(alerts))
-        .targets([each.ref_id(letter) for letter, each in zip("ABCDEFGH", queries, strict=False)])
+        .targets([each.ref_id(reference) for reference, each in zip("ABCDEFGH", queries, strict=False)])
     )
     if limits:
         panel = panel.thresholds_style(
@@ -152,7 +193,18 @@ def number(
     span: int = 4,
     place: dashboard.GridPos | None = None,
 ) -> stat.Panel:
-    """Return a panel with one current number; the dashboard places it if `place` is None."""
+    """Return a panel with one current number; the dashboard places it if `place` is None.
+
+    Args:
+        title: Title of the panel.
+        description: Explanation of the panel.
+        expression: PromQL expression with one value.
+        unit: Grafana's name of the unit.
+        limits: Lowest orange and lowest red value.
+        alerts: Alerts whose pages the panel links to.
+        span: Width in columns, of 24.
+        place: Position on the dashboard; by default after the previous panel.
+    """
     panel = (
         stat.Panel()
         .title(title)
@@ -163,9 +215,9 @@ def number(
         .span(span)
         .color_mode(common.BigValueColorMode.BACKGROUND_SOLID if limits else common.BigValueColorMode.NONE)
         .graph_mode(common.BigValueGraphMode.NONE)
-        .thresholds(steps(limits))
+        .thresholds(thresholds(limits))
         .links(runbook_links(alerts))
-        .with_target(now(expression).format(PromQueryFormat.TIME_SERIES))
+        .with_target(instant_query(expression).format(PromQueryFormat.TIME_SERIES))
         .reduce_options(look.ReduceDataOptions().calcs(["lastNotNull"]))
     )
     return panel.grid_pos(place) if place else panel
@@ -188,7 +240,14 @@ def service_variable(values: str) -> build.QueryVariable:
 
 
 def board(name: str, title: str, description: str, *, services: str = "") -> build.Dashboard:
-    """Return an empty dashboard with the properties that all dashboards share."""
+    """Return an empty dashboard with the properties that all dashboards share.
+
+    Args:
+        name: Last part of the dashboard's id.
+        title: Title of the dashboard.
+        description: Explanation of the dashboard.
+        services: Metric whose label `service` lists the services to select; empty for no selection.
+    """
     empty = (
         build.Dashboard(title)
         .uid(f"phonograph-{name}")
@@ -215,7 +274,7 @@ def board(name: str, title: str, description: str, *, services: str = "") -> bui
 def alerts_table() -> table.Panel:
     """Return the table of firing alerts; it has one neutral line if there are none."""
     firing = 'max by (alertname, service, severity) (ALERTS{alertstate="firing"})'
-    calm = 'label_replace(vector(0), "alertname", "No alert fires", "", "")'
+    placeholder = 'label_replace(vector(0), "alertname", "No alert fires", "", "")'
     link = dashboard.DynamicConfigValue(
         "links",
         [
@@ -232,7 +291,7 @@ def alerts_table() -> table.Panel:
         .datasource(SOURCE)
         .height(8)
         .span(12)
-        .with_target(now(f"{firing} or on () {calm}"))
+        .with_target(instant_query(f"{firing} or on () {placeholder}"))
         .with_transformation(
             dashboard.DataTransformerConfig(
                 id_val="organize",
@@ -250,18 +309,18 @@ def alerts_table() -> table.Panel:
 def services_table() -> table.Panel:
     """Return the table of services: what waits, what is parked, what failed."""
     columns = {
-        "copies": (f"sum by (service) (up{{{OURS}}})", "short", None),
+        "copies": (f"sum by (service) (up{{{SCOPE}}})", "short", None),
         "events behind": (total("consumer_lag"), "short", (1000, 10000)),
         "parked": (
-            zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
+            or_zero(f"sum by (service) ({largest('dlq_messages', 'service, topic, reason')})"),
             "short",
             (1, 100),
         ),
         "outbox": (largest("outbox_oldest_age_seconds"), "s", (30, 60)),
-        "jobs waiting": (zero(largest("jobs", where=', status=~"pending|retrying"')), "short", None),
+        "jobs waiting": (or_zero(largest("jobs", where=', status=~"pending|retrying"')), "short", None),
         "oldest job": (largest("job_oldest_queued_age_seconds"), "s", (900, 3600)),
         "failed in 1 h": (
-            zero(f'sum by (service) (increase(jobs_finished_total{{{OURS}, outcome="failed"}}[1h]))'),
+            or_zero(f'sum by (service) (increase(jobs_finished_total{{{SCOPE}, outcome="failed"}}[1h]))'),
             "short",
             (1, 10),
         ),
@@ -279,16 +338,16 @@ def services_table() -> table.Panel:
         .grid_pos(dashboard.GridPos(h=9, w=24, x=0, y=8))
     )
     names = {}
-    for letter, (name, (expression, unit, limits)) in zip("ABCDEFGH", columns.items(), strict=True):
-        panel = panel.with_target(now(expression, letter))
-        names[f"Value #{letter}"] = name
+    for reference, (name, (expression, unit, limits)) in zip("ABCDEFGH", columns.items(), strict=True):
+        panel = panel.with_target(instant_query(expression, reference))
+        names[f"Value #{reference}"] = name
         properties = [
             dashboard.DynamicConfigValue("unit", unit),
             dashboard.DynamicConfigValue("decimals", 0),
         ]
         if limits:
             properties += [
-                dashboard.DynamicConfigValue("thresholds", steps(limits, calm="transparent").build()),
+                dashboard.DynamicConfigValue("thresholds", thresholds(limits, normal="transparent").build()),
                 dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-background"}),
             ]
         panel = panel.override_by_name(name, properties)
@@ -392,7 +451,7 @@ def overview() -> build.Dashboard:
             graph(
                 "Events processed",
                 "New events per second.",
-                query(zero(rate("events_consumed_total", where=', result="ok"')), "{{service}}"),
+                query(or_zero(rate("events_consumed_total", where=', result="ok"')), "{{service}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -402,7 +461,7 @@ def overview() -> build.Dashboard:
                 "Jobs finished",
                 "Completed jobs per minute.",
                 query(
-                    zero("60 * " + rate("jobs_finished_total", where=', outcome="completed"')),
+                    or_zero("60 * " + rate("jobs_finished_total", where=', outcome="completed"')),
                     "{{service}}",
                 ),
                 unit="cpm",
@@ -430,7 +489,7 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Consumed events, by result",
                 "`ok` took effect, `duplicate` did so before, `retry` runs again, `parked` is a dead letter.",
-                query(zero(rate("events_consumed_total", "service, result")), "{{service}} {{result}}"),
+                query(or_zero(rate("events_consumed_total", "service, result")), "{{service}} {{result}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -468,8 +527,8 @@ def event_plane() -> build.Dashboard:
                 "Time since the last progress of the consumer",
                 "Having no events to consume counts as progress. While events wait, the value must stay low.",
                 query(
-                    zero(
-                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{OURS}}} > 0)"
+                    or_zero(
+                        f"time() - max by (service) (consumer_last_progress_timestamp_seconds{{{SCOPE}}} > 0)"
                     ),
                     "{{service}}",
                 ),
@@ -489,10 +548,10 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Kafka problems",
                 "Failed commits, errors, rebalances, restarted consumers.",
-                query(zero(gained("consumer_commit_failures_total")), "{{service}} commit failures"),
-                query(zero(gained("consumer_kafka_errors_total")), "{{service}} errors"),
-                query(zero(gained("consumer_rebalances_total")), "{{service}} rebalances"),
-                query(zero(gained("consumer_restarts_total")), "{{service}} restarts"),
+                query(or_zero(increase("consumer_commit_failures_total")), "{{service}} commit failures"),
+                query(or_zero(increase("consumer_kafka_errors_total")), "{{service}} errors"),
+                query(or_zero(increase("consumer_rebalances_total")), "{{service}} rebalances"),
+                query(or_zero(increase("consumer_restarts_total")), "{{service}} restarts"),
                 alerts=("CommitsFail", "ConsumerRestarts"),
                 span=12,
             )
@@ -501,7 +560,7 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Delivered again",
                 "Duplicates found by the inbox. They took effect once.",
-                query(zero(rate("inbox_duplicates_total")), "{{service}}"),
+                query(or_zero(rate("inbox_duplicates_total")), "{{service}}"),
                 unit="cps",
                 span=12,
             )
@@ -542,8 +601,8 @@ def event_plane() -> build.Dashboard:
             number(
                 "Share parked, 10 min",
                 "Of the consumed events.",
-                f'sum(increase(events_consumed_total{{{OURS}, result="parked"}}[10m]))'
-                f" / (sum(increase(events_consumed_total{{{OURS}}}[10m])) > 0) or vector(0)",
+                f'sum(increase(events_consumed_total{{{SCOPE}, result="parked"}}[10m]))'
+                f" / (sum(increase(events_consumed_total{{{SCOPE}}}[10m])) > 0) or vector(0)",
                 unit="percentunit",
                 limits=(0.001, 0.01),
                 alerts=("ManyEventsParked",),
@@ -555,7 +614,7 @@ def event_plane() -> build.Dashboard:
                 "Unresolved, by reason",
                 "Current number.",
                 query(
-                    zero(largest("dlq_messages", "service, topic, reason")),
+                    or_zero(largest("dlq_messages", "service, topic, reason")),
                     "{{service}} {{topic}} {{reason}}",
                 ),
                 alerts=("EventsParked",),
@@ -565,7 +624,9 @@ def event_plane() -> build.Dashboard:
             graph(
                 "New",
                 "Since the previous point.",
-                query(zero(gained("dlq_parked_total", "service, topic, reason")), "{{service}} {{reason}}"),
+                query(
+                    or_zero(increase("dlq_parked_total", "service, topic, reason")), "{{service}} {{reason}}"
+                ),
                 alerts=("EventsParked", "ManyEventsParked"),
             )
         )
@@ -574,7 +635,8 @@ def event_plane() -> build.Dashboard:
                 "Resolved",
                 "Replayed or dropped, since the previous point.",
                 query(
-                    zero(gained("dlq_resolved_total", "service, resolution")), "{{service}} {{resolution}}"
+                    or_zero(increase("dlq_resolved_total", "service, resolution")),
+                    "{{service}} {{resolution}}",
                 ),
             )
         )
@@ -603,7 +665,7 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Published",
                 "Events per second.",
-                query(zero(rate("outbox_published_total")), "{{service}}"),
+                query(or_zero(rate("outbox_published_total")), "{{service}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -612,7 +674,7 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Rejected by Kafka",
                 "Batches; they are sent again.",
-                query(zero(gained("outbox_publish_failures_total")), "{{service}}"),
+                query(or_zero(increase("outbox_publish_failures_total")), "{{service}}"),
                 alerts=("OutboxWaits",),
             )
         )
@@ -628,7 +690,7 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Connections",
                 "Total of all copies of a service.",
-                query(zero(total("database_connections", "service, state")), "{{service}} {{state}}"),
+                query(or_zero(total("database_connections", "service, state")), "{{service}} {{state}}"),
                 span=6,
             )
         )
@@ -647,7 +709,7 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Dead rows",
                 "Rows that vacuum has not removed yet.",
-                query(zero(largest("database_dead_tuples", "service, table")), "{{service}} {{table}}"),
+                query(or_zero(largest("database_dead_tuples", "service, table")), "{{service}} {{table}}"),
                 span=6,
             )
         )
@@ -655,7 +717,9 @@ def event_plane() -> build.Dashboard:
             graph(
                 "Expired rows deleted",
                 "Since the previous point.",
-                query(zero(gained("retention_deleted_total", "service, table")), "{{service}} {{table}}"),
+                query(
+                    or_zero(increase("retention_deleted_total", "service, table")), "{{service}} {{table}}"
+                ),
                 span=6,
             )
         )
@@ -693,7 +757,7 @@ def jobs() -> build.Dashboard:
             graph(
                 "Workers",
                 "Total of all copies of the service.",
-                query(zero(total("workers", "service, state")), "{{state}}"),
+                query(or_zero(total("workers", "service, state")), "{{state}}"),
                 stacked=True,
                 alerts=("JobsUnclaimed",),
                 span=6,
@@ -703,7 +767,9 @@ def jobs() -> build.Dashboard:
             graph(
                 "Attempts, by outcome",
                 "Since the previous point. A job fails after three attempts.",
-                query(zero(gained("jobs_finished_total", "service, kind, outcome")), "{{kind}} {{outcome}}"),
+                query(
+                    or_zero(increase("jobs_finished_total", "service, kind, outcome")), "{{kind}} {{outcome}}"
+                ),
                 stacked=True,
                 alerts=("MostJobsFail", "JobsFail"),
                 span=6,
@@ -713,8 +779,8 @@ def jobs() -> build.Dashboard:
             graph(
                 "Waiting time",
                 "From request to start, 50th and 95th percentile.",
-                query(zero(quantile(0.5, "job_wait_seconds", by)), "{{kind}} p50"),
-                query(zero(quantile(0.95, "job_wait_seconds", by)), "{{kind}} p95"),
+                query(or_zero(quantile(0.5, "job_wait_seconds", by)), "{{kind}} p50"),
+                query(or_zero(quantile(0.95, "job_wait_seconds", by)), "{{kind}} p95"),
                 unit="s",
                 alerts=("JobsWait",),
                 span=6,
@@ -724,8 +790,8 @@ def jobs() -> build.Dashboard:
             graph(
                 "Time in the engine",
                 "50th and 95th percentile.",
-                query(zero(quantile(0.5, "job_run_seconds", by)), "{{kind}} p50"),
-                query(zero(quantile(0.95, "job_run_seconds", by)), "{{kind}} p95"),
+                query(or_zero(quantile(0.5, "job_run_seconds", by)), "{{kind}} p50"),
+                query(or_zero(quantile(0.95, "job_run_seconds", by)), "{{kind}} p95"),
                 unit="s",
                 span=6,
             )
@@ -734,8 +800,8 @@ def jobs() -> build.Dashboard:
             graph(
                 "Seconds per second of recording",
                 "50th and 95th percentile; above 1 the engine is slower than the recording plays.",
-                query(zero(quantile(0.5, "model_realtime_factor", by)), "{{kind}} p50"),
-                query(zero(quantile(0.95, "model_realtime_factor", by)), "{{kind}} p95"),
+                query(or_zero(quantile(0.5, "model_realtime_factor", by)), "{{kind}} p50"),
+                query(or_zero(quantile(0.95, "model_realtime_factor", by)), "{{kind}} p95"),
                 limits=(0.5, 1),
                 alerts=("EngineSlow",),
                 span=6,
@@ -745,7 +811,7 @@ def jobs() -> build.Dashboard:
             graph(
                 "Recorded time processed",
                 "Seconds of recordings per second.",
-                query(zero(rate("model_recording_seconds_total", by)), "{{kind}}"),
+                query(or_zero(rate("model_recording_seconds_total", by)), "{{kind}}"),
                 stacked=True,
                 span=6,
             )
@@ -755,7 +821,7 @@ def jobs() -> build.Dashboard:
                 "Attempts per finished job",
                 "Mean.",
                 query(
-                    zero(f"{rate('job_attempts_sum', by)} / {rate('job_attempts_count', by)}"),
+                    or_zero(f"{rate('job_attempts_sum', by)} / {rate('job_attempts_count', by)}"),
                     "{{kind}}",
                 ),
                 span=6,
@@ -765,9 +831,9 @@ def jobs() -> build.Dashboard:
             graph(
                 "Job problems",
                 "Workers that died or stopped responding, results that came too late, failed jobs.",
-                query(zero(gained("job_lease_expired_total")), "leases expired"),
-                query(zero(gained("job_fenced_completions_total")), "results dropped"),
-                query(zero(gained("job_dead_total", "service, reason")), "failed {{reason}}"),
+                query(or_zero(increase("job_lease_expired_total")), "leases expired"),
+                query(or_zero(increase("job_fenced_completions_total")), "results dropped"),
+                query(or_zero(increase("job_dead_total", "service, reason")), "failed {{reason}}"),
                 alerts=("LeasesExpire", "JobsFail"),
                 span=6,
             )
@@ -858,7 +924,7 @@ def graph_sync() -> build.Dashboard:
             graph(
                 "Events in the graph",
                 "Per second, by topic.",
-                query(zero(rate("events_consumed_total", "service, topic", ', result="ok"')), "{{topic}}"),
+                query(or_zero(rate("events_consumed_total", "service, topic", ', result="ok"')), "{{topic}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -878,7 +944,7 @@ def graph_sync() -> build.Dashboard:
             graph(
                 "Rows sent",
                 "Per second: nodes, their parts, edges.",
-                query(zero(rate("graph_sync_rows_total", "service, kind")), "{{kind}}"),
+                query(or_zero(rate("graph_sync_rows_total", "service, kind")), "{{kind}}"),
                 unit="cps",
                 stacked=True,
             )
@@ -896,7 +962,7 @@ def graph_sync() -> build.Dashboard:
             graph(
                 "Retried transactions",
                 "By Neo4j's code, since the previous point. An occasional deadlock is normal.",
-                query(zero(gained("graph_tx_retries_total", "service, code")), "{{code}}"),
+                query(or_zero(increase("graph_tx_retries_total", "service, code")), "{{code}}"),
                 alerts=("GraphLags",),
             )
         )
@@ -905,14 +971,14 @@ def graph_sync() -> build.Dashboard:
 
 def runbook_board() -> build.Dashboard:
     """Return the dashboard of the pages in docs/runbooks, to which the panels link."""
-    shown = board("runbooks", "Phonograph: runbooks", "One page per alert, as in docs/runbooks.")
-    for alert in runbooks():
+    runbooks = board("runbooks", "Phonograph: runbooks", "One page per alert, as in docs/runbooks.")
+    for alert in runbook_names():
         page = (RUNBOOKS / f"{alert}.md").read_text(encoding="utf-8")
-        shown = shown.with_panel(text.Panel().title(alert).content(page).height(14).span(12))
-    return shown
+        runbooks = runbooks.with_panel(text.Panel().title(alert).content(page).height(14).span(12))
+    return runbooks
 
 
-def documents() -> dict[str, str]:
+def render_dashboards() -> dict[str, str]:
     """Return the JSON of every dashboard by its file name."""
     boards = {
         "overview": overview().build(),
@@ -932,7 +998,7 @@ def documents() -> dict[str, str]:
 
 def main() -> None:
     """Write the dashboards, and delete files of dashboards that no longer exist."""
-    written = documents()
+    written = render_dashboards()
     for path in DASHBOARDS.glob("*.json"):
         if path.name not in written:
             path.unlink()

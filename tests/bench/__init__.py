@@ -1,1 +1,1 @@
-"""What the event plane costs: each figure beside a bare loop of the same libraries, in the same run."""
+"""Benchmarks of the event plane: one run compares each figure with a bare loop of the same libraries."""

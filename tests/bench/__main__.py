@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure, print the table, keep the figures. `make bench` calls it."""
+"""`python -m tests.bench`: measure, print a table and store the figures. `make bench` calls it."""
 
 import argparse
 import logging
@@ -32,9 +32,10 @@ ON_SYSTEM: dict[str, Measure] = {"files": files.measure}
 
 
 def main() -> None:
-    """Measure. A missed goal is said in the table and is no failure; a measurement that broke is one."""
+    """Run the measurements; the table reports missed goals, and only a failed measurement is an error."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))  # the servers are stopped on the way out
+    # By default SIGTERM ends the process at once; as an exception it lets the servers be stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))
     logging.disable(logging.WARNING)
     chosen = arguments.only or [*ON_SERVERS, *ON_SYSTEM]
     figures: list[Figure] = []
@@ -49,17 +50,17 @@ def main() -> None:
             home.mkdir(parents=True, exist_ok=True)
             project = Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)})
             figures += _measured(on_system, Bench(project, arguments.rounds, base), failed)
-    at = datetime.now(UTC)
-    path = ROOT / "bench" / "results" / f"{at:%Y%m%dT%H%M%SZ}.json"
-    about: dict[str, object] = {
-        "time": at.isoformat(),
+    time = datetime.now(UTC)
+    path = ROOT / "bench" / "results" / f"{time:%Y%m%dT%H%M%SZ}.json"
+    conditions: dict[str, object] = {
+        "time": time.isoformat(),
         "revision": _git("describe", "--always", "--dirty"),
         "base": arguments.base,
         "rounds": arguments.rounds,
         "cores": os.cpu_count(),
         "machine": platform.platform(),
     }
-    write(path, figures, about)
+    write(path, figures, conditions)
     sys.stdout.write(f"\n{table(figures, arguments.base)}\n\n{path.relative_to(ROOT)}\n")
     if failed:
         sys.exit(f"Not measured: {', '.join(failed)}.")
@@ -70,13 +71,13 @@ def _measured(measurements: dict[str, Measure], bench: Bench, failed: list[str])
     for name, measure in measurements.items():
         sys.stderr.write(f"measuring {name}\n")
         try:
-            taken = measure(bench)
+            measured = measure(bench)
         except (RuntimeError, subprocess.SubprocessError) as error:
             failed.append(name)
             sys.stderr.write(f"{name} could not be measured: {error}\n")
             continue
-        figures += taken
-        sys.stderr.write("".join(f"  {figure.line()}\n" for figure in taken))
+        figures += measured
+        sys.stderr.write("".join(f"  {figure.line()}\n" for figure in measured))
     return figures
 
 
@@ -86,13 +87,18 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", choices=[*ON_SERVERS, *ON_SYSTEM], help="this measurement only"
     )
     parser.add_argument("--base", help="another revision, measured in turn with this one")
-    parser.add_argument("--rounds", type=int, default=3, help="after one that does not count; 0: just one")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="measured rounds after one warm-up round; 0: one round, no warm-up",
+    )
     return parser.parse_args()
 
 
 @contextmanager
 def _checkout(revision: str | None) -> Iterator[Path | None]:
-    """A worktree of another revision, removed at the end."""
+    """Yield a worktree of another revision, which is removed at the end; None without one."""
     if revision is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""Runs the sides of each comparison in turn, on the same servers, for this revision and for another."""
+"""Runs the sides of each comparison alternately, on the same servers, for this revision and for another."""
 
 import json
 import os
@@ -14,31 +14,31 @@ from tests.support.stack import ROOT
 
 from phonograph_cli.project import Project
 
-Answers = list[Mapping[str, Any]]
+Results = list[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """Answers of both sides, round by round, and of the other revision's."""
+    """Results of the rounds of this revision, of the bare loop and of the other revision."""
 
-    ours: Answers
-    bare: Answers
-    base: Answers
+    ours: Results
+    bare: Results
+    base: Results
 
-    def median(self, side: str, what: str) -> float | None:
-        """The middle of a side's answers; null when the side was not run."""
-        answers: Answers = getattr(self, side)
-        return statistics.median(answer[what] for answer in answers) if answers else None
+    def median(self, side: str, figure: str) -> float | None:
+        """Return the median of a figure of one side; None if the side was not run."""
+        results: Results = getattr(self, side)
+        return statistics.median(result[figure] for result in results) if results else None
 
-    def spread(self, what: str) -> tuple[float, float]:
-        """Smallest and largest of ours."""
-        numbers = [answer[what] for answer in self.ours]
-        return min(numbers), max(numbers)
+    def spread(self, figure: str) -> tuple[float, float]:
+        """Return the smallest and the largest value of a figure of this revision."""
+        values = [result[figure] for result in self.ours]
+        return min(values), max(values)
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where to measure, how often, and what to compare with."""
+    """Servers, number of rounds and revision to compare with."""
 
     project: Project
     rounds: int
@@ -47,13 +47,23 @@ class Bench:
     options: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def number(self, name: str, default: int) -> int:
-        """A size that the environment may change: `PHONOGRAPH_BENCH_<NAME>`."""
+        """Return a size, which the environment may change by `PHONOGRAPH_BENCH_<NAME>`."""
         return int(self.options.get(f"PHONOGRAPH_BENCH_{name}", default))
 
     def side(self, module: str, function: str, *, checkout: Path = ROOT, **task: Any) -> Any:
-        """Run one side in a process of its own and give its answer.
+        """Run one side in a separate process and return its result.
 
-        Another revision is measured by its own bench, since what is measured changes with it.
+        Another revision is measured by the bench of that revision, since the measured code changes with it.
+        The names of sides, tasks and results are therefore an interface between revisions.
+
+        Args:
+            module: module of the side.
+            function: its function, a coroutine that receives the stack.
+            checkout: revision to measure.
+            **task: keyword arguments of the function, which must be JSON.
+
+        Raises:
+            RuntimeError: the process failed; the message ends with its log.
         """
         log = self.project.home / "logs" / "side.log"
         with log.open("w+", encoding="utf-8") as errors:
@@ -71,7 +81,7 @@ class Bench:
         return json.loads(run.stdout.splitlines()[-1])
 
     def system(self, module: str, function: str, *, checkout: Path = ROOT, **task: Any) -> Any:
-        """Run one side on fresh servers with all services of a revision."""
+        """Run one side on new servers with all services of a revision; the arguments are those of `side`."""
         phonograph = [str(Path(sys.executable).parent / "phonograph")]
         environment = self._environment(checkout)
         self.project.stack.down(wipe=True)
@@ -82,27 +92,34 @@ class Bench:
             self.project.stack.down(wipe=True)
 
     def _environment(self, checkout: Path) -> dict[str, str]:
-        """Lets every process take its code from a checkout."""
+        """Return variables that make every process import the code of a checkout."""
         sources = sorted([*checkout.glob("libs/*/src"), *checkout.glob("services/*/src")])
         path = os.pathsep.join(map(str, sources))
         return dict(self.project.environment) | {"PYTHONPATH": path, "PHONOGRAPH_ROOT": str(checkout)}
 
     def compare(self, module: str, ours: str, bare: str | None, **task: Any) -> Rounds:
-        """Ours, the other revision's and the bare loop in turn; one round before does not count."""
+        """Run this revision, the other revision and the bare loop in each round, after one warm-up round.
+
+        Args:
+            module: module of the sides.
+            ours: function that measures a revision.
+            bare: function of the bare loop, if there is one.
+            **task: keyword arguments of the functions, which must be JSON.
+        """
         rounds = Rounds([], [], [])
         for number in range(self.rounds + 1):
             counts = number > 0 or self.rounds == 0
-            answer = self.side(module, ours, **task)
+            result = self.side(module, ours, **task)
             if counts:
-                rounds.ours.append(answer)
+                rounds.ours.append(result)
             if self.base is not None:
-                answer = self.side(module, ours, checkout=self.base, **task)
+                result = self.side(module, ours, checkout=self.base, **task)
                 if counts:
-                    rounds.base.append(answer)
+                    rounds.base.append(result)
             if bare is not None:
-                answer = self.side(module, bare, **task)
+                result = self.side(module, bare, **task)
                 if counts:
-                    rounds.bare.append(answer)
+                    rounds.bare.append(result)
         return rounds
 
 

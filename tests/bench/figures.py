@@ -1,4 +1,4 @@
-"""The figures of a run: the table that people read and the JSON that is kept."""
+"""The figures of a run, as a table and as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure should be."""
+    """A bound for a figure."""
 
     of: Literal["value", "ratio"]
     at_least: float | None = None
     at_most: float | None = None
 
-    def met(self, figure: "Figure") -> bool:
-        """Whether the figure is as it should be."""
+    def is_met(self, figure: "Figure") -> bool:
+        """Return whether a figure is within the bound."""
         number = figure.value if self.of == "value" else figure.ratio
         if number is None:
             return False
@@ -38,32 +38,32 @@ class Figure:
     unit: str
     baseline: float | None = None
     against: str = ""
-    """What the baseline is."""
+    """Description of the baseline."""
     goal: Goal | None = None
     base: float | None = None
-    """The same number at the revision that this run is compared with."""
+    """The same number for the revision that this run is compared with."""
     spread: tuple[float, float] | None = None
     """Smallest and largest value of the rounds."""
 
     @property
     def ratio(self) -> float | None:
-        """Ours as a multiple of the baseline."""
+        """The value as a multiple of the baseline."""
         return self.value / self.baseline if self.baseline else None
 
     def line(self) -> str:
-        """The figure in one line."""
+        """Return the figure as one line of text."""
         ratio = "" if self.ratio is None else f", {self.ratio:.2f} × {_number(self.baseline)}"
         return f"{self.what}: {_number(self.value)} {self.unit}{ratio}"
 
     def to_json(self) -> dict[str, object]:
-        """As it is kept."""
+        """Return the figure as it is stored."""
         goal = None if self.goal is None else str(self.goal)
-        met = None if self.goal is None else self.goal.met(self)
+        met = None if self.goal is None else self.goal.is_met(self)
         return asdict(self) | {"ratio": self.ratio, "goal": goal, "met": met}
 
 
 def table(figures: Sequence[Figure], base: str | None) -> str:
-    """The figures as aligned rows."""
+    """Return the figures as aligned rows."""
     head = ["", "ours", "", "baseline", "ratio", "goal", "", *([f"at {base}"] if base else []), "against"]
     rows = [head, *(_row(figure, compared=base is not None) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
@@ -86,7 +86,7 @@ def _row(figure: Figure, *, compared: bool) -> list[str]:
         _number(figure.baseline),
         "" if figure.ratio is None else f"{figure.ratio:.2f}",
         "" if goal is None else str(goal),
-        "" if goal is None else "met" if goal.met(figure) else "MISSED",
+        "" if goal is None else "met" if goal.is_met(figure) else "MISSED",
         *([_number(figure.base)] if compared else []),
         figure.against,
     ]
@@ -98,8 +98,14 @@ def _number(number: float | None) -> str:
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
-def write(path: Path, figures: Sequence[Figure], about: dict[str, object]) -> None:
-    """Keep the figures."""
+def write(path: Path, figures: Sequence[Figure], conditions: dict[str, object]) -> None:
+    """Write the figures and the conditions of their measurement as JSON.
+
+    Args:
+        path: the file; its folder is created.
+        figures: the figures of one run.
+        conditions: revision, machine and options of the run.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = about | {"results": [figure.to_json() for figure in figures]}
+    content = conditions | {"results": [figure.to_json() for figure in figures]}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

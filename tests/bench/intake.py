@@ -1,9 +1,9 @@
-"""Intake: from a filled topic through the runtime into three tables, to the committed offset.
+"""Intake: from a filled topic through the runtime into three tables, up to the committed offset.
 
-Ours decodes and validates each event, writes its inbox row, calls a handler that adds one job and publishes
-one event. The bare loop writes the same columns of the same three rows for each record, most of them
-constant, and looks at nothing but two headers and the key.
-Measured from the first batch in hand until the last offset is committed.
+The runtime decodes and validates each event, writes its inbox row, and calls a handler that adds one job and
+publishes one event. The bare loop writes the same columns of the same three rows for each record, most of
+them constant, and reads only two headers and the key.
+The time is measured from the first received batch until the last offset is committed.
 """
 
 import asyncio
@@ -32,29 +32,28 @@ BATCH = 500
 POLL_MS = 200
 
 
-class Look(BaseModel):
-    """A task as services have them: what to work on."""
+class MediaTask(BaseModel):
+    """A task like those of the services."""
 
     media: MediaRef
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Events a second."""
+    """Measure the events per second."""
     events = bench.number("EVENTS", 20_000)
     topic = bench.side(__name__, "fill", events=events)
     rounds = bench.compare(__name__, "ours", "bare", topic=topic, events=events)
-    what = "per_s"
     return [
         Figure(
             "intake",
             "intake, one process",
-            rounds.median("ours", what) or 0,
+            rounds.median("ours", "per_s") or 0,
             "events/s",
-            rounds.median("bare", what),
+            rounds.median("bare", "per_s"),
             "getmany, 3 × unnest in one asyncpg transaction a batch, commit",
             Goal("ratio", at_least=0.5),
-            rounds.median("base", what),
-            rounds.spread(what),
+            rounds.median("base", "per_s"),
+            rounds.spread("per_s"),
         ),
         Figure(
             "intake_cpu",
@@ -69,7 +68,7 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def media_ready() -> MediaReady:
-    """An event of the usual size, about a file of its own."""
+    """Return an event of the usual size about a new file."""
     (example,) = (event for event in EXAMPLES if isinstance(event, MediaReady))
     media_id = uuid4()
     return example.model_copy(
@@ -78,7 +77,7 @@ def media_ready() -> MediaReady:
 
 
 def progressed(media_id: UUID) -> JobProgressed:
-    """What the handler publishes."""
+    """Return the event that the handler publishes."""
     return JobProgressed(
         media_id=media_id,
         job_id=media_id,
@@ -91,7 +90,7 @@ def progressed(media_id: UUID) -> JobProgressed:
 
 
 async def fill(stack: Stack, *, events: int) -> str:
-    """A topic with so many events; its name."""
+    """Create a topic, publish `events` events to it, and return its name."""
     servers = stack.addresses.kafka_bootstrap_servers
     topic = await new_topic(stack, partitions=PARTITIONS)
     async with AIOKafkaProducer(bootstrap_servers=servers, compression_type="gzip", linger_ms=20) as producer:
@@ -106,51 +105,47 @@ async def fill(stack: Stack, *, events: int) -> str:
 
 
 async def ours(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
-    """The runtime as a service has it."""
+    """Consume the topic by the runtime, as a service does."""
 
     async def handle(event: MediaReady, transaction: Transaction) -> None:
-        await transaction.enqueue(
-            "look",
-            Look(media=event.media),
-            media=event.media,
-        )
+        await transaction.enqueue("look", MediaTask(media=event.media), media=event.media)
         await transaction.publish(progressed(event.media_id))
 
-    clock, taken, all_taken = Clock(), 0, asyncio.Event()
+    clock, consumed, all_consumed = Clock(), 0, asyncio.Event()
     async with scratch_database(stack) as (database, settings):
         consumer = EventConsumer(database, HandlerSink(database, {MediaReady: handle}))
 
         async def consume(records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
-            nonlocal taken
-            if taken == 0:
+            nonlocal consumed
+            if consumed == 0:
                 clock.start()
             await consumer.consume(records)
-            taken += len(records)
-            if taken >= events:
-                all_taken.set()
+            consumed += len(records)
+            if consumed >= events:
+                all_consumed.set()
 
         async with Subscription(
             settings.kafka_bootstrap_servers, consume, [topic], group=f"bench-{uuid4()}", batch_size=BATCH
         ) as subscription:
-            await all_taken.wait()
-            await _until_committed(subscription._subscriber.consumer, topic, events)
+            await all_consumed.wait()
+            await _wait_until_committed(subscription._subscriber.consumer, topic, events)
             clock.stop()
         await _check(database, events)
     return clock.speed(events)
 
 
-async def _until_committed(consumer: Any, topic: str, events: int) -> None:
+async def _wait_until_committed(consumer: Any, topic: str, events: int) -> None:
     partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     while sum([await consumer.committed(partition) or 0 for partition in partitions]) < events:
         await asyncio.sleep(0.001)
 
 
 async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
-    """The libraries alone: what a batch costs when nothing is looked at."""
-    clock, taken = Clock(), 0
+    """Consume the topic by the libraries alone, without decoding the events."""
+    clock, consumed = Clock(), 0
     sample = envelope(progressed(uuid4()), source="bench").to_record()
     value, headers = sample.value, encode_headers(sample.headers)
-    task = Look(media=media_ready().media).model_dump_json()
+    task = MediaTask(media=media_ready().media).model_dump_json()
     cause = json.dumps(cause_to_json(Cause(str(uuid4()), str(uuid4()))))
     async with scratch_database(stack) as (database, settings):
         url = settings.database_url.get_secret_value().replace("+asyncpg", "")
@@ -163,14 +158,14 @@ async def bare(stack: Stack, *, topic: str, events: int) -> dict[str, float]:
             auto_offset_reset="earliest",
         )
         async with consumer:
-            while taken < events:
+            while consumed < events:
                 fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
                 records = [record for batch in fetched.values() for record in batch]
                 if not records:
                     continue
-                if taken == 0:
+                if consumed == 0:
                     clock.start()
-                taken += len(records)
+                consumed += len(records)
                 await _write(connection, records, sample.topic, value, headers, task, cause)
                 await consumer.commit()
             clock.stop()
@@ -199,7 +194,7 @@ async def _write(
         await connection.execute(
             "INSERT INTO scratch_jobs"
             " (id, media_file_id, kind, dedupe_key, owner, turn, task, cause, max_retries)"
-            " SELECT id, media_file_id, 'look', 'look|' || media_file_id, 'somebody', turn, task, cause, 2"
+            " SELECT id, media_file_id, 'look', 'look|' || media_file_id, 'an owner', turn, task, cause, 2"
             " FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[], $4::jsonb[]) WITH ORDINALITY"
             " AS job (id, media_file_id, task, cause, turn)",
             [uuid4() for _ in records],

@@ -1,4 +1,4 @@
-"""The job queue: claim and finish against the same SQL by bare asyncpg, and the claim in a crowded table."""
+"""The job queue: claim and completion compared with the same SQL by asyncpg, and claims in a full table."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ LEASE = timedelta(minutes=1)
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Jobs a second, and the time of a claim as the table grows."""
+    """Measure the jobs per second, and the time of a claim as the table grows."""
     jobs = bench.number("JOBS", 1000)
     rounds = bench.compare(__name__, "ours", "bare", jobs=jobs)
     return [
@@ -50,7 +50,7 @@ def measure(bench: Bench) -> list[Figure]:
             "the same",
             base=rounds.median("base", "cpu_us"),
         ),
-        *_crowded(bench),
+        *_measure_full_table(bench),
     ]
 
 
@@ -65,7 +65,7 @@ async def _enqueue(database: Database, jobs: int) -> None:
 
 
 async def _work(database: Database, queue: JobQueue) -> bool:
-    """Claim and finish one job, with a result event, as a worker does without its engine."""
+    """Claim and complete one job with a result event, as a worker without engine; False if none waits."""
     job = await queue.claim()
     if job is None:
         return False
@@ -79,13 +79,13 @@ async def _work(database: Database, queue: JobQueue) -> bool:
 
 
 async def ours(stack: Stack, *, jobs: int) -> dict[str, float]:
-    """The queue as a worker uses it."""
+    """Process `jobs` jobs by the queue as a worker does."""
     clock = Clock()
     async with scratch_database(stack, lease="PT60S") as (database, _):
         queue = _queue(database)
         await _enqueue(database, jobs)
         await _enqueue(database, 1)
-        await _work(database, queue)  # connects, prepares
+        await _work(database, queue)  # not measured: it connects and prepares the statements
         with clock.running():
             while await _work(database, queue):
                 pass
@@ -94,20 +94,20 @@ async def ours(stack: Stack, *, jobs: int) -> dict[str, float]:
 
 
 @dataclass
-class Recorded:
-    """The statements of one job as the runtime sent them."""
+class StatementRecorder:
+    """Records the statements that the runtime sends, by transaction."""
 
     transactions: list[list[tuple[str, tuple[Any, ...]]]] = field(default_factory=list)
 
-    def watch(self, database: Database) -> None:
-        """Write down what goes to the server from now on."""
+    def attach(self, database: Database) -> None:
+        """Record the statements of a database from now on."""
         event.listen(
             database.engine.sync_engine,
             "checkout",
-            lambda connection, *_: connection.driver_connection.add_query_logger(self._note),
+            lambda connection, *_: connection.driver_connection.add_query_logger(self._record),
         )
 
-    def _note(self, query: Any) -> None:
+    def _record(self, query: Any) -> None:
         if query.query == "BEGIN;":
             self.transactions.append([])
         elif query.query != "COMMIT;":
@@ -115,46 +115,43 @@ class Recorded:
 
 
 async def bare(stack: Stack, *, jobs: int) -> dict[str, float]:
-    """The statements that the runtime sends for one job, recorded and sent again by asyncpg for every job."""
+    """Record the statements of the runtime for one job, and send them by asyncpg for `jobs` jobs."""
     clock = Clock()
     async with scratch_database(stack, lease="PT60S") as (database, settings):
-        recorded = Recorded()
+        recorder = StatementRecorder()
         await _enqueue(database, 1)
         await _work(database, _queue(database))
         await _enqueue(database, 1)
-        recorded.watch(database)
+        recorder.attach(database)
         await _work(database, _queue(database))
-        await asyncio.sleep(0)  # the driver tells soon after
-        claim, finish = map(list, recorded.transactions)
+        await asyncio.sleep(0)  # the driver calls its query loggers in the next iteration of the loop
+        claim, complete = map(list, recorder.transactions)
         done = UUID(
             str((await rows(database, "SELECT id FROM scratch_jobs ORDER BY completed_at DESC"))[0][0])
         )
         await _enqueue(database, jobs)
         connection = await asyncpg.connect(settings.database_url.get_secret_value().replace("+asyncpg", ""))
         await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=str)
-        token = next(v for _, values in claim for v in values if _is_uuid(v))
+        token = next(v for _, values in claim for v in values if isinstance(v, UUID))
         with clock.running():
             for _ in range(jobs):
-                fresh = uuid4()
+                new_token = uuid4()
                 async with connection.transaction():
                     first, *others = claim
-                    (row,) = await connection.fetch(first[0], *_filled(first[1], {token: fresh}))
+                    (row,) = await connection.fetch(first[0], *_replace(first[1], {token: new_token}))
                     for statement, values in others:
                         await connection.fetch(statement, *values)
                 async with connection.transaction():
-                    for statement, values in finish:
-                        await connection.fetch(statement, *_filled(values, {token: fresh, done: row["id"]}))
+                    for statement, values in complete:
+                        new_ids = {token: new_token, done: row["id"]}
+                        await connection.fetch(statement, *_replace(values, new_ids))
         await connection.close()
         await _check(database, jobs + 2)
     return clock.speed(jobs)
 
 
-def _is_uuid(value: Any) -> bool:
-    return isinstance(value, UUID)
-
-
-def _filled(values: Sequence[Any], new: dict[UUID, UUID]) -> list[Any]:
-    return [new.get(value, value) if isinstance(value, UUID) else value for value in values]
+def _replace(values: Sequence[Any], new_ids: dict[UUID, UUID]) -> list[Any]:
+    return [new_ids.get(value, value) if isinstance(value, UUID) else value for value in values]
 
 
 async def _check(database: Database, jobs: int) -> None:
@@ -167,8 +164,8 @@ async def _check(database: Database, jobs: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Crowd:
-    """How full the table is."""
+class TableSize:
+    """Number of waiting and of finished jobs in the table."""
 
     waiting: int
     finished: int
@@ -177,35 +174,40 @@ class Crowd:
         return f"{self.waiting:,} waiting, {self.finished:,} finished"
 
 
-def _crowded(bench: Bench) -> list[Figure]:
+def _measure_full_table(bench: Bench) -> list[Figure]:
     waiting, finished = bench.number("WAITING", 1_000_000), bench.number("FINISHED", 10_000_000)
-    crowds = [Crowd(0, 0), Crowd(waiting // 10, 0), Crowd(waiting, 0), Crowd(waiting, finished)]
-    task = {"crowds": [(crowd.waiting, crowd.finished) for crowd in crowds], "claims": 300}
-    stages = bench.side(__name__, "crowded", **task)
+    sizes = [
+        TableSize(0, 0),
+        TableSize(waiting // 10, 0),
+        TableSize(waiting, 0),
+        TableSize(waiting, finished),
+    ]
+    task = {"crowds": [(size.waiting, size.finished) for size in sizes], "claims": 300}
+    results = bench.side(__name__, "crowded", **task)
     base = bench.base and bench.side(__name__, "crowded", checkout=bench.base, **task)
     figures = []
-    for number, crowd in enumerate(crowds):
-        for what, unit in {"claim_p50": "ms", "claim_p99": "ms", "claim_pages": "pages"}.items():
-            flat = number > 0 and what != "claim_p99"
+    for number, size in enumerate(sizes):
+        for name, unit in {"claim_p50": "ms", "claim_p99": "ms", "claim_pages": "pages"}.items():
+            has_goal = number > 0 and name != "claim_p99"
             figures.append(
                 Figure(
-                    f"job_{what}_{crowd.waiting}_{crowd.finished}",
-                    f"{what.replace('_', ' ')}, {crowd}",
-                    stages[number][what],
+                    f"job_{name}_{size.waiting}_{size.finished}",
+                    f"{name.replace('_', ' ')}, {size}",
+                    results[number][name],
                     unit,
-                    stages[0][what] if number else None,
+                    results[0][name] if number else None,
                     "the empty table" if number else "",
-                    Goal("ratio", at_most=1.5) if flat else None,
-                    base and base[number][what],
+                    Goal("ratio", at_most=1.5) if has_goal else None,
+                    base and base[number][name],
                 )
             )
     figures.append(
         Figure(
             "job_counts",
-            f"the gauges' query, {crowds[-1]}",
-            stages[-1]["counts"],
+            f"the gauges' query, {sizes[-1]}",
+            results[-1]["counts"],
             "ms",
-            stages[0]["counts"],
+            results[0]["counts"],
             "the empty table",
             base=base and base[-1]["counts"],
         )
@@ -214,43 +216,57 @@ def _crowded(bench: Bench) -> list[Figure]:
 
 
 async def crowded(stack: Stack, *, crowds: list[tuple[int, int]], claims: int) -> list[dict[str, float]]:
-    """Milliseconds and pages of a claim as the table fills."""
-    answers = []
-    there = Crowd(0, 0)
+    """Measure the milliseconds and pages of a claim, and the milliseconds of the gauges' query.
+
+    Args:
+        stack: the running servers.
+        crowds: sizes of the table, ascending, each as (waiting, finished).
+        claims: number of claims per size.
+
+    Returns:
+        The figures for each size.
+    """
+    results = []
+    current = TableSize(0, 0)
     async with scratch_database(stack, lease="PT1H") as (database, settings):
         connection = await asyncpg.connect(settings.database_url.get_secret_value().replace("+asyncpg", ""))
         await connection.execute("ALTER TABLE scratch_jobs SET (autovacuum_enabled = off)")
         queue = _queue(database)
         for waiting, finished in crowds:
-            await _fill(connection, waiting - there.waiting, finished - there.finished)
-            there = Crowd(waiting, finished)
+            await _fill(connection, waiting - current.waiting, finished - current.finished)
+            current = TableSize(waiting, finished)
             await _enqueue(database, claims)
             await connection.execute("VACUUM ANALYZE scratch_jobs")
             await connection.execute("CHECKPOINT")
-            took, pages = [], 0
+            claims_ms, pages = [], 0
             for _ in range(claims):
                 before = await _pages(database)
                 started = time.perf_counter()
                 job = await queue.claim()
-                took.append((time.perf_counter() - started) * 1000)
+                claims_ms.append((time.perf_counter() - started) * 1000)
                 pages += await _pages(database) - before
                 assert job is not None
                 async with database.transaction() as transaction:
                     await queue.complete(transaction, job)
             started = time.perf_counter()
             counts, _ = await queue.counts()
-            counted = (time.perf_counter() - started) * 1000
+            counts_ms = (time.perf_counter() - started) * 1000
             assert abs(counts["pending"] - waiting) <= waiting / 5, counts
-            cut = quantiles(took, n=100)
-            answers.append(
-                {"claim_p50": cut[49], "claim_p99": cut[98], "claim_pages": pages / claims, "counts": counted}
+            percentiles = quantiles(claims_ms, n=100)
+            results.append(
+                {
+                    "claim_p50": percentiles[49],
+                    "claim_p99": percentiles[98],
+                    "claim_pages": pages / claims,
+                    "counts": counts_ms,
+                }
             )
         await connection.close()
-    return answers
+    return results
 
 
 async def _fill(connection: "asyncpg.Connection[Any]", waiting: int, finished: int) -> None:
-    """Add rows as fast as PostgreSQL takes them: without indexes, which are built again at the end."""
+    """Add rows fast: drop indexes and constraints first, and create them again at the end."""
     if not waiting + finished:
         return
     await connection.execute("SET maintenance_work_mem = '1GB'")
@@ -282,7 +298,10 @@ async def _fill(connection: "asyncpg.Connection[Any]", waiting: int, finished: i
 
 
 async def _pages(database: Database) -> int:
-    """Pages of the table and its indexes that were looked at so far; asked on the queue's own connection."""
+    """Return the pages of the table and its indexes read so far.
+
+    It must use the connection of the queue: only the session that read the pages can flush their statistics.
+    """
     await rows(database, "SELECT pg_stat_force_next_flush()")
     ((pages,),) = await rows(
         database,

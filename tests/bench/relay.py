@@ -1,6 +1,6 @@
-"""The outbox relay: how fast it empties a full outbox, and how long an event waits in it.
+"""The outbox relay: its rate with a full outbox, and the time that an event waits in the outbox.
 
-The bare producer has the same records in memory: what the outbox costs is reading and marking.
+The bare producer has the same records in memory, so that the difference is the cost of reading and marking.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from phonograph_runtime.outbox import OutboxRelay
 BATCH = 500
 PARTITIONS = 4
 DISTINCT = 500
-"""Different records in the outbox; more would only take longer to make."""
+"""Number of different records in the outbox, which are repeated; more would only take longer to prepare."""
 
 
 def measure(bench: Bench) -> list[Figure]:
-    """Events a second, and the time from commit to delivery."""
+    """Measure the events per second, and the time from commit to delivery."""
     events = bench.number("EVENTS", 20_000)
     seconds = bench.number("LATENCY_S", 20)
     speed = bench.compare(__name__, "ours", "bare", events=events)
@@ -74,8 +74,8 @@ def measure(bench: Bench) -> list[Figure]:
 
 
 def _records(topic: str) -> list[Record]:
-    made = [envelope(media_ready(), source="bench").to_record() for _ in range(DISTINCT)]
-    return [Record(topic, record.key, record.value, record.headers) for record in made]
+    records = [envelope(media_ready(), source="bench").to_record() for _ in range(DISTINCT)]
+    return [Record(topic, record.key, record.value, record.headers) for record in records]
 
 
 @asynccontextmanager
@@ -83,45 +83,46 @@ async def _relaying(database: Database, servers: str) -> AsyncIterator[None]:
     listener = database.listen("outbox", "jobs")
     relay = OutboxRelay(database, listener, kafka_bootstrap_servers=servers)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(part.run()) for part in (listener, relay)]
+        tasks = [group.create_task(runner.run()) for runner in (listener, relay)]
         yield
         for task in tasks:
             task.cancel()
 
 
-async def _url(database: Database) -> str:
+def _url(database: Database) -> str:
     return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-async def _committed(topic: str, servers: str) -> int:
+async def _count_records(topic: str, servers: str) -> int:
     async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
         partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         return sum((await consumer.end_offsets(partitions)).values())
 
 
 async def ours(stack: Stack, *, events: int) -> dict[str, float]:
-    """The relay, woken by the commit of a full outbox, until every row is marked."""
+    """Relay a full outbox, from the commit that fills it until every row is marked."""
     topic, clock = await new_topic(stack, partitions=PARTITIONS), Clock()
-    made = _records(topic)
+    distinct = _records(topic)
     async with scratch_database(stack) as (database, settings):
         servers = settings.kafka_bootstrap_servers
-        connection = await asyncpg.connect(await _url(database))
+        connection = await asyncpg.connect(_url(database))
         async with _relaying(database, servers):
-            await _put(connection, made[:1])
-            await _until_empty(connection)  # the relay leads, the topic is there
+            # The first record is not measured: the relay takes its lock and learns the metadata of the topic.
+            await _insert(connection, distinct[:1])
+            await _wait_until_empty(connection)
             async with connection.transaction():
-                await _put(connection, (made * (events // DISTINCT + 1))[:events])
+                await _insert(connection, (distinct * (events // DISTINCT + 1))[:events])
                 await connection.execute("SELECT pg_notify('scratch.outbox', '')")
                 clock.start()
-            await _until_empty(connection)
+            await _wait_until_empty(connection)
             clock.stop()
         ((published,),) = await rows(database, "SELECT count(published_at) FROM outbox")
         await connection.close()
-        assert published == events + 1 == await _committed(topic, servers)
+        assert published == events + 1 == await _count_records(topic, servers)
     return clock.speed(events)
 
 
-async def _put(connection: "asyncpg.Connection[Any]", records: list[Record]) -> None:
+async def _insert(connection: "asyncpg.Connection[Any]", records: list[Record]) -> None:
     await connection.copy_records_to_table(
         "outbox",
         records=[(each.topic, each.key, each.value, encode_headers(each.headers)) for each in records],
@@ -129,21 +130,21 @@ async def _put(connection: "asyncpg.Connection[Any]", records: list[Record]) -> 
     )
 
 
-async def _until_empty(connection: "asyncpg.Connection[Any]") -> None:
+async def _wait_until_empty(connection: "asyncpg.Connection[Any]") -> None:
     while await connection.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)"):
         await asyncio.sleep(0.02)
 
 
 async def bare(stack: Stack, *, events: int) -> dict[str, float]:
-    """A producer with the relay's settings and batches, and nothing else."""
+    """Send the same records by a producer with the settings and batches of the relay."""
     topic, clock = await new_topic(stack, partitions=PARTITIONS), Clock()
-    made = _records(topic)
+    distinct = _records(topic)
     servers = stack.addresses.kafka_bootstrap_servers
     async with AIOKafkaProducer(
         bootstrap_servers=servers, enable_idempotence=True, acks="all", linger_ms=5, compression_type="gzip"
     ) as producer:
-        await producer.send_and_wait(topic, value=made[0].value)
-        records = (made * (events // DISTINCT + 1))[:events]
+        await producer.send_and_wait(topic, value=distinct[0].value)
+        records = (distinct * (events // DISTINCT + 1))[:events]
         with clock.running():
             for first in range(0, events, BATCH):
                 sends = [
@@ -151,22 +152,30 @@ async def bare(stack: Stack, *, events: int) -> dict[str, float]:
                     for each in records[first : first + BATCH]
                 ]
                 await asyncio.gather(*sends)
-    assert await _committed(topic, servers) == events + 1
+    assert await _count_records(topic, servers) == events + 1
     return clock.speed(events)
 
 
 async def latency(stack: Stack, *, rate: int, seconds: int) -> dict[str, float]:
-    """Milliseconds from asking for the commit to the record in a consumer's hand.
+    """Measure the milliseconds from the start of a commit until a consumer receives the record.
 
-    The relay has a process of its own, as in a service; writer and consumer share this one.
+    The relay runs in a separate process, as in a service; writer and consumer share this one.
+
+    Args:
+        stack: the running servers.
+        rate: events per second.
+        seconds: duration of the measurement.
+
+    Returns:
+        Percentiles and maximum in milliseconds, and the reached rate in events per second.
     """
     topic = await new_topic(stack, partitions=PARTITIONS)
-    made = _records(topic)
-    asked: dict[int, float] = {}
-    waits: list[float] = []
+    distinct = _records(topic)
+    commits_started: dict[int, float] = {}
+    waits_ms: list[float] = []
     total = rate * seconds
     async with scratch_database(stack) as (database, settings):
-        url = await _url(database)
+        url = _url(database)
         consumer = AIOKafkaConsumer(
             topic,
             bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -179,48 +188,52 @@ async def latency(stack: Stack, *, rate: int, seconds: int) -> dict[str, float]:
             consumer,
             asyncio.timeout(120 + 10 * seconds),
         ):
-            await _put_one(pool, made[0], -1)
+            await _insert_one(pool, distinct[0], -1)
             await consumer.getone()
-            writing = asyncio.create_task(_write_steadily(pool, made, asked, rate, total))
-            while len(waits) < total:
+            writing = asyncio.create_task(_write_steadily(pool, distinct, commits_started, rate, total))
+            while len(waits_ms) < total:
                 record = await consumer.getone()
                 now = time.perf_counter()
                 number = int(dict(record.headers)["number"])
-                waits.append((now - asked[number]) * 1000)
+                waits_ms.append((now - commits_started[number]) * 1000)
             reached = total / await writing
-    waits = waits[rate:]  # the first second warms up
-    quantiles = statistics.quantiles(waits, n=100)
-    return {"p50": quantiles[49], "p99": quantiles[98], "max": max(waits), "rate": reached}
+    waits_ms = waits_ms[rate:]  # the first second is a warm-up
+    quantiles = statistics.quantiles(waits_ms, n=100)
+    return {"p50": quantiles[49], "p99": quantiles[98], "max": max(waits_ms), "rate": reached}
 
 
 async def _write_steadily(
-    pool: "asyncpg.Pool[Any]", made: list[Record], asked: dict[int, float], rate: int, total: int
+    pool: "asyncpg.Pool[Any]",
+    distinct: list[Record],
+    commits_started: dict[int, float],
+    rate: int,
+    total: int,
 ) -> float:
-    """Seconds that it took; more than planned on a machine that is busy with other things."""
-    began, writes = time.perf_counter(), set[asyncio.Task[None]]()
+    """Write `total` records at `rate` per second; return the seconds, which a busy machine exceeds."""
+    started, writes = time.perf_counter(), set[asyncio.Task[None]]()
 
     async def write(number: int) -> None:
-        await _put_one(pool, made[number % DISTINCT], number, asked)
+        await _insert_one(pool, distinct[number % DISTINCT], number, commits_started)
 
     for number in range(total):
-        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+        await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
         task = asyncio.create_task(write(number))
         writes.add(task)
         task.add_done_callback(writes.discard)
     await asyncio.gather(*writes)
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
-async def _put_one(
+async def _insert_one(
     pool: "asyncpg.Pool[Any]",
     record: Record,
     number: int,
-    asked: dict[int, float] | None = None,
+    commits_started: dict[int, float] | None = None,
 ) -> None:
     headers = encode_headers([*record.headers, ("number", str(number).encode())])
     async with pool.acquire() as connection:
-        if asked is not None:
-            asked[number] = time.perf_counter()
+        if commits_started is not None:
+            commits_started[number] = time.perf_counter()
         await connection.fetchval(
             "WITH new AS (INSERT INTO outbox (topic, key, value, headers) VALUES ($1, $2, $3, $4))"
             " SELECT pg_notify('scratch.outbox', '')",
@@ -244,7 +257,7 @@ async def _relay_process(url: str) -> AsyncIterator[None]:
 
 
 async def serve(stack: Stack, *, url: str) -> None:
-    """A relay until it is told to stop."""
+    """Run a relay until SIGTERM."""
     settings = ScratchSettings(
         database_url=url.replace("postgresql://", "postgresql+asyncpg://"),
         kafka_bootstrap_servers=stack.addresses.kafka_bootstrap_servers,

@@ -1,6 +1,6 @@
-"""One side of a comparison, in a process of its own: `python -m tests.bench.side MODULE FUNCTION TASK`.
+"""One side of a comparison, in a separate process: `python -m tests.bench.side MODULE FUNCTION TASK`.
 
-Prints the answer as the last line. With `PHONOGRAPH_BENCH_PROFILE=FOLDER` it leaves a profile there.
+Prints the result as the last line. With `PHONOGRAPH_BENCH_PROFILE=FOLDER` it writes a profile to the folder.
 """
 
 import asyncio
@@ -27,34 +27,34 @@ from phonograph_runtime.logs import configure_logging
 
 
 def stack() -> Stack:
-    """The servers that the bench started."""
+    """Return the servers that the bench has started."""
     return Stack(Project(ROOT, environment=os.environ))
 
 
 @dataclass
 class Clock:
-    """Wall and processor time of the part that counts."""
+    """Wall time and processor time of the measured code."""
 
-    began: float = 0.0
-    cpu_began: float = 0.0
+    started: float = 0.0
+    cpu_started: float = 0.0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     _profile: cProfile.Profile | None = field(default=None, repr=False)
 
     def start(self) -> None:
-        """From now on, with the garbage collector as services have it."""
+        """Start measuring, with the garbage collector configured as in services."""
         gc.collect()
         collect_rarely()
         if folder := os.environ.get("PHONOGRAPH_BENCH_PROFILE"):
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._profile = cProfile.Profile()
             self._profile.enable()
-        self.began, self.cpu_began = time.perf_counter(), time.process_time()
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
 
     def stop(self) -> None:
-        """Until now."""
-        self.seconds = time.perf_counter() - self.began
-        self.cpu_seconds = time.process_time() - self.cpu_began
+        """Stop measuring."""
+        self.seconds = time.perf_counter() - self.started
+        self.cpu_seconds = time.process_time() - self.cpu_started
         if self._profile is not None:
             self._profile.disable()
             name = "-".join(sys.argv[1:3]).rpartition(".")[2]
@@ -62,18 +62,18 @@ class Clock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While the block runs."""
+        """Measure a block."""
         self.start()
         yield
         self.stop()
 
     def speed(self, count: int) -> dict[str, float]:
-        """Things per second, and microseconds of our processor time for each."""
+        """Return the rate of `count` items per second, and the microseconds of processor time for each."""
         return {"per_s": count / self.seconds, "cpu_us": self.cpu_seconds / count * 1e6}
 
 
 async def new_topic(stack: Stack, *, partitions: int) -> str:
-    """An empty topic of a side's own."""
+    """Create an empty topic and return its name."""
     name = f"bench-{uuid4().hex[:12]}"
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.addresses.kafka_bootstrap_servers)
     await admin.start()
@@ -85,12 +85,12 @@ async def new_topic(stack: Stack, *, partitions: int) -> str:
 
 
 def main() -> None:
-    """Run one side."""
+    """Run one side and print its result as JSON."""
     module, function, task = sys.argv[1:]
     configure_logging("bench", "INFO")
     work = getattr(importlib.import_module(module), function)
-    answer: Any = asyncio.run(work(stack(), **json.loads(task)))
-    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+    result: Any = asyncio.run(work(stack(), **json.loads(task)))
+    sys.stdout.write("\n" + json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Kafka and PostgreSQL fail under a service at work: nothing is lost or done twice, and soon all is well."""
+"""Kafka and PostgreSQL fail under load: nothing is lost or duplicated, and the service recovers soon."""
 
 import asyncio
 import os
@@ -14,56 +14,57 @@ from pathlib import Path
 import asyncpg
 import pytest
 from neo4j import AsyncGraphDatabase, exceptions
-from tests.support.processes import Group, Outcome, group, request
-from tests.support.proxy import Bolt, Postgres, Proxy, port, proxy
+from tests.support.processes import ConsumerGroup, DeliveryReport, consumer_group, request
+from tests.support.proxy import BoltCommits, PostgresCommits, Proxy, port_of, run_proxy
 from tests.support.scratch import rows
 from tests.support.stack import Stack, servers
 
 from phonograph_cli.project import Project
 
 RATE = 100
-"""Events a second."""
+"""Events per second."""
 WINDOW_S = 2.0
-PLACES = {"batch": "INSERT INTO inbox", "mark": "UPDATE outbox SET published_at"}
+STATEMENTS = {"batch": "INSERT INTO inbox", "mark": "UPDATE outbox SET published_at"}
+"""Statements that select a transaction, by the step that it belongs to."""
 EFFECTS = "SELECT extract(epoch FROM at) FROM effects ORDER BY at"
 TERMINATE = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
-      AND application_name <> 'phonograph-scratch'  -- the test's own
+      AND application_name <> 'phonograph-scratch'  -- the connections of the test
 """
 TERMINATE_ALL = TERMINATE.replace("datname = current_database()", "datname LIKE 'scratch_%'")
 
 
-async def test_05_proxy_keeps_an_answer_back_and_nothing_else(stack: Stack) -> None:
+async def test_05_proxy_drops_one_response_and_nothing_else(stack: Stack) -> None:
     url, table = stack.addresses.postgres_url, f"t{uuid.uuid4().hex}"
-    with proxy(port(url), Postgres) as between:
-        login = url.replace(str(port(url)), str(between.port))
+    with run_proxy(port_of(url), PostgresCommits) as proxy:
+        login = url.replace(str(port_of(url)), str(proxy.port))
         connection = await asyncpg.connect(login)
         await connection.execute(f"CREATE TABLE {table} (n int)")
-        between.lose_answers(f"INTO {table}")
+        proxy.drop_responses(f"INTO {table}")
         async with connection.transaction():
             assert await connection.fetchval("SELECT 1") == 1
         with pytest.raises((asyncpg.ConnectionDoesNotExistError, ConnectionError)):
             async with connection.transaction():
                 await connection.execute(f"INSERT INTO {table} VALUES ($1)", 7)
-        assert (between.answers_lost, between.commits) == (1, 2)
+        assert (proxy.dropped_responses, proxy.commits) == (1, 2)
         other = await asyncpg.connect(login)
         assert await other.fetch(f"SELECT n FROM {table}") == [(7,)]
-        between.cut()
+        proxy.reset_connections()
         with pytest.raises((asyncpg.ConnectionDoesNotExistError, ConnectionError)):
             await other.fetch(f"DROP TABLE {table}")
-        between.refusing = True
+        proxy.refuses_connections = True
         with pytest.raises((asyncpg.PostgresError, OSError)):
             await asyncpg.connect(login)
 
 
-async def test_06_proxy_keeps_the_answer_of_a_graph_back(stack: Stack) -> None:
+async def test_06_proxy_drops_the_response_to_a_commit_of_neo4j(stack: Stack) -> None:
     addresses, label = stack.addresses, f"T{uuid.uuid4().hex}"
     login = addresses.neo4j_user, addresses.neo4j_password
-    with proxy(port(addresses.neo4j_uri), Bolt) as between:
-        driver = AsyncGraphDatabase.driver(f"bolt://127.0.0.1:{between.port}", auth=login)
+    with run_proxy(port_of(addresses.neo4j_uri), BoltCommits) as proxy:
+        driver = AsyncGraphDatabase.driver(f"bolt://127.0.0.1:{proxy.port}", auth=login)
         async with driver, driver.session() as session:
-            between.lose_answers(f"MERGE .*{label}")
+            proxy.drop_responses(f"MERGE .*{label}")
             transaction = await session.begin_transaction()
             await transaction.run("RETURN 1")
             await transaction.commit()
@@ -71,34 +72,32 @@ async def test_06_proxy_keeps_the_answer_of_a_graph_back(stack: Stack) -> None:
             await transaction.run(f"MERGE (:{label} {{n: $n}})", n=7)
             with pytest.raises((exceptions.ServiceUnavailable, exceptions.SessionExpired)):
                 await transaction.commit()
-            assert between.answers_lost == 1
-            found = await session.run(f"MATCH (x:{label}) DELETE x RETURN count(*)")
-            assert (await found.single(strict=True)).value() == 1
+            assert proxy.dropped_responses == 1
+            result = await session.run(f"MATCH (x:{label}) DELETE x RETURN count(*)")
+            assert (await result.single(strict=True)).value() == 1
 
 
 @asynccontextmanager
-async def member(stack: Stack, logs: Path) -> AsyncIterator[tuple[Group, Proxy]]:
-    """One process of a small service, with PostgreSQL behind a proxy; it has to outlive the block.
+async def member_behind_proxy(stack: Stack, logs: Path) -> AsyncIterator[tuple[ConsumerGroup, Proxy]]:
+    """Run one process that reaches PostgreSQL through a proxy.
 
-    At its end all that was published has had one effect and one result.
+    At the end, assert that the process still runs and that every event had one effect and one result.
     """
-    async with group(stack, logs) as members:
-        url = members.settings.database_url.get_secret_value()
-        with proxy(port(url), Postgres) as between:
-            process = members.start(database_url=url.replace(f":{port(url)}/", f":{between.port}/"))
-            await members.publish(1)
-            await members.until_taken(1, timeout_s=120)
-            yield members, between
-            print(f"\n{await taken(members)}")
+    async with consumer_group(stack, logs) as group:
+        url = group.settings.database_url.get_secret_value()
+        with run_proxy(port_of(url), PostgresCommits) as proxy:
+            process = group.start(database_url=url.replace(f":{port_of(url)}/", f":{proxy.port}/"))
+            await group.publish(1)
+            await group.wait_until_processed(1, timeout_s=120)
+            yield group, proxy
+            print(f"\n{await check_delivery(group)}")
             assert process.is_alive(), "the process ended"
 
 
-async def test_05_process_outlives_its_connections(stack: Stack, tmp_path: Path) -> None:
-    async with member(stack, tmp_path) as (members, _between):
-        publishing = asyncio.create_task(members.publish(600, seconds=8))
-        admin = await asyncpg.connect(
-            members.settings.database_url.get_secret_value().replace("+asyncpg", "")
-        )
+async def test_05_process_survives_terminated_connections(stack: Stack, tmp_path: Path) -> None:
+    async with member_behind_proxy(stack, tmp_path) as (group, _):
+        publishing = asyncio.create_task(group.publish(600, seconds=8))
+        admin = await asyncpg.connect(group.settings.database_url.get_secret_value().replace("+asyncpg", ""))
         terminated = 0
         while not publishing.done():
             await asyncio.sleep(random.uniform(0, 0.1))
@@ -109,47 +108,47 @@ async def test_05_process_outlives_its_connections(stack: Stack, tmp_path: Path)
 
 
 @pytest.mark.chaos
-async def test_05_postgres_cannot_be_reached_for_a_while(stack: Stack, tmp_path: Path) -> None:
-    async with member(stack, tmp_path) as (members, between):
-        publishing = asyncio.create_task(members.publish(400, seconds=6))
+async def test_05_postgres_is_unreachable_for_a_while(stack: Stack, tmp_path: Path) -> None:
+    async with member_behind_proxy(stack, tmp_path) as (group, proxy):
+        publishing = asyncio.create_task(group.publish(400, seconds=6))
         await asyncio.sleep(1)
-        between.refusing = True
-        between.cut()
+        proxy.refuses_connections = True
+        proxy.reset_connections()
         await asyncio.sleep(4)
-        between.refusing = False
+        proxy.refuses_connections = False
         restored = time.monotonic()
         await publishing
-        await members.until_taken(401, timeout_s=15)
-        print(f"\nall taken {time.monotonic() - restored:.1f} s after PostgreSQL came back", end="")
+        await group.wait_until_processed(401, timeout_s=15)
+        print(f"\nall processed {time.monotonic() - restored:.1f} s after PostgreSQL was reachable", end="")
 
 
-@pytest.mark.parametrize("place", ["batch", "mark"])
-async def test_05_commit_without_answer(stack: Stack, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("step", ["batch", "mark"])
+async def test_05_commit_without_response(stack: Stack, tmp_path: Path, step: str) -> None:
     times = 5
-    async with member(stack, tmp_path) as (members, between):
-        between.lose_answers(PLACES[place], times=times)
-        await members.publish(300, seconds=4)
-        await asyncio.to_thread(between.wait_until_lost, times)
-        print(f"\n{place}: {times} answers lost, {between.commits} commits in all", end="")
+    async with member_behind_proxy(stack, tmp_path) as (group, proxy):
+        proxy.drop_responses(STATEMENTS[step], times=times)
+        await group.publish(300, seconds=4)
+        await asyncio.to_thread(proxy.wait_until_dropped, times)
+        print(f"\n{step}: {times} responses dropped, {proxy.commits} commits in total", end="")
 
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Stack]:
-    """Servers to be broken; no services."""
+    """Servers without services, which the tests may break."""
     with servers("chaos-servers") as project:
         yield Stack(project)
 
 
-async def end(project: Project, name: str, how: signal.Signals) -> None:
+async def restart(project: Project, name: str, number: signal.Signals) -> None:
     """End a server by a signal, then start it again."""
-    os.kill(pid(project, name), how)
+    os.kill(pid(project, name), number)
     while any(process.name == name and process.pid for process in project.stack.status()):
         await asyncio.sleep(0.05)
     await asyncio.to_thread(project.stack.up)
 
 
 async def freeze(project: Project, name: str, seconds: float) -> None:
-    """Let a server stand still."""
+    """Suspend a server by SIGSTOP for a time."""
     stopped = pid(project, name)
     os.kill(stopped, signal.SIGSTOP)
     await asyncio.sleep(seconds)
@@ -157,14 +156,14 @@ async def freeze(project: Project, name: str, seconds: float) -> None:
 
 
 async def slow_down(project: Project, name: str) -> None:
-    """For 12 s let it run a tenth of the time: to its clients that is a disk on which each access stalls."""
+    """Let a server run a tenth of the time for 12 s; clients see a disk on which each access stalls."""
     for _ in range(12):
         await freeze(project, name, 0.9)
         await asyncio.sleep(0.1)
 
 
 async def terminate(project: Project) -> None:
-    """End every connection of every service, again and again for 10 s."""
+    """Terminate every connection of every service repeatedly for 10 s."""
     admin = await asyncpg.connect(project.stack.addresses().postgres_url)
     for _ in range(50):
         await admin.fetch(TERMINATE_ALL)
@@ -173,10 +172,10 @@ async def terminate(project: Project) -> None:
 
 
 def pid(project: Project, name: str) -> int:
-    """Process id of a server that runs."""
-    found = next(process.pid for process in project.stack.status() if process.name == name)
-    assert found is not None
-    return found
+    """Return the process id of a running server."""
+    number = next(process.pid for process in project.stack.status() if process.name == name)
+    assert number is not None
+    return number
 
 
 @pytest.mark.chaos
@@ -185,65 +184,71 @@ def pid(project: Project, name: str) -> int:
     ("fault", "within_s"),
     [
         pytest.param(lambda project: freeze(project, "kafka", 12), 20, id="04_kafka_stopped_12_s"),
-        pytest.param(lambda project: end(project, "kafka", signal.SIGKILL), 20, id="04_kafka_killed"),
+        pytest.param(lambda project: restart(project, "kafka", signal.SIGKILL), 20, id="04_kafka_killed"),
         pytest.param(lambda project: slow_down(project, "kafka"), 20, id="04_kafka_slow"),
-        pytest.param(lambda project: end(project, "postgres", signal.SIGINT), 15, id="05_postgres_fast"),
+        pytest.param(lambda project: restart(project, "postgres", signal.SIGINT), 15, id="05_postgres_fast"),
         pytest.param(
-            lambda project: end(project, "postgres", signal.SIGQUIT), 15, id="05_postgres_immediate"
+            lambda project: restart(project, "postgres", signal.SIGQUIT), 15, id="05_postgres_immediate"
         ),
         pytest.param(terminate, 15, id="05_connections_terminated"),
     ],
 )
-async def test_04_05_rate_is_full_again_soon(
+async def test_04_05_full_rate_returns_soon(
     bare: Stack, tmp_path: Path, fault: Callable[[Project], Awaitable[None]], within_s: float
 ) -> None:
-    async with group(bare, tmp_path) as members:
-        processes = [members.start() for _ in range(2)]
-        await members.publish(1)
-        await members.until_taken(1, timeout_s=120)
-        begun = time.time()
-        publishing = asyncio.create_task(steadily(members))
+    async with consumer_group(bare, tmp_path) as group:
+        processes = [group.start() for _ in range(2)]
+        await group.publish(1)
+        await group.wait_until_processed(1, timeout_s=120)
+        started = time.time()
+        publishing = asyncio.create_task(publish_until_cancelled(group))
         await asyncio.sleep(8)
         broken = time.time()
         await fault(bare.project)
-        mended = time.time()
+        repaired = time.time()
         await asyncio.sleep(within_s + WINDOW_S)
         publishing.cancel()
         await asyncio.wait([publishing])
-        outcome = await taken(members)
+        report = await check_delivery(group)
         assert all(process.is_alive() for process in processes)
-        at = [float(moment) for (moment,) in await rows(members.database, EFFECTS)]
-        before = rate(at, begun + 3, broken)
-        starts = [mended + tenths / 10 for tenths in range(int(within_s * 10))]
-        full = [start for start in starts if rate(at, start, start + WINDOW_S) >= 0.9 * before]
+        effects_s = [float(time_s) for (time_s,) in await rows(group.database, EFFECTS)]
+        before = rate(effects_s, started + 3, broken)
+        starts = [repaired + tenths / 10 for tenths in range(int(within_s * 10))]
+        full = [start for start in starts if rate(effects_s, start, start + WINDOW_S) >= 0.9 * before]
         print(
-            f"\n{before:.0f} events/s before, away for {mended - broken:.1f} s, "
-            f"full rate again after {full[0] - mended if full else float('nan'):.1f} s: {outcome}"
+            f"\n{before:.0f} events/s before, unavailable for {repaired - broken:.1f} s, "
+            f"full rate again after {full[0] - repaired if full else float('nan'):.1f} s: {report}"
         )
         assert full, f"no full rate within {within_s} s"
 
 
-async def steadily(members: Group) -> None:
-    """Publish without end; what was sent is delivered also when this is cancelled."""
-    async with members.producer() as producer:
+async def publish_until_cancelled(group: ConsumerGroup) -> None:
+    """Publish at `RATE` until cancelled; every record that was sent is still delivered."""
+    async with group.producer() as producer:
         number = 0
         while True:
             record = request(f"/{number}.mp3")
-            await producer.send(members.topic, value=record.value, key=record.key, headers=record.headers)
+            await producer.send(group.topic, value=record.value, key=record.key, headers=record.headers)
             number += 1
             await asyncio.sleep(1 / RATE)
 
 
-async def taken(members: Group) -> Outcome:
-    """Wait until all that is on the topic was taken; nothing may be lost, doubled or parked."""
-    outcome = await members.outcome()
-    await members.until_taken(len(outcome.published), timeout_s=60)
-    outcome = await members.outcome()
-    assert (outcome.lost, outcome.twice) == (0, 0)
-    assert await rows(members.database, "SELECT * FROM dead_letters") == []
-    return outcome
+async def check_delivery(group: ConsumerGroup) -> DeliveryReport:
+    """Wait until every event on the topic is processed; assert that none is lost, duplicated or parked."""
+    report = await group.report()
+    await group.wait_until_processed(len(report.published), timeout_s=60)
+    report = await group.report()
+    assert (report.lost, report.duplicated) == (0, 0)
+    assert await rows(group.database, "SELECT * FROM dead_letters") == []
+    return report
 
 
-def rate(at: list[float], start: float, stop: float) -> float:
-    """Effects a second; `at` ascends."""
-    return (bisect_left(at, stop) - bisect_left(at, start)) / (stop - start)
+def rate(effects_s: list[float], start: float, stop: float) -> float:
+    """Return the effects per second in an interval.
+
+    Args:
+        effects_s: time of each effect in seconds, ascending.
+        start: beginning of the interval.
+        stop: its end.
+    """
+    return (bisect_left(effects_s, stop) - bisect_left(effects_s, start)) / (stop - start)

@@ -1,4 +1,4 @@
-"""The AsyncAPI documents as others see them: read by AsyncAPI's own parser, in node, from the file system."""
+"""The AsyncAPI documents are valid for the parser of AsyncAPI, which runs in Node and reads the files."""
 
 import json
 import os
@@ -19,10 +19,10 @@ ERROR, WARNING = 0, 1
 
 
 @pytest.fixture(scope="module")
-def parsed() -> dict[str, Any]:
-    """What the parser made of each document, by the document's name."""
+def parsed_documents() -> dict[str, Any]:
+    """Return the parser's output for each document, by the name of the document."""
     if shutil.which("node") is None or (npm := shutil.which("npm")) is None:
-        pytest.skip("node and npm are not there: AsyncAPI's parser is a package of npm")
+        pytest.skip("Node and npm are not installed; the AsyncAPI parser is an npm package")
     if not (FOLDER / "node_modules/@asyncapi/parser").is_dir():
         FOLDER.mkdir(parents=True, exist_ok=True)
         options = ["--no-save", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
@@ -42,30 +42,32 @@ def parsed() -> dict[str, Any]:
     return {Path(document["path"]).stem: document for document in documents}
 
 
-def test_every_document_is_valid(parsed: dict[str, Any]) -> None:
-    assert set(parsed) == {"phonograph", *Service}
-    for name, document in parsed.items():
-        wrong = [each for each in document["diagnostics"] if each["severity"] in {ERROR, WARNING}]
-        assert wrong == [], name
+def test_every_document_is_valid(parsed_documents: dict[str, Any]) -> None:
+    assert set(parsed_documents) == {"phonograph", *Service}
+    for name, document in parsed_documents.items():
+        problems = [each for each in document["diagnostics"] if each["severity"] in {ERROR, WARNING}]
+        assert problems == [], name
 
 
 @pytest.mark.parametrize("service", sorted(Service))
-def test_document_of_a_service_has_all_that_it_does(parsed: dict[str, Any], service: Service) -> None:
-    done = {
+def test_document_of_a_service_has_all_its_operations(
+    parsed_documents: dict[str, Any], service: Service
+) -> None:
+    expected = {
         f"{service}-{verb}-{name}"
         for topic in TOPICS.values()
-        for verb, name, who in (
+        for verb, name, services in (
             ("sends", topic.name, topic.producers),
             ("receives", topic.name, topic.consumers),
             ("sends", dead_letter_topic(topic.name), topic.consumers),
         )
-        if service.value in who
+        if service.value in services
     }
-    assert set(parsed[service]["operations"]) == done
+    assert set(parsed_documents[service]["operations"]) == expected
 
 
-def test_messages_have_their_fields_and_headers_through_the_references(parsed: dict[str, Any]) -> None:
-    messages = {message["name"]: message for message in parsed["phonograph"]["messages"]}
+def test_references_lead_to_fields_and_headers_of_messages(parsed_documents: dict[str, Any]) -> None:
+    messages = {message["name"]: message for message in parsed_documents["phonograph"]["messages"]}
     for topic in TOPICS.values():
         message = messages[topic.event.event_type()]
         assert set(message["fields"]) == set(topic.event.model_fields)

@@ -1,4 +1,4 @@
-"""Every service's schema: its migrations both ways, its rules, and that no other role can read it."""
+"""The schema of every service: migrations in both directions, rules for columns, access by its role only."""
 
 import asyncio
 import importlib
@@ -18,7 +18,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from tests.support.stack import ROOT, Stack
-from tests.support.system import asked
+from tests.support.system import run_command
 
 from phonograph_events import Service
 from phonograph_runtime import migrations
@@ -31,7 +31,7 @@ SERVICES = sorted(Service)
 
 @asynccontextmanager
 async def empty_database(stack: Stack, service: Service) -> AsyncIterator[str]:
-    """A database of the test's own, with the service's empty schema; gives its login."""
+    """Create a database with the empty schema of a service, and yield the URL for its role."""
     name = f"migrations_{service.role}"
     admin = await asyncpg.connect(stack.addresses.postgres_url)
     await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -50,26 +50,24 @@ async def empty_database(stack: Stack, service: Service) -> AsyncIterator[str]:
 
 
 async def differences(url: str, service: Service) -> list[Any]:
-    """What Alembic would change to make the database what the models say."""
+    """Return the changes by which Alembic would make the database match the models."""
     tables = importlib.import_module(f"phonograph_{service.role}.storage.tables")
 
     def compare(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        found: list[Any] = compare_metadata(context, [tables.Base.metadata, DeliveryBase.metadata])
-        return found
+        changes: list[Any] = compare_metadata(context, [tables.Base.metadata, DeliveryBase.metadata])
+        return changes
 
     engine = create_async_engine(url)
     async with engine.connect() as connection:
-        found = await connection.run_sync(compare)
+        changes = await connection.run_sync(compare)
     await engine.dispose()
-    return found
+    return changes
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_migrations_go_up_down_and_up_and_say_what_the_models_say(
-    stack: Stack, service: Service
-) -> None:
-    """T0-29: both paths, on a database of its own."""
+async def test_migrations_go_up_down_and_up_and_match_the_models(stack: Stack, service: Service) -> None:
+    """T0-29."""
     folder = ROOT / "migrations" / service.value
     async with empty_database(stack, service) as url:
         with pytest.raises(StaleSchemaError, match="make migrate"):
@@ -90,17 +88,17 @@ async def test_migrations_go_up_down_and_up_and_say_what_the_models_say(
 
 
 async def test_index_of_the_gauges_is_built_while_the_service_runs(stack: Stack) -> None:
-    """An interrupted build has left an invalid index, and a transaction that writes jobs is open."""
+    """An interrupted build has left an invalid index, and a transaction that has written a job is open."""
     folder = ROOT / "migrations/analysis"
     add = "INSERT INTO analysis_jobs (id, media_file_id, kind, task) VALUES (uuidv7(), uuidv7(), 'a', '{}')"
     async with empty_database(stack, Service.ANALYSIS) as url:
         await asyncio.to_thread(migrations.upgrade, url, folder, "0003")
         login = url.replace("+asyncpg", "")
-        old, running = await asyncpg.connect(login), await asyncpg.connect(login, timeout=10)
+        earlier, running = await asyncpg.connect(login), await asyncpg.connect(login, timeout=10)
         interrupted = await asyncpg.connect(login)
-        transaction = old.transaction()
+        transaction = earlier.transaction()
         await transaction.start()
-        await old.execute(add)
+        await earlier.execute(add)
         await interrupted.execute("SET statement_timeout = '300ms'")
         with pytest.raises(asyncpg.QueryCanceledError):
             await interrupted.execute(
@@ -109,48 +107,48 @@ async def test_index_of_the_gauges_is_built_while_the_service_runs(stack: Stack)
         await interrupted.close()
         upgrade = asyncio.create_task(asyncio.to_thread(migrations.upgrade, url, folder))
         done, _ = await asyncio.wait([upgrade], timeout=6)
-        assert not done, "it waits for the open transaction, longer than a lock timeout"
+        assert not done, "the upgrade did not wait for the open transaction"
         await running.execute(add, timeout=2)
         await transaction.commit()
         await upgrade
         assert await running.fetchval("SELECT count(*) FROM analysis_jobs") == 2
-        found = await running.fetch(
+        rows = await running.fetch(
             "SELECT indexrelid::regclass::text AS name, indisvalid, pg_get_indexdef(indexrelid) AS definition"
             " FROM pg_index WHERE indrelid = 'analysis_jobs'::regclass"
         )
-        indexes = {row["name"]: row["definition"] for row in found if row["indisvalid"]}
-        assert len(indexes) == len(found)
+        indexes = {row["name"]: row["definition"] for row in rows if row["indisvalid"]}
+        assert len(indexes) == len(rows)
         assert "(status, run_at) WHERE" in indexes["ix_analysis_jobs_status_run_at"]
         assert "ix_analysis_jobs_status" not in indexes
-        await old.close()
+        await earlier.close()
         await running.close()
 
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_foreign_key_is_indexed_and_every_time_has_a_zone(stack: Stack, service: Service) -> None:
-    """C-07 and C-08, read from PostgreSQL itself."""
+    """C-07 and C-08, checked in the catalog of PostgreSQL."""
     connection = await asyncpg.connect(stack.addresses.postgres_url)
-    naked = await connection.fetch(
+    not_indexed = await connection.fetch(
         """
-        SELECT c.conrelid::regclass AS place, c.conname FROM pg_constraint c
+        SELECT c.conrelid::regclass AS table_name, c.conname FROM pg_constraint c
         WHERE c.contype = 'f' AND c.connamespace = $1::regnamespace AND NOT EXISTS (
             SELECT FROM pg_index i WHERE i.indrelid = c.conrelid
             AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] = c.conkey)
         """,
         service.role,
     )
-    naive = await connection.fetch(
+    without_zone = await connection.fetch(
         "SELECT table_name, column_name FROM information_schema.columns "
         "WHERE table_schema = $1 AND data_type = 'timestamp without time zone'",
         service.role,
     )
     await connection.close()
-    assert naked == []
-    assert naive == []
+    assert not_indexed == []
+    assert without_zone == []
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_no_service_can_read_its_neighbours(stack: Stack, service: Service) -> None:
+async def test_service_cannot_read_other_schemas(stack: Stack, service: Service) -> None:
     connection = await asyncpg.connect(stack.database_url(service).replace("+asyncpg", ""))
     own = await connection.fetchval("SELECT count(*) FROM inbox")
     assert own is not None
@@ -159,12 +157,19 @@ async def test_no_service_can_read_its_neighbours(stack: Stack, service: Service
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch(f"SELECT * FROM {other.role}.inbox")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute("CREATE TABLE public.mine (id int)")
+        await connection.execute("CREATE TABLE public.created (id int)")
     await connection.close()
 
 
 def start(service: Service, url: str, stack: Stack, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """The service's own command, as an operator starts it; it is expected to end by itself."""
+    """Run the command of a service, which is expected to fail at its start, and return its output.
+
+    Args:
+        service: the service.
+        url: URL of its database.
+        stack: the running servers.
+        tmp_path: holds its object store.
+    """
     settings = stack.settings(service, tmp_path) | {"database_url": url}
     environment = {f"{service.role}_{name}".upper(): str(value) for name, value in settings.items()}
     return subprocess.run(
@@ -177,24 +182,24 @@ def start(service: Service, url: str, stack: Stack, tmp_path: Path) -> subproces
     )
 
 
-def written_migrations(folder: Path, messages: list[str]) -> Path:
-    """Migrations of the test's own, numbered from 0001; they change nothing."""
+def write_migrations(folder: Path, messages: list[str]) -> Path:
+    """Write migrations without effect, numbered from 0001, and return their folder."""
     (folder / "versions").mkdir(parents=True)
     shutil.copy(ROOT / "migrations/analysis/env.py", folder / "env.py")
     for number, message in enumerate(messages, start=1):
-        before = repr(f"{number - 1:04}") if number > 1 else None
+        previous = repr(f"{number - 1:04}") if number > 1 else None
         (folder / f"versions/{number:04}.py").write_text(
-            f'"""{message}"""\nrevision = "{number:04}"\ndown_revision = {before}\n'
+            f'"""{message}"""\nrevision = "{number:04}"\ndown_revision = {previous}\n'
             "def upgrade() -> None: ...\ndef downgrade() -> None: ...\n"
         )
     return folder
 
 
-async def test_stale_database_is_told_which_migrations_are_missing_in_order(
+async def test_error_of_a_stale_database_lists_the_missing_migrations_in_order(
     stack: Stack, tmp_path: Path
 ) -> None:
-    """Not only the newest one: each that has to be run, with what it says."""
-    folder = written_migrations(tmp_path / "analysis", ["Jobs.", "Owners of jobs.", "Turns of owners."])
+    """The list contains each revision that must be applied, with its message."""
+    folder = write_migrations(tmp_path / "analysis", ["Jobs.", "Owners of jobs.", "Turns of owners."])
     async with empty_database(stack, Service.ANALYSIS) as url:
         with pytest.raises(StaleSchemaError) as empty:
             await check_schema(url, folder)
@@ -209,10 +214,10 @@ async def test_stale_database_is_told_which_migrations_are_missing_in_order(
     assert "Missing migrations: 0002 Owners of jobs; 0003 Turns of owners." in stale.value.message
 
 
-async def test_nobody_migrates_a_too_new_database(stack: Stack, tmp_path: Path) -> None:
-    """Its revision is another release's, and so is the way on from there."""
-    folder = written_migrations(tmp_path / "analysis", ["Jobs."])
-    newer = written_migrations(tmp_path / "newer", ["Jobs.", "Owners of jobs."])
+async def test_too_new_database_cannot_be_migrated(stack: Stack, tmp_path: Path) -> None:
+    """Its revision belongs to a later release, which is the only one that can migrate it."""
+    folder = write_migrations(tmp_path / "analysis", ["Jobs."])
+    newer = write_migrations(tmp_path / "newer", ["Jobs.", "Owners of jobs."])
     async with empty_database(stack, Service.ANALYSIS) as url:
         with pytest.raises(PermanentError, match="analysis: Can't locate revision identified by '7777'"):
             await asyncio.to_thread(migrations.upgrade, url, folder, "7777")
@@ -223,23 +228,23 @@ async def test_nobody_migrates_a_too_new_database(stack: Stack, tmp_path: Path) 
         await check_schema(url, newer)
 
 
-async def test_operator_is_told_which_database_is_too_new(stack: Stack) -> None:
+async def test_migrate_command_names_the_database_that_is_too_new(stack: Stack) -> None:
     connection = await asyncpg.connect(stack.addresses.postgres_url)
     head = await connection.fetchval("SELECT version_num FROM highlights.alembic_version")
     try:
         await connection.execute("UPDATE highlights.alembic_version SET version_num = '9999'")
-        told = await asked(stack.project, "migrate")
+        migrated = await run_command(stack.project, "migrate")
     finally:
         await connection.execute("UPDATE highlights.alembic_version SET version_num = $1", head)
         await connection.close()
-    assert (told.code, told.out) == (1, "")
-    assert "The database of highlights is too new: it is at revision 9999" in told.err
-    assert "Start the release that made it" in told.err
-    assert told.err.count("\n") == 1
+    assert (migrated.code, migrated.out) == (1, "")
+    assert "The database of highlights is too new: it is at revision 9999" in migrated.err
+    assert "Start the release that made it" in migrated.err
+    assert migrated.err.count("\n") == 1
 
 
 async def test_service_does_not_start_on_a_stale_or_a_too_new_database(stack: Stack, tmp_path: Path) -> None:
-    """Its own process: one line, exit code 1, nothing taken."""
+    """The process prints one line, exits with 1, and processes no event."""
     service, folder = Service.ANALYSIS, ROOT / "migrations/analysis"
     async with empty_database(stack, service) as url:
         await asyncio.to_thread(migrations.upgrade, url, folder, "0001")
@@ -247,7 +252,7 @@ async def test_service_does_not_start_on_a_stale_or_a_too_new_database(stack: St
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
         too_new = await asyncio.to_thread(start, service, url, stack, tmp_path)
-        taken = await connection.fetchval("SELECT count(*) FROM inbox")
+        processed = await connection.fetchval("SELECT count(*) FROM inbox")
         await connection.close()
     assert (stale.returncode, too_new.returncode) == (1, 1)
     assert "Missing migrations: 0002" in stale.stderr
@@ -255,4 +260,4 @@ async def test_service_does_not_start_on_a_stale_or_a_too_new_database(stack: St
     for run in (stale, too_new):
         assert run.stderr.count("\n") == 1, run.stderr
         assert "service started" not in run.stdout
-    assert taken == 0
+    assert processed == 0

@@ -1,4 +1,4 @@
-"""docs/delivery.md names tests, settings and commands that exist."""
+"""The tests, settings and commands that docs/delivery.md names exist."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")
 
 
-def test_every_test_that_is_named_exists() -> None:
+def test_every_named_test_exists() -> None:
     sources = [
         path for folder in ("libs", "services", "tests") for path in (ROOT / folder).rglob("test_*.py")
     ]
@@ -24,7 +24,7 @@ def test_every_test_that_is_named_exists() -> None:
     assert named - defined == set()
 
 
-def test_every_age_is_named_with_its_setting_and_default() -> None:
+def test_every_retention_period_is_named_with_its_setting_and_default() -> None:
     rows = re.findall(r"`SERVICE_(KEEP_\w+)` \| (\d+) days", PAGE)
     ages = {
         name.upper(): str(field.default.days)
@@ -35,8 +35,8 @@ def test_every_age_is_named_with_its_setting_and_default() -> None:
 
 
 @pytest.mark.parametrize("group", ["dlq", "jobs", "topics", "graph"])
-def test_every_command_that_is_named_exists(group: str) -> None:
-    commands = get_command(app).commands[group].commands  # type: ignore[attr-defined]
+def test_every_named_command_exists(group: str) -> None:
+    commands = get_command(app).commands[group].commands
     named = set(re.findall(rf"`(?:phonograph )?{group} (\w+)", PAGE))
     assert named
     assert named <= commands.keys()

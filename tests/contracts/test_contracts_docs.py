@@ -1,4 +1,4 @@
-"""Documents that name tests, commands and files name ones that exist."""
+"""Tests and files that the documentation refers to exist."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from tests.support.stack import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "schemas" / "README.md"]
 
 
-def test_every_test_that_a_promise_names_exists() -> None:
+def test_every_test_named_in_the_delivery_guarantees_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "delivery.md").read_text(encoding="utf-8")))
     found = subprocess.run(
         ["git", "grep", "-hoE", r"def test_\w+", "--", "*.py"],
@@ -24,7 +24,7 @@ def test_every_test_that_a_promise_names_exists() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_every_link_of_a_page_has_an_existing_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []

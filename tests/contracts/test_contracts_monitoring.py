@@ -1,4 +1,4 @@
-"""Dashboards, alerts, runbooks and the page of metrics agree with what the services expose."""
+"""Dashboards, alerts, runbooks and the metrics page agree with the metrics that the services expose."""
 
 import importlib.util
 import json
@@ -24,18 +24,18 @@ DEPLOY = ROOT / "deploy"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 UNIT_TESTS = DEPLOY / "prometheus" / "alerts.test.yml"
-OF_THE_TARGET = {"job", "service", "instance"}
-OF_PROMETHEUS = {
-    "up": OF_THE_TARGET,
+TARGET_LABELS = {"job", "service", "instance"}
+PROMETHEUS_METRICS = {
+    "up": TARGET_LABELS,
     "ALERTS": {"alertname", "alertstate", "severity", "service"},
-    "process_resident_memory_bytes": OF_THE_TARGET,
+    "process_resident_memory_bytes": TARGET_LABELS,
 }
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not installed: apt-get install prometheus"
 )
 
 
-def script(path: str) -> ModuleType:
+def load_script(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None
     assert spec.loader is not None
@@ -44,8 +44,8 @@ def script(path: str) -> ModuleType:
     return module
 
 
-METRICS_PAGE = script("deploy/prometheus/metrics_page.py")
-DASHBOARDS = script("deploy/grafana/dashboards.py")
+METRICS_PAGE = load_script("deploy/prometheus/metrics_page.py")
+DASHBOARDS = load_script("deploy/grafana/dashboards.py")
 RULES: dict[str, Any] = {
     rule["alert"]: rule
     for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
@@ -53,12 +53,15 @@ RULES: dict[str, Any] = {
 }
 
 
-def exposed() -> dict[str, set[str]]:
-    """Labels of every series that `/metrics` of a service has."""
-    found = dict(OF_PROMETHEUS)
-    for metrics in METRICS_PAGE.recorders().values():
+def exposed_labels() -> dict[str, set[str]]:
+    """Return the labels of every series in `/metrics` of a service."""
+    found = dict(PROMETHEUS_METRICS)
+    for metrics in METRICS_PAGE.metrics_by_recorder().values():
         for metric in metrics:
-            labels, name = {*metric._labelnames, *OF_THE_TARGET}, METRICS_PAGE.exposed_name(metric)
+            labels, name = (
+                {*METRICS_PAGE.label_names(metric), *TARGET_LABELS},
+                METRICS_PAGE.exposed_name(metric),
+            )
             if isinstance(metric, Histogram):
                 found |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
             else:
@@ -66,15 +69,15 @@ def exposed() -> dict[str, set[str]]:
     return found
 
 
-EXPOSED = exposed()
+EXPOSED = exposed_labels()
 
 
 def panel_queries() -> Iterator[tuple[str, str, str]]:
     for path in sorted((DEPLOY / "grafana" / "dashboards").glob("*.json")):
         for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]:
             for target in panel.get("targets", ()):
-                where = f"{path.stem}: {panel['title']} {target['refId']}"
-                yield where, target["expr"], target.get("legendFormat", "")
+                source = f"{path.stem}: {panel['title']} {target['refId']}"
+                yield source, target["expr"], target.get("legendFormat", "")
 
 
 def selectors(expression: Any) -> list[promql_parser.VectorSelector]:
@@ -88,27 +91,27 @@ def selectors(expression: Any) -> list[promql_parser.VectorSelector]:
     return found
 
 
-def unknown_words(query: str, legend: str = "") -> set[str]:
-    """Metrics and labels of a query that no service exposes."""
+def unknown_names(query: str, legend: str = "") -> set[str]:
+    """Return the metrics and labels of a query that no service exposes."""
     expression = promql_parser.parse(query.replace("$__rate_interval", "1m").replace("$service", ".*"))
     unknown: set[str] = set()
 
     def visit(node: Any) -> None:
         if isinstance(node, promql_parser.VectorSelector):
             known = EXPOSED.get(node.name)
-            asked = {matcher.name for matcher in node.matchers.matchers}
-            unknown.update({node.name} if known is None else asked - known)
+            matched = {matcher.name for matcher in node.matchers.matchers}
+            unknown.update({node.name} if known is None else matched - known)
         elif isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
-            below = [EXPOSED.get(selector.name, set()) for selector in selectors(node)]
-            unknown.update(set(node.modifier.labels) - set().union(*below))
+            available = [EXPOSED.get(selector.name, set()) for selector in selectors(node)]
+            unknown.update(set(node.modifier.labels) - set().union(*available))
 
     promql_parser.walk(expression, visit)
-    named = [EXPOSED.get(selector.name, set()) for selector in selectors(expression)]
-    return unknown | (set(re.findall(r"{{(\w+)}}", legend)) - set().union(*named))
+    selected = [EXPOSED.get(selector.name, set()) for selector in selectors(expression)]
+    return unknown | (set(re.findall(r"{{(\w+)}}", legend)) - set().union(*selected))
 
 
 @pytest.mark.parametrize(
-    ("query", "wrong"),
+    ("query", "unknown"),
     [
         ("rate(events_eaten_total[1m])", {"events_eaten_total"}),
         ('sum(events_consumed_total{outcome="ok"})', {"outcome"}),
@@ -116,28 +119,28 @@ def unknown_words(query: str, legend: str = "") -> set[str]:
         ("sum by (service, topic) (rate(events_consumed_total[1m]))", set()),
     ],
 )
-def test_a_query_of_what_is_not_there_is_found(query: str, wrong: set[str]) -> None:
-    assert unknown_words(query) == wrong
+def test_unknown_metrics_and_labels_of_a_query_are_found(query: str, unknown: set[str]) -> None:
+    assert unknown_names(query) == unknown
 
 
 def test_panels_read_metrics_that_services_expose() -> None:
     queries = list(panel_queries())
     assert len(queries) > 60
-    unknown = {where: words for where, query, legend in queries if (words := unknown_words(query, legend))}
+    unknown = {source: names for source, query, legend in queries if (names := unknown_names(query, legend))}
     assert unknown == {}
 
 
 def test_alerts_read_metrics_that_services_expose() -> None:
-    unknown = {name: words for name, rule in RULES.items() if (words := unknown_words(rule["expr"]))}
+    unknown = {name: names for name, rule in RULES.items() if (names := unknown_names(rule["expr"]))}
     assert unknown == {}
 
 
-def test_dashboards_are_what_their_code_writes() -> None:
+def test_dashboards_match_the_generator() -> None:
     committed = {path.name: path.read_text() for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")}
-    assert committed == DASHBOARDS.documents(), "run `make schemas`"
+    assert committed == DASHBOARDS.render_dashboards(), "run `make schemas`"
 
 
-def test_page_of_metrics_is_what_the_code_defines() -> None:
+def test_metrics_page_matches_the_code() -> None:
     assert METRICS_PAGE.PAGE.read_text(encoding="utf-8") == METRICS_PAGE.render_page(), "run `make schemas`"
 
 
@@ -148,8 +151,8 @@ def test_every_metric_is_recorded_somewhere() -> None:
     assert {name for name in defined if not re.search(rf"metrics\.{name}\b", sources)} == set()
 
 
-def test_panels_explain_themselves_and_have_names_of_their_own() -> None:
-    for name, document in DASHBOARDS.documents().items():
+def test_panels_have_descriptions_and_unique_query_names() -> None:
+    for name, document in DASHBOARDS.render_dashboards().items():
         panels = [panel for panel in json.loads(document)["panels"] if panel["type"] not in {"row", "text"}]
         assert all(panel["description"] for panel in panels), name
         for panel in panels:
@@ -157,9 +160,9 @@ def test_panels_explain_themselves_and_have_names_of_their_own() -> None:
             assert len(set(references)) == len(references) > 0, (name, panel["title"])
 
 
-def test_every_alert_has_a_page_that_a_panel_leads_to() -> None:
+def test_every_alert_has_a_runbook_linked_from_a_panel() -> None:
     assert sorted(path.stem for path in RUNBOOKS.iterdir()) == sorted(RULES)
-    linked = set(re.findall(r"Runbook: (\w+)", "".join(DASHBOARDS.documents().values())))
+    linked = set(re.findall(r"Runbook: (\w+)", "".join(DASHBOARDS.render_dashboards().values())))
     assert linked == set(RULES)
     for name, rule in RULES.items():
         assert rule["labels"]["severity"] in {"page", "ticket"}
@@ -169,25 +172,25 @@ def test_every_alert_has_a_page_that_a_panel_leads_to() -> None:
         assert re.findall(r"^#+ (\w+)", page, re.MULTILINE) == [name, "Impact", "Diagnose", "Fix"]
 
 
-def test_runbooks_and_summaries_name_commands_that_exist() -> None:
+def test_commands_in_runbooks_and_summaries_exist() -> None:
     texts = [path.read_text(encoding="utf-8") for path in RUNBOOKS.iterdir()]
     texts += [rule["annotations"]["summary"] for rule in RULES.values()]
-    typed = set(re.findall(r"(?:^|`|: |; )phonograph ((?:[a-z]+ ?){1,2})", "\n".join(texts), re.MULTILINE))
-    assert len(typed) > 10
-    for words in typed:
+    commands = set(re.findall(r"(?:^|`|: |; )phonograph ((?:[a-z]+ ?){1,2})", "\n".join(texts), re.MULTILINE))
+    assert len(commands) > 10
+    for line in commands:
         command: Any = get_command(app)
-        for word in words.split():
+        for word in line.split():
             if not hasattr(command, "commands"):
                 break
-            assert word in command.commands, f"phonograph {words}"
+            assert word in command.commands, f"phonograph {line}"
             command = command.commands[word]
 
 
-def test_an_absent_service_is_missed_whichever_it_is() -> None:
+def test_the_absence_of_every_service_raises_an_alert() -> None:
     assert set(re.findall(r'service="([\w-]+)"', RULES["ServiceDown"]["expr"])) == {*Service}
 
 
-def test_every_alert_is_tested_where_it_fires_and_where_it_is_silent() -> None:
+def test_every_alert_has_a_test_that_fires_and_one_that_does_not() -> None:
     cases = yaml.safe_load(UNIT_TESTS.read_text(encoding="utf-8"))["tests"]
     tested = {
         (check["alertname"], bool(check["exp_alerts"])) for case in cases for check in case["alert_rule_test"]
@@ -196,7 +199,7 @@ def test_every_alert_is_tested_where_it_fires_and_where_it_is_silent() -> None:
 
 
 @needs_promtool
-def test_alerts_fire_and_stay_silent_as_their_unit_tests_say() -> None:
+def test_alert_unit_tests_pass() -> None:
     done = subprocess.run(
         ["promtool", "test", "rules", str(UNIT_TESTS)], capture_output=True, text=True, check=False
     )
@@ -204,7 +207,7 @@ def test_alerts_fire_and_stay_silent_as_their_unit_tests_say() -> None:
 
 
 @needs_promtool
-def test_prometheus_takes_its_configuration() -> None:
+def test_prometheus_accepts_its_configuration() -> None:
     configuration = DEPLOY / "prometheus" / "prometheus.yml"
     done = subprocess.run(
         ["promtool", "check", "config", str(configuration)], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The public contract: what is committed under schemas/ is what the models say."""
+"""The published contract: the files under schemas/ are the ones that the models generate."""
 
 import json
 import re
@@ -11,28 +11,30 @@ from jsonschema import Draft202012Validator
 from phonograph_events import EVENTS, TOPICS, Event, parse
 from phonograph_events.docs_page import render_page
 from phonograph_events.examples import EXAMPLES, example_envelope
-from phonograph_events.schemas import BY_HAND, generate
+from phonograph_events.schemas import HANDWRITTEN, generate_files
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "schemas"
 
 
-def test_schemas_folder_is_what_the_models_say() -> None:
+def test_schemas_folder_matches_the_models() -> None:
     committed = {
         name: path.read_text(encoding="utf-8")
         for path in SCHEMAS.rglob("*")
         if path.is_file() and not (name := str(path.relative_to(SCHEMAS))).startswith("history/")
     }
-    by_hand = {name: committed[name] for name in BY_HAND}
-    assert committed == generate() | by_hand, "schemas/ has drifted from the models: run `make schemas`"
+    handwritten = {name: committed[name] for name in HANDWRITTEN}
+    assert committed == generate_files() | handwritten, (
+        "schemas/ does not match the models: run `make schemas`"
+    )
 
 
-def test_page_of_all_events_is_what_the_models_say() -> None:
+def test_events_page_matches_the_models() -> None:
     committed = (ROOT / "docs/events.md").read_text(encoding="utf-8")
-    assert committed == render_page(), "docs/events.md has drifted from the models: run `make schemas`"
+    assert committed == render_page(), "docs/events.md does not match the models: run `make schemas`"
 
 
-def test_page_and_guide_link_to_files_that_exist() -> None:
+def test_events_page_and_guides_link_to_existing_files() -> None:
     for document in (ROOT / "docs/events.md", ROOT / "docs/producing-events.md", SCHEMAS / "README.md"):
         for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
@@ -43,14 +45,14 @@ def test_every_event_has_one_example() -> None:
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: event.TOPIC)
-def test_example_survives_kafka(event: Event) -> None:
+def test_example_is_unchanged_after_serialization(event: Event) -> None:
     envelope = example_envelope(event)
     record = envelope.to_record()
     assert parse(record.value, record.headers) == envelope
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("examples/*/*/*.json")), ids=lambda path: path.parts[-3])
-def test_committed_example_parses_and_keeps_its_schema(path: Path) -> None:
+def test_committed_example_parses_and_matches_its_schema(path: Path) -> None:
     example = json.loads(path.read_text(encoding="utf-8"))
     headers = [(name, value.encode()) for name, value in example["headers"].items()]
     envelope = parse(json.dumps(example["body"]).encode(), headers)
@@ -61,21 +63,24 @@ def test_committed_example_parses_and_keeps_its_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TOPICS))
-def test_topic_file_is_yaml_with_all_its_facts(name: str) -> None:
+def test_topic_file_matches_the_topic(name: str) -> None:
     topic = yaml.safe_load((SCHEMAS / f"topics/{name}.yaml").read_text(encoding="utf-8"))
     assert topic["topic"] == name
-    own, letters = TOPICS[name].configs
+    config, dead_letter_config = TOPICS[name].configs
     assert (topic["partitions"], topic["cleanup"], topic["max_message_bytes"]) == (
-        own.partitions,
-        own.cleanup,
-        own.max_message_bytes,
+        config.partitions,
+        config.cleanup,
+        config.max_message_bytes,
     )
-    assert (topic["dead_letters"], topic["dead_letter_partitions"]) == (letters.name, letters.partitions)
+    assert (topic["dead_letters"], topic["dead_letter_partitions"]) == (
+        dead_letter_config.name,
+        dead_letter_config.partitions,
+    )
     assert topic["key"] in TOPICS[name].event.model_fields
     assert {"event", "schema", "retention", "owner", "producers", "consumers"} <= topic.keys()
 
 
-def test_reader_ignores_fields_and_words_of_later_versions() -> None:
+def test_reader_accepts_fields_and_values_of_later_versions() -> None:
     record = example_envelope(EXAMPLES[0]).to_record()
     body = json.loads(record.value) | {"profile": "podcast", "added_later": 1}
     envelope = parse(json.dumps(body).encode(), record.headers)

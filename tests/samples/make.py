@@ -1,7 +1,7 @@
-"""Makes the sample recordings of this folder, and `truth.json`, which says what each truly holds.
+"""Generator of the sample recordings in this folder and of `truth.json`, which describes their content.
 
-Run as `.venv/bin/python tests/samples/make.py`. The same versions of flite and FFmpeg give the same bytes.
-The samples are committed, so only who changes them needs flite (voices rms and slt of CMU ARCTIC).
+Run as `.venv/bin/python tests/samples/make.py`. The same versions of flite and FFmpeg produce the same bytes.
+The samples are committed, so flite (voices rms and slt of CMU ARCTIC) is needed only to change them.
 """
 
 import json
@@ -44,11 +44,11 @@ TALK = [
 
 @dataclass(frozen=True)
 class Slide:
-    """One slide of the lecture and what is said to it."""
+    """A slide of the lecture and the sentences spoken while it is visible."""
 
     title: str
     lines: tuple[str, ...]
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
     sentences: tuple[str, ...]
 
 
@@ -127,7 +127,7 @@ BLANK_S = 3.6
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of music: four chords, again and again."""
+    """A piece of music that repeats four chords."""
 
     artist: str
     title: str
@@ -135,7 +135,7 @@ class Piece:
     key: str
     scale: str
     chords: tuple[tuple[int, ...], ...]
-    """MIDI notes; the first of each is its root."""
+    """MIDI notes; the first note of each chord is its root."""
 
 
 C, G, F, D = (48, 55, 60, 64), (55, 59, 62, 67), (53, 57, 60, 65), (50, 57, 62, 66)
@@ -160,9 +160,11 @@ GROOVE_TAGS = {
 
 
 def main() -> None:
-    """Write every sample and the truth about it."""
+    """Write all samples and `truth.json`."""
     if shutil.which("flite") is None:
-        sys.exit("flite is missing: it speaks the samples. Install it (Debian: apt-get install flite).")
+        sys.exit(
+            "flite, which synthesizes speech, is not installed. Install it (Debian: apt-get install flite)."
+        )
     (HERE / "rotten").mkdir(exist_ok=True)
     truth = {
         "talk.ogg": make_talk(HERE / "talk.ogg"),
@@ -175,26 +177,26 @@ def main() -> None:
     sizes = {name: (HERE / name).stat().st_size for name in truth}
     for name, size in sizes.items():
         print(f"{size:>9,}  {name}")
-    print(f"{sum(sizes.values()):>9,}  in all")
+    print(f"{sum(sizes.values()):>9,}  in total")
 
 
 def make_talk(path: Path) -> dict[str, object]:
-    """Two people take turns."""
+    """Write a talk with two speakers and return its description."""
     turns, parts, at = [], [np.zeros(SPEECH_RATE_HZ // 2, np.float32)], SPEECH_RATE_HZ // 2
     for number, (voice, text) in enumerate(TALK):
-        said = spoken(voice, text)
+        speech = speak(voice, text)
         turns.append(
             {
                 "start": round(at / SPEECH_RATE_HZ, 2),
-                "end": round((at + len(said)) / SPEECH_RATE_HZ, 2),
+                "end": round((at + len(speech)) / SPEECH_RATE_HZ, 2),
                 "speaker": voice,
                 "text": text,
             }
         )
         pause = np.zeros(round((0.35, 0.5, 0.4)[number % 3] * SPEECH_RATE_HZ), np.float32)
-        parts += [said, pause]
-        at += len(said) + len(pause)
-    sound = with_room(np.concatenate(parts), seed=1)
+        parts += [speech, pause]
+        at += len(speech) + len(pause)
+    sound = add_hiss(np.concatenate(parts), seed=1)
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as file:
         encode_sound(file, "libopus", sound[np.newaxis], SPEECH_RATE_HZ, 48_000, 32_000)
     return {
@@ -206,7 +208,7 @@ def make_talk(path: Path) -> dict[str, object]:
 
 
 def make_groove(path: Path) -> dict[str, object]:
-    """Drums, bass and chords, with tags that its name does not follow."""
+    """Write a piece of music whose name does not match its tags, and return its description."""
     bars = 14
     seconds = bars * 4 * 60 / GROOVE.bpm
     with av.open(str(path), "w", options={"fflags": "+bitexact", "id3v2_version": "3"}) as file:
@@ -215,7 +217,7 @@ def make_groove(path: Path) -> dict[str, object]:
         stream = file.add_stream("mjpeg", rate=1)
         stream.width, stream.height, stream.pix_fmt = 240, 240, "yuvj420p"
         stream.disposition = Disposition.attached_pic
-        music = played(GROOVE, seconds, seed=2)
+        music = synthesize(GROOVE, seconds, seed=2)
         encode_sound(file, "libmp3lame", music, MUSIC_RATE_HZ, MUSIC_RATE_HZ, 96_000, cover=cover)
     return {
         "duration_s": round(seconds, 2),
@@ -228,11 +230,11 @@ def make_groove(path: Path) -> dict[str, object]:
 
 
 def make_mix(path: Path) -> dict[str, object]:
-    """Three pieces in one file, and the cue sheet that tells them apart."""
+    """Write three pieces as one file with a cue sheet, and return its description."""
     starts_s = [minutes * 60 + seconds + frames / 75 for minutes, seconds, frames in MIX_STARTS]
     ends_s = [*starts_s[1:], MIX_END_S]
     parts = [
-        played(piece, end_s - start_s, seed=10 + number)
+        synthesize(piece, end_s - start_s, seed=10 + number)
         for number, (piece, start_s, end_s) in enumerate(zip(MIX, starts_s, ends_s, strict=True))
     ]
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as file:
@@ -273,9 +275,12 @@ def make_mix(path: Path) -> dict[str, object]:
 
 
 def make_lecture(path: Path) -> dict[str, object]:
-    """Two topics on slides, a black and silent stretch between them, a camera picture in a corner."""
+    """Write a lecture and return its description.
+
+    It has two topics on slides, a black and silent part between them, and a camera picture in a corner.
+    """
     parts: list[Samples] = []
-    shown: list[tuple[float, Slide | None]] = []
+    timeline: list[tuple[float, Slide | None]] = []
     topics = []
     at_s = 0.0
 
@@ -284,7 +289,7 @@ def make_lecture(path: Path) -> dict[str, object]:
         parts.append(samples)
         at_s += len(samples) / SPEECH_RATE_HZ
 
-    # Everything begins on a video frame, so that the times in the truth are exact for sound and picture.
+    # Each pause ends on a video frame, so that the described times are exact for sound and picture.
     def pause(seconds: float) -> None:
         frames = np.ceil((at_s + seconds) * FILM_FPS - 1e-6)
         add(np.zeros(round((frames / FILM_FPS - at_s) * SPEECH_RATE_HZ), np.float32))
@@ -293,15 +298,15 @@ def make_lecture(path: Path) -> dict[str, object]:
     for number, slides in enumerate(LECTURE):
         if number:
             blank = {"start": round(at_s, 2), "end": round(at_s + BLANK_S, 2)}
-            shown.append((at_s, None))
+            timeline.append((at_s, None))
             pause(BLANK_S)
         start_s, sentences = at_s, []
         for slide in slides:
-            shown.append((at_s, slide))
+            timeline.append((at_s, slide))
             pause(0.2)
             for sentence in slide.sentences:
                 sentences.append(sentence)
-                add(spoken("rms", sentence))
+                add(speak("rms", sentence))
                 pause(0.15)
         topics.append(
             {
@@ -312,25 +317,26 @@ def make_lecture(path: Path) -> dict[str, object]:
             }
         )
     pause(0.4)
-    sound = with_room(np.concatenate(parts), seed=3)
-    frames = lecture_frames(shown, at_s)
+    sound = add_hiss(np.concatenate(parts), seed=3)
+    frames = lecture_frames(timeline, at_s)
     write_film(path, frames, sound[np.newaxis])
     return {
         "duration_s": round(at_s, 2),
         "topics": topics,
         "blank": blank,
         "slides": [
-            {"start": round(start_s, 2), "title": slide.title if slide else None} for start_s, slide in shown
+            {"start": round(start_s, 2), "title": slide.title if slide else None}
+            for start_s, slide in timeline
         ],
         "text": " ".join(str(topic["text"]) for topic in topics),
     }
 
 
 def make_rotten(folder: Path) -> dict[str, str]:
-    """Files that must be refused, each with the reason word of the refusal."""
+    """Write files that must be rejected, and return the reason code of each."""
     frames = [slide_picture(LECTURE[0][0], at_s / FILM_FPS) for at_s in range(6 * FILM_FPS)]
     write_film(folder / "mute.mp4", frames, None)
-    write_film(folder / "truncated.mp4", frames, played(GROOVE, 6.0, seed=4)[:1], MUSIC_RATE_HZ)
+    write_film(folder / "truncated.mp4", frames, synthesize(GROOVE, 6.0, seed=4)[:1], MUSIC_RATE_HZ)
     whole = (folder / "truncated.mp4").read_bytes()
     (folder / "truncated.mp4").write_bytes(whole[: whole.index(b"moov") // 2])
     (folder / "empty.mp3").write_bytes(b"")
@@ -345,14 +351,16 @@ def make_rotten(folder: Path) -> dict[str, str]:
     }
 
 
-def spoken(voice: str, text: str) -> Samples:
-    """Text read by flite, without the silence around it, at one loudness; 16 kHz."""
+def speak(voice: str, text: str) -> Samples:
+    """Return a text spoken by flite, trimmed and with equal loudness, at 16 kHz."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spoken.wav"
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
         with wave.open(str(path)) as file:
             if file.getframerate() != SPEECH_RATE_HZ:
-                sys.exit(f"flite spoke at {file.getframerate()} Hz; needed is {SPEECH_RATE_HZ} Hz.")
+                sys.exit(
+                    f"flite produced {file.getframerate()} Hz, not {SPEECH_RATE_HZ} Hz. Use another voice."
+                )
             pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     samples: Samples = pcm.astype(np.float32) / np.float32(32_768)
     loud = np.flatnonzero(np.abs(samples) > 0.01)
@@ -361,14 +369,20 @@ def spoken(voice: str, text: str) -> Samples:
     return samples * np.float32(0.1 / loudness)
 
 
-def with_room(samples: Samples, seed: int) -> Samples:
-    """Speech with the hiss of a quiet room, -66 dB."""
+def add_hiss(samples: Samples, seed: int) -> Samples:
+    """Return speech with the hiss of a quiet room, at -66 dB."""
     hiss = np.random.default_rng(seed).standard_normal(len(samples)) * 10 ** (-66 / 20)
     return np.clip(samples + hiss, -0.99, 0.99).astype(np.float32)
 
 
-def played(piece: Piece, seconds: float, seed: int) -> Samples:
-    """Drums, bass and chords that fade out at the end, shape (2, samples) at 44.1 kHz."""
+def synthesize(piece: Piece, seconds: float, seed: int) -> Samples:
+    """Return drums, bass and chords that fade out at the end, shape (2, samples) at 44.1 kHz.
+
+    Args:
+        piece: Tempo and chords.
+        seconds: Length in seconds.
+        seed: Seed of the noise in the drums.
+    """
     rng = np.random.default_rng(seed)
     count = round(seconds * MUSIC_RATE_HZ)
     left, right = np.zeros(count, np.float32), np.zeros(count, np.float32)
@@ -402,14 +416,20 @@ def played(piece: Piece, seconds: float, seed: int) -> Samples:
 
 
 def kick() -> Samples:
-    """A falling sine of a fifth of a second."""
+    """Return a kick drum: a falling sine of 0.2 s."""
     t = np.arange(MUSIC_RATE_HZ // 5) / MUSIC_RATE_HZ
     falling: Samples = np.sin(2 * np.pi * (50 * t - 4 * np.exp(-30 * t))).astype(np.float32)
     return falling * np.exp(-14 * t).astype(np.float32)
 
 
 def note(pitch: int, seconds: float, partials: int) -> Samples:
-    """A plucked tone with softer and softer partials."""
+    """Return a plucked tone with decreasing partials.
+
+    Args:
+        pitch: MIDI note.
+        seconds: Length in seconds.
+        partials: Number of partials.
+    """
     t = np.arange(round(seconds * MUSIC_RATE_HZ)) / MUSIC_RATE_HZ
     hz = 440 * 2 ** ((pitch - 69) / 12)
     tone: Samples = np.zeros(len(t), np.float32)
@@ -420,27 +440,27 @@ def note(pitch: int, seconds: float, partials: int) -> Samples:
 
 
 def decay(count: int, time_constant_s: float) -> Samples:
-    """Exponential envelope."""
+    """Return an exponential envelope."""
     return np.exp(-np.arange(count) / MUSIC_RATE_HZ / time_constant_s).astype(np.float32)
 
 
-def lecture_frames(shown: Sequence[tuple[float, Slide | None]], end_s: float) -> Iterator[Picture]:
-    """The picture at every frame: slide and camera, or black."""
+def lecture_frames(timeline: Sequence[tuple[float, Slide | None]], end_s: float) -> Iterator[Picture]:
+    """Yield the picture of every frame: a slide with the camera, or black."""
     for number in range(round(end_s * FILM_FPS)):
         at_s = number / FILM_FPS
-        slide = [slide for start_s, slide in shown if start_s <= at_s + 1e-6][-1]
+        slide = [slide for start_s, slide in timeline if start_s <= at_s + 1e-6][-1]
         yield slide_picture(slide, at_s) if slide else np.zeros((FILM_SIZE[1], FILM_SIZE[0], 3), np.uint8)
 
 
 def slide_picture(slide: Slide, at_s: float) -> Picture:
-    """Title, lines and, below on the right, a camera picture of somebody who nods."""
+    """Return a slide with a camera picture of a nodding person at the bottom right."""
     picture = np.full((FILM_SIZE[1], FILM_SIZE[0], 3), 240, np.uint8)
-    picture[:36] = slide.colour
-    write(picture, slide.title, 12, 8, 2, (255, 255, 255))
+    picture[:36] = slide.color
+    draw_text(picture, slide.title, 12, 8, 2, (255, 255, 255))
     for number, line in enumerate(slide.lines):
         top = 58 + 30 * number
-        picture[top + 3 : top + 11, 18:26] = slide.colour
-        write(picture, line, 36, top, 2, (40, 40, 40))
+        picture[top + 3 : top + 11, 18:26] = slide.color
+        draw_text(picture, line, 36, top, 2, (40, 40, 40))
     width, height = 80, 60
     camera = np.full((height, width, 3), (70, 90, 80), np.uint8)
     rows, columns = np.mgrid[:height, :width]
@@ -453,7 +473,7 @@ def slide_picture(slide: Slide, at_s: float) -> Picture:
     return picture
 
 
-# A to Z, each five columns of seven points, the lowest bit on top.
+# A to Z, each with five columns of seven points; the lowest bit is the top.
 FONT = bytes.fromhex(
     "7C1211127C 7F49494936 3E41414122 7F4141413E 7F49494941 7F09090901 3E41415173 7F0808087F 00417F4100 "
     "2040413F01 7F08142241 7F40404040 7F021C027F 7F0408107F 3E4141413E 7F09090906 3E4151215E 7F09192946 "
@@ -461,23 +481,34 @@ FONT = bytes.fromhex(
 )
 
 
-def write(picture: Picture, text: str, left: int, top: int, size: int, colour: tuple[int, int, int]) -> None:
-    """Draw capital letters, each point `size` pixels wide."""
+def draw_text(
+    picture: Picture, text: str, left: int, top: int, size: int, color: tuple[int, int, int]
+) -> None:
+    """Draw capital letters.
+
+    Args:
+        picture: Picture to draw on, shape (height, width, 3).
+        text: Capital letters and spaces.
+        left: Left edge in pixels.
+        top: Top edge in pixels.
+        size: Width of a point of a letter in pixels.
+        color: RGB from 0 to 255.
+    """
     for place, letter in enumerate(text):
         first = 5 * (ord(letter) - ord("A"))
         for column, bits in enumerate(FONT[first : first + 5] if letter != " " else b""):
             for row in (row for row in range(7) if bits >> row & 1):
                 y, x = top + row * size, left + (6 * place + column) * size
-                picture[y : y + size, x : x + size] = colour
+                picture[y : y + size, x : x + size] = color
 
 
 def cover_jpeg() -> bytes:
-    """A square picture for the tags."""
+    """Return a square cover picture as a JPEG."""
     rows, columns = np.mgrid[:240, :240]
     picture = np.zeros((240, 240, 3), np.uint8)
     picture[..., 0], picture[..., 2] = rows // 3 + 40, columns // 3 + 60
     picture[(rows - 120) ** 2 + (columns - 120) ** 2 < 70**2] = (240, 200, 60)
-    write(picture, "NIGHT TRAIN", 24, 200, 3, (255, 255, 255))
+    draw_text(picture, "NIGHT TRAIN", 24, 200, 3, (255, 255, 255))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cover.jpg"
         av.VideoFrame.from_ndarray(picture, format="rgb24").save(path)
@@ -487,7 +518,14 @@ def cover_jpeg() -> bytes:
 def write_film(
     path: Path, pictures: Iterator[Picture] | list[Picture], sound: Samples | None, rate: int = SPEECH_RATE_HZ
 ) -> None:
-    """H.264 and, where there is sound, AAC in an MP4."""
+    """Write H.264 and, if there is sound, AAC as an MP4.
+
+    Args:
+        path: File to write.
+        pictures: Picture of every frame.
+        sound: Shape (channels, samples), or None for a film without sound.
+        rate: Sample rate of the sound, in Hz.
+    """
     with av.open(str(path), "w", options={"fflags": "+bitexact"}) as file:
         stream = file.add_stream(
             "libx264", rate=FILM_FPS, options={"crf": "30", "preset": "veryslow", "threads": "1", "g": "50"}
@@ -517,7 +555,18 @@ def encode_sound(
     before: Sequence["Packet[Any]"] = (),
     cover: bytes | None = None,
 ) -> None:
-    """Add a stream with `samples` (channels, samples) and mux it with the packets `before` it."""
+    """Add an audio stream to a file and mux it with packets of other streams.
+
+    Args:
+        file: Open file.
+        codec: Encoder.
+        samples: Shape (channels, samples).
+        rate: Sample rate of `samples`, in Hz.
+        coded_rate: Sample rate of the encoded sound, in Hz.
+        bit_rate: Bits per second.
+        before: Packets of other streams, not muxed yet.
+        cover: JPEG to attach to the first video stream.
+    """
     layout = "stereo" if len(samples) == 2 else "mono"
     stream = file.add_stream(codec, rate=coded_rate, layout=layout)
     stream.bit_rate = bit_rate

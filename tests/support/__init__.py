@@ -1,1 +1,1 @@
-"""What tests of several members share."""
+"""Fixtures, fakes and checks that tests of several members share."""

@@ -15,9 +15,11 @@ from phonograph_runtime.ports import Progress
 
 STEPS = 50
 MEMORY_BYTES = 512 * 1024 * 1024
-LITTER_BYTES = 1024 * 1024
+MIB = 1024 * 1024
 
-Fault = Literal["", "die", "crash", "eat memory", "hang", "spin", "litter", "bad luck", "bad message"]
+Fault = Literal[
+    "", "die", "crash", "exhaust memory", "hang", "spin", "leave files", "raise", "raise unprintable"
+]
 
 
 class Sum(BaseModel):
@@ -25,9 +27,9 @@ class Sum(BaseModel):
 
     numbers: list[float]
     seconds: float = 0
-    """Time that the task takes."""
+    """Duration of the task."""
     fault: Fault = ""
-    """What happens halfway through the task."""
+    """Fault that happens halfway through the task."""
 
 
 def create_engine(_settings_json: str) -> EngineTasks:
@@ -39,33 +41,33 @@ def create_engine(_settings_json: str) -> EngineTasks:
         for step in range(STEPS):
             progress(step / STEPS, "adding")
             if step == STEPS // 2 and task.fault:
-                _fail(task.fault)
+                _inject(task.fault)
             time.sleep(task.seconds / STEPS)
         return sum(task.numbers)
 
     return {"add": add}
 
 
-def _fail(fault: Fault) -> None:
+def _inject(fault: Fault) -> None:
     match fault:
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
-        case "eat memory":
+        case "exhaust memory":
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-            held = [bytearray(LITTER_BYTES) for _ in range(MEMORY_BYTES // LITTER_BYTES)]
-            raise AssertionError(f"{len(held)} MiB fit")
-        case "litter":
+            held = [bytearray(MIB) for _ in range(MEMORY_BYTES // MIB)]
+            raise AssertionError(f"{len(held)} MiB were allocated under the limit")
+        case "leave files":
             with tempfile.NamedTemporaryFile(delete=False) as file:
-                file.write(bytes(LITTER_BYTES))
+                file.write(bytes(MIB))
             signal.pause()
         case "hang":
             signal.pause()
         case "spin":
             while True:
                 pass
-        case "bad luck":
-            raise RuntimeError("bad luck")
-        case "bad message":
+        case "raise":
+            raise RuntimeError("raised on request")
+        case "raise unprintable":
             raise RuntimeError("\x00\udcff" * 1_000_000)

@@ -1,7 +1,7 @@
-"""Many made-up files with everything that happens to files: seeded, so that a figure can be had again.
+"""Generated events of many recordings; the same seed yields the same events.
 
-`histories(seed, files)` gives the events in the order in which services would publish them. Files share
-artists, albums, genres, keys and topics; some are done again, fail, turn out as duplicates, move or go.
+`generate_events(seed, files)` returns them in the order in which services would publish them. Files share
+artists, albums, genres, keys and topics; some are processed again, rejected, duplicates, moved or deleted.
 """
 
 import json
@@ -53,20 +53,20 @@ GENRES = tuple(
 )
 
 
-def histories(seed: int, files: int) -> list[Envelope]:
-    """Events of many files, mixed as they would be when several files are worked on at once."""
-    told: list[tuple[float, int, tuple[Event, int, str]]] = []
+def generate_events(seed: int, files: int) -> list[Envelope]:
+    """Return the events of many files, interleaved as if several files were processed at once."""
+    timeline: list[tuple[float, int, tuple[Event, int, str]]] = []
     for file in range(files):
         chance = random.Random(f"{seed}/{file}")
         at_s = chance.uniform(0, files / 4)
-        for each in _History(chance, file).tell():
+        for each in _MediaHistory(chance, file).events():
             at_s += chance.uniform(0.1, 2)
-            told.append((at_s, file, each))
-    told.sort(key=lambda place: place[:2])
-    return [_enveloped(number, *each) for number, (_, _, each) in enumerate(told)]
+            timeline.append((at_s, file, each))
+    timeline.sort(key=lambda entry: entry[:2])
+    return [_wrap(number, *each) for number, (_, _, each) in enumerate(timeline)]
 
 
-def _enveloped(number: int, event: Event, version: int, source: str) -> Envelope:
+def _wrap(number: int, event: Event, version: int, source: str) -> Envelope:
     return Envelope(
         id=f"event-{number:06d}",
         source=source,
@@ -79,8 +79,8 @@ def _enveloped(number: int, event: Event, version: int, source: str) -> Envelope
     )
 
 
-class _History:
-    """One file."""
+class _MediaHistory:
+    """The life of one file, in events."""
 
     def __init__(self, chance: random.Random, number: int) -> None:
         self._chance = chance
@@ -102,18 +102,18 @@ class _History:
             owner=self._chance.choice(("radio-one", "archive", None)),
         )
 
-    def tell(self) -> Iterator[tuple[Event, int, str]]:
-        """Events with the version of what they describe and their source, in order."""
+    def events(self) -> Iterator[tuple[Event, int, str]]:
+        """Yield the events in order, each with the version of its aggregate and its source."""
         yield from self._ingest()
         if self._chance.random() < 0.9:
-            runs = [self._analysis(), self._transcription(), self._catalogue(), self._highlights()]
+            runs = [self._analysis(), self._transcription(), self._catalog(), self._highlights()]
             while runs:
                 run = self._chance.choice(runs)
                 try:
                     yield next(run)
                 except StopIteration:
                     runs.remove(run)
-            yield from self._afterwards()
+            yield from self._later_changes()
 
     def _ingest(self) -> Iterator[tuple[Event, int, str]]:
         job = self._uuid()
@@ -158,39 +158,39 @@ class _History:
         job, first = self._uuid(), self._uuid()
         yield from self._work(Service.TRANSCRIPTION, job, "transcribe")
         words = " ".join(self._chance.choices(WORDS, k=self._chance.randrange(0, 200)))[:2000]
-        told = {
+        fields = {
             "language": "en",
             "language_probability": 0.98,
             "word_count": len(words.split()),
             "segment_count": 1 + len(words.split()) // 12,
             "preview": words,
         }
-        yield self._transcript(job, first, None, PipelineVersion.V1, **told), 1, Service.TRANSCRIPTION
-        listening = self._uuid()
-        yield from self._work(Service.DIARIZATION, listening, "diarize")
-        voices = [
+        yield self._transcript(job, first, None, PipelineVersion.V1, **fields), 1, Service.TRANSCRIPTION
+        diarize = self._uuid()
+        yield from self._work(Service.DIARIZATION, diarize, "diarize")
+        speakers = [
             SpeakerSummary(
                 speaker_id=self._uuid(), label=f"S{n}", seconds=round(self._chance.random() * 100, 1)
             )
             for n in range(self._chance.randrange(0, 5))
         ]
-        heard = DiarizationCompleted(
-            **self._result(Service.DIARIZATION, listening),
+        diarization = DiarizationCompleted(
+            **self._result(Service.DIARIZATION, diarize),
             meeting_id=self._uuid(),
-            speaker_count=len(voices),
-            turn_count=3 * len(voices),
-            speakers=voices,
-            rttm_uri=f"{STORE}/{listening}.rttm",
+            speaker_count=len(speakers),
+            turn_count=3 * len(speakers),
+            speakers=speakers,
+            rttm_uri=f"{STORE}/{diarize}.rttm",
         )
-        yield heard, 1, Service.DIARIZATION
-        joined = self._uuid()
-        yield from self._work(Service.TRANSCRIPTION, joined, "merge")
-        told["speaker_count"] = len(voices)
-        v4 = self._transcript(joined, self._uuid(), first, PipelineVersion.V4, **told)
-        yield v4, 1, Service.TRANSCRIPTION
+        yield diarization, 1, Service.DIARIZATION
+        merge = self._uuid()
+        yield from self._work(Service.TRANSCRIPTION, merge, "merge")
+        fields["speaker_count"] = len(speakers)
+        merged = self._transcript(merge, self._uuid(), first, PipelineVersion.V4, **fields)
+        yield merged, 1, Service.TRANSCRIPTION
 
     def _transcript(
-        self, job: UUID, result: UUID, parent: UUID | None, pipeline: PipelineVersion, **told: Any
+        self, job: UUID, result: UUID, parent: UUID | None, pipeline: PipelineVersion, **fields: Any
     ) -> TranscriptionCompleted:
         return TranscriptionCompleted(
             **self._result(Service.TRANSCRIPTION, job),
@@ -198,15 +198,15 @@ class _History:
             parent_result_id=parent,
             pipeline_version=pipeline,
             version=1,
-            **told,
+            **fields,
         )
 
-    def _catalogue(self) -> Iterator[tuple[Event, int, str]]:
+    def _catalog(self) -> Iterator[tuple[Event, int, str]]:
         recording = self._uuid()
         tracklist = self._uuid() if self._chance.random() < 0.5 else None
         for version in range(1, self._chance.choice((2, 2, 3))):
             job = self._uuid()
-            yield from self._work(Service.TRACKLIST, job, "catalogue")
+            yield from self._work(Service.TRACKLIST, job, "tracklist")
             yield (
                 TracklistCompleted(
                     **self._result(Service.TRACKLIST, job),
@@ -288,11 +288,11 @@ class _History:
             vtt_uri=f"{STORE}/results/{self._id}/highlights/{clip_id}.vtt",
         )
 
-    def _afterwards(self) -> Iterator[tuple[Event, int, str]]:
+    def _later_changes(self) -> Iterator[tuple[Event, int, str]]:
         if self._chance.random() < 0.2:
             job = self._uuid()
             yield self._progress(Service.INGEST, job, 0.0)
-            found = MediaDuplicated(
+            duplicate = MediaDuplicated(
                 media_id=self._id,
                 media=self._media,
                 duplicate="same_sound",
@@ -301,41 +301,40 @@ class _History:
                 file_hash=f"{self._chance.getrandbits(256):064x}",
                 job=self._summary(Service.INGEST, job, reason="same_sound"),
             )
-            yield found, 1, Service.INGEST
+            yield duplicate, 1, Service.INGEST
         if self._chance.random() < 0.1:
-            rotten = self._uuid()
-            failed = MediaRejected(
-                media_id=rotten,
-                uri=f"file:///music/rotten {self._number}.mp3",
-                file_name=f"rotten {self._number}.mp3",
+            rejected = MediaRejected(
+                media_id=self._uuid(),
+                uri=f"file:///music/broken {self._number}.mp3",
+                file_name=f"broken {self._number}.mp3",
                 reason="truncated",
                 message="The file ends too early.",
                 job=self._summary(Service.INGEST, self._uuid(), reason="truncated"),
             )
-            yield failed, 1, Service.INGEST
+            yield rejected, 1, Service.INGEST
         uri, version = self._media.uri, 2
-        for turn in range(self._chance.choice((0, 0, 1, 2))):
-            to_uri = f"file:///archive/{turn}/{self._number}.flac"
+        for move in range(self._chance.choice((0, 0, 1, 2))):
+            to_uri = f"file:///archive/{move}/{self._number}.flac"
             yield MediaMoved(media_id=self._id, from_uri=uri, to_uri=to_uri), version, Service.INGEST
             uri, version = to_uri, version + 1
         if self._chance.random() < 0.15:
-            gone = MediaDeleted(media_id=self._id, uri=uri, deleted_at=START + timedelta(days=1))
-            yield gone, version, Service.INGEST
+            deleted = MediaDeleted(media_id=self._id, uri=uri, deleted_at=START + timedelta(days=1))
+            yield deleted, version, Service.INGEST
 
     def _work(self, service: Service, job: UUID, kind: str) -> Iterator[tuple[Event, int, str]]:
-        """A job from its start to just before its result; one in ten fails first, one in fifty for good."""
-        fate, attempt = self._chance.random(), 1
+        """Yield the events of a job before its result; 10 % fail once, 2 % have a second job that fails."""
+        attempt, is_retried = 1, self._chance.random() < 0.1
         yield self._progress(service, job, 0.0)
-        if fate < 0.1:
+        if is_retried:
             yield self._failure(service, job, kind, final=False), 1, service
             attempt = 2
             yield self._progress(service, job, 0.0, attempt=attempt)
         for _ in range(self._chance.randrange(3)):
             yield self._progress(service, job, round(self._chance.random(), 3), attempt=attempt)
         if self._chance.random() < 0.02:
-            given_up = self._uuid()
-            yield self._progress(service, given_up, 0.0)
-            yield self._failure(service, given_up, kind, final=True), 1, service
+            failed_job = self._uuid()
+            yield self._progress(service, failed_job, 0.0)
+            yield self._failure(service, failed_job, kind, final=True), 1, service
 
     def _failure(self, service: Service, job: UUID, kind: str, *, final: bool) -> JobFailed:
         return JobFailed(
@@ -371,7 +370,7 @@ class _History:
             "document_uri": f"{STORE}/results/{self._id}/{service}/{job}.json",
         }
 
-    def _summary(self, service: Service, job: UUID, **told: Any) -> JobSummary:
+    def _summary(self, service: Service, job: UUID, **fields: Any) -> JobSummary:
         seconds, waited_s = (round(self._chance.uniform(0, 30), 3) for _ in range(2))
         return JobSummary(
             job_id=job,
@@ -379,11 +378,11 @@ class _History:
             engine=f"{service} engine",
             seconds=seconds,
             waited_s=waited_s,
-            **told,
+            **fields,
         )
 
     def _artist(self) -> str:
-        """A few are on half of everything."""
+        """Return an artist; a few of them occur in half of all files."""
         name = f"Artist {int(80 * self._chance.random() ** 2)}"
         return f"{name} feat. Artist {self._chance.randrange(80)}" if self._chance.random() < 0.2 else name
 

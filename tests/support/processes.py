@@ -1,7 +1,7 @@
-"""A service of the tests' own as real processes, which can be killed at every step of the delivery.
+"""A test service in real processes, which can be killed at every step of the delivery.
 
-Its effect is a row per event and its result an event per event, so that tables and topics alone tell what was
-lost or done twice. Processes are forked from one that has imported everything: a start costs little.
+Each event has one row as its effect and one event as its result, so that tables and topics alone show what
+was lost or duplicated. The processes are forked from one that has imported everything: they start fast.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata, TopicPartition
 from sqlalchemy import BigInteger, Identity, func, select
-from sqlalchemy import event as on_database
+from sqlalchemy import event as database_event
 from sqlalchemy.orm import Mapped, mapped_column
 from tests.support.scratch import ScratchBase, ScratchSettings, rows, scratch_database
 from tests.support.stack import Stack
 
-from phonograph_cli.kafka import read_all
+from phonograph_cli import kafka
 from phonograph_events import (
     MAX_DEAD_LETTER_BYTES,
     MAX_MESSAGE_BYTES,
@@ -52,12 +52,9 @@ from phonograph_runtime.tables import SqlInbox
 _forked = multiprocessing.get_context("forkserver")
 _forked.set_forkserver_preload(["__main__", __name__])
 
-KILLS = ("before_commit", "after_commit", "before_offsets", "after_offsets", "before_mark")
-"""Where a process can be told to kill itself; each happens at its own edge, not by a hook in the runtime."""
-
 
 class SqlEffect(ScratchBase):
-    """What an event does: no constraint keeps it from being done twice."""
+    """Table of effects; no constraint prevents a second row for the same event."""
 
     __tablename__ = "effects"
 
@@ -68,7 +65,7 @@ class SqlEffect(ScratchBase):
 
 
 class SqlDelivery(ScratchBase):
-    """Records of one partition in one batch, whatever became of them."""
+    """Table of deliveries: the records of one partition in one batch, also if the batch fails."""
 
     __tablename__ = "deliveries"
 
@@ -76,57 +73,61 @@ class SqlDelivery(ScratchBase):
     partition: Mapped[int]
     records: Mapped[int]
     repeated: Mapped[int]
-    """Those whose event had taken effect before."""
+    """Records whose event had taken effect already."""
 
 
 class MemberSettings(ScratchSettings):
-    """What one process is told."""
+    """Settings of one process."""
 
     group: str
     topic: str
     results: str
-    kill: str = ""
+    kill_point: str = ""
+    """Step at which the process kills itself: before_commit, after_commit, before_offsets, after_offsets or
+    before_mark. It is reached by patching the drivers, not by a hook in the runtime."""
     kill_after: int = 3
-    """So many batches with effects come first."""
-    wedge: bool = False
-    """Every heartbeat of the first consumer fails, as it does on an answer that aiokafka does not know."""
-    mute: bool = False
-    """Kafka never answers when an offset is committed."""
-    refuse: str = "refused"
-    """Events with this word in their address are not for this release."""
+    """Number of times that the process passes this step first."""
+    heartbeats_fail: bool = False
+    """Every heartbeat of the first consumer fails, as on an error code that aiokafka does not know."""
+    offset_commits_hang: bool = False
+    """Kafka never responds when offsets are committed."""
+    refused_uri: str = "refused"
+    """Events whose URI contains this text fail permanently."""
     pause_s: float = 0
-    """Time that each event takes."""
+    """Time that the handler takes for each event."""
 
 
 class Member(app.ServiceApp):
-    """The service: a row and a result for each `IngestRequested`; addresses with a word in them misbehave."""
+    """A group member that adds a row and publishes a result for each `IngestRequested`."""
 
     settings: MemberSettings
 
     def __init__(self, settings: MemberSettings) -> None:
         super().__init__(StrEnum("Group", {"SCRATCH": settings.group}).SCRATCH, settings)
-        self.add_handler(IngestRequested, self._take)
+        self.add_handler(IngestRequested, self._handle)
         consume = self.consumer.consume
 
-        async def counted(records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
+        async def count_and_consume(
+            records: Sequence["ConsumerRecord[bytes | None, bytes | None]"],
+        ) -> None:
             await self._count(records)
             await consume(records)
 
-        self.consumer.consume = counted
+        self.consumer.consume = count_and_consume
 
     @property
     def topics(self) -> list[str]:
         return [self.settings.topic]
 
-    async def _take(self, event: IngestRequested, transaction: Transaction) -> None:
-        if self.settings.refuse in event.uri:
-            raise PermanentError("It is not for this release.", reason="refused")
+    async def _handle(self, event: IngestRequested, transaction: Transaction) -> None:
+        if self.settings.refused_uri in event.uri:
+            raise PermanentError(f"This release does not support {event.uri}.", reason="refused")
         await asyncio.sleep(self.settings.pause_s)
         transaction.session.add(SqlEffect(event_id=transaction.cause.event_id, uri=event.uri))
-        await transaction.publish(_result(self.settings.results)(media_id=uuid4()))
+        await transaction.publish(_result_type(self.settings.results)(media_id=uuid4()))
 
     async def _count(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
-        """Write down what Kafka delivered, whatever becomes of it."""
+        """Store what Kafka delivered in a separate transaction, so that it counts even if the batch fails."""
         known = select(SqlInbox.event_id).where(
             SqlInbox.event_id.in_([header(record, "ce_id") for record in records])
         )
@@ -141,23 +142,29 @@ class Member(app.ServiceApp):
                 )
 
 
-def _result(topic: str) -> type[Event]:
-    class Taken(Event):
+def _result_type(topic: str) -> type[Event]:
+    class Processed(Event):
         TOPIC: ClassVar[str] = topic
 
-    return Taken
+    return Processed
 
 
-def _die(wanted: str, reached: str, count: list[int]) -> None:
-    if wanted == reached:
-        count[0] -= 1
-        if count[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+@dataclass
+class _KillSwitch:
+    """Kills this process when it reaches a step, after it has passed the step several times."""
+
+    kill_point: str
+    passes_left: int
+
+    def reach(self, step: str) -> None:
+        if step == self.kill_point:
+            self.passes_left -= 1
+            if self.passes_left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _arm(database: Database, kill: str, kill_after: int) -> None:
-    """Kill this process at the wanted step once it has passed it `kill_after` times."""
-    left = [kill_after]
+def _install_kill_switch(database: Database, reach: Callable[[str], None]) -> None:
+    """Patch the drivers so that they call `reach` with the name of each step."""
     writing: set[int] = set()
     leave = asyncpg.transaction.Transaction.__aexit__
     commit = AIOKafkaConsumer.commit
@@ -166,43 +173,43 @@ def _arm(database: Database, kill: str, kill_after: int) -> None:
         if statement.startswith("INSERT INTO effects"):
             writing.add(id(connection.connection.driver_connection))
         if statement.startswith("UPDATE outbox SET published_at"):
-            _die(kill, "before_mark", left)
+            reach("before_mark")
 
     async def commit_transaction(transaction: Any, kind: Any, *error: Any) -> None:
         counts = id(transaction._connection) in writing and kind is None
         writing.discard(id(transaction._connection))
         if counts:
-            _die(kill, "before_commit", left)
+            reach("before_commit")
         await leave(transaction, kind, *error)
         if counts:
-            _die(kill, "after_commit", left)
+            reach("after_commit")
 
     async def commit_offsets(consumer: AIOKafkaConsumer, *arguments: Any) -> None:
-        _die(kill, "before_offsets", left)
+        reach("before_offsets")
         await commit(consumer, *arguments)
-        _die(kill, "after_offsets", left)
+        reach("after_offsets")
 
-    on_database.listen(database.engine.sync_engine, "before_cursor_execute", executing)
+    database_event.listen(database.engine.sync_engine, "before_cursor_execute", executing)
     asyncpg.transaction.Transaction.__aexit__ = commit_transaction
     AIOKafkaConsumer.commit = commit_offsets
 
 
-def _wedge() -> None:
-    """Let the heartbeats of the first consumer fail for ever; everything else of it goes on answering."""
-    wedged: list[GroupCoordinator] = []
+def _fail_heartbeats() -> None:
+    """Make every heartbeat of the first consumer fail; its other requests still succeed."""
+    failing: list[GroupCoordinator] = []
     beat = GroupCoordinator._do_heartbeat
 
     async def fail(coordinator: GroupCoordinator) -> bool:
-        wedged.extend([] if wedged else [coordinator])
-        if coordinator in wedged:
+        failing.extend([] if failing else [coordinator])
+        if coordinator in failing:
             raise KafkaError("Unexpected exception in heartbeat task: UnknownError()")
         return await beat(coordinator)
 
     GroupCoordinator._do_heartbeat = fail
 
 
-def _mute() -> None:
-    """Let every commit of offsets wait for ever."""
+def _hang_offset_commits() -> None:
+    """Make every commit of offsets wait indefinitely."""
 
     async def wait(*_: object) -> None:
         await asyncio.Event().wait()
@@ -220,12 +227,12 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-async def _made_from_tables(*_arguments: Any) -> None:
-    """Stands in for the check of the schema: the scratch database has no migrations."""
+async def _skip_schema_check(*_arguments: Any) -> None:
+    """Replace the check of the schema: the scratch database has no migrations."""
 
 
 def _run(log: Path, settings: MemberSettings) -> None:
-    """One process, until SIGTERM."""
+    """Run one member until SIGTERM."""
     _end_with_parent()
     with log.open("wb") as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
@@ -234,73 +241,73 @@ def _run(log: Path, settings: MemberSettings) -> None:
 
 
 async def _serve(settings: MemberSettings) -> None:
-    app.check_schema = _made_from_tables
+    app.check_schema = _skip_schema_check
     member = Member(settings)
-    _arm(member.database, settings.kill, settings.kill_after)
-    if settings.wedge:
-        _wedge()
-    if settings.mute:
-        _mute()
+    _install_kill_switch(member.database, _KillSwitch(settings.kill_point, settings.kill_after).reach)
+    if settings.heartbeats_fail:
+        _fail_heartbeats()
+    if settings.offset_commits_hang:
+        _hang_offset_commits()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await member.run(stop)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of the published events, counted from the tables and topics alone."""
+class DeliveryReport:
+    """Counts of the published events, their effects and their results, from the tables and topics alone."""
 
     published: Counter[str]
     """Event ids on the topic."""
     inbox: Counter[str]
     effects: Counter[str]
     results: dict[str, Counter[str]]
-    """For each event the ids of the events that it caused, and how often each was published."""
+    """Ids of the events that each event caused, with the number of records of each."""
     delivered: int
-    """Records that the processes got from Kafka."""
+    """Records that the processes received from Kafka."""
     repeated: int
-    """Those whose event had taken effect before: duplicates that the inbox kept away."""
-    silence_s: float
+    """Delivered records whose event had taken effect already; the inbox kept them from a second effect."""
+    longest_stall_s: float
     """Longest time without an effect while an event waited."""
     duration_s: float
 
     @property
     def lost(self) -> int:
-        """Events without effect or result."""
+        """Number of events without effect or result."""
         return len(self.published.keys() - (self.inbox.keys() & self.effects.keys() & self.results.keys()))
 
     @property
-    def twice(self) -> int:
-        """Events with several effects or several results; a repeated record of one result is none."""
+    def duplicated(self) -> int:
+        """Number of events with several effects or results; records that repeat one result count once."""
         several = {key for key, count in self.effects.items() if count > 1}
         return len(several | {key for key, ids in self.results.items() if len(ids) > 1})
 
     @property
-    def duplicates(self) -> float:
-        """Share of the published records that came although they had taken effect before."""
+    def repeated_ratio(self) -> float:
+        """Records delivered after their event had taken effect, as a share of the published records."""
         return self.repeated / self.published.total()
 
     @property
-    def delivered_again(self) -> float:
-        """The same with those whose first batch died or was rolled back before it took effect."""
+    def redelivered_ratio(self) -> float:
+        """All records delivered more than once, also after a failed batch, as a share of the published."""
         return self.delivered / self.published.total() - 1
 
     @property
-    def result_duplicates(self) -> int:
-        """Result records that repeat an earlier one."""
+    def repeated_results(self) -> int:
+        """Number of result records that repeat an earlier one."""
         return sum(each.total() - len(each) for each in self.results.values())
 
     def __str__(self) -> str:
         return (
-            f"{len(self.published)} events, {self.lost} lost, {self.twice} twice, "
-            f"{self.duplicates:.2%} duplicates, {self.delivered_again:.2%} delivered again, "
-            f"{self.result_duplicates} results sent again, "
-            f"longest silence {self.silence_s:.1f} s, {self.duration_s:.0f} s in all"
+            f"{len(self.published)} events, {self.lost} lost, {self.duplicated} duplicated, "
+            f"{self.repeated_ratio:.2%} repeated, {self.redelivered_ratio:.2%} redelivered, "
+            f"{self.repeated_results} results repeated, "
+            f"longest stall {self.longest_stall_s:.1f} s, {self.duration_s:.0f} s in total"
         )
 
 
 @dataclass
-class Group:
+class ConsumerGroup:
     """The processes of one consumer group, their tables and their topics."""
 
     database: Database
@@ -313,7 +320,7 @@ class Group:
     members: list[Process] = field(default_factory=list)
 
     def start(self, **settings: Any) -> Process:
-        """Start one more process, with settings of its own."""
+        """Start one more process; `settings` replace the usual `MemberSettings`."""
         usual = {
             "database_url": self.settings.database_url,
             "kafka_bootstrap_servers": self.settings.kafka_bootstrap_servers,
@@ -321,51 +328,50 @@ class Group:
             "topic": self.topic,
             "results": self.results,
         }
-        told = MemberSettings(**{**usual, **settings})
         log = self.logs / f"member-{len(list(self.logs.iterdir()))}.log"
         log.touch()
-        member = _forked.Process(target=_run, args=(log, told))
+        member = _forked.Process(target=_run, args=(log, MemberSettings(**{**usual, **settings})))
         member.start()
         self.members.append(member)
         return member
 
     async def stop(self, member: Process, number: signal.Signals, *, timeout_s: float = 30) -> int:
-        """Signal a process and wait for its end; its exit code."""
+        """Send a signal to a process, wait for its exit, and return its exit code."""
         os.kill(member.pid, number)
-        return await self.ended(member, timeout_s=timeout_s)
+        return await self.wait_for_exit(member, timeout_s=timeout_s)
 
-    async def ended(self, member: Process, *, timeout_s: float = 90) -> int:
-        """Exit code of a process that ends by itself.
+    async def wait_for_exit(self, member: Process, *, timeout_s: float = 90) -> int:
+        """Wait for the exit of a process and return its exit code.
 
         Raises:
-            TimeoutError: it does not.
+            TimeoutError: it still runs after `timeout_s`.
         """
         await asyncio.to_thread(member.join, timeout_s)
         if member.exitcode is None:
-            raise TimeoutError(f"process {member.pid} does not end")
+            raise TimeoutError(f"process {member.pid} still runs after {timeout_s} s")
         self.members.remove(member)
         return member.exitcode
 
     async def rewind(self) -> None:
-        """Let the group begin at the first offset again; it must have no process."""
+        """Reset the group to the first offsets; none of its processes may run."""
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.settings.kafka_bootstrap_servers,
             group_id=self.name,
             enable_auto_commit=False,
         )
         async with consumer:
-            places = [TopicPartition(self.topic, number) for number in range(self.partitions)]
-            consumer.assign(places)
-            await consumer.commit(dict.fromkeys(places, 0))
+            partitions = [TopicPartition(self.topic, number) for number in range(self.partitions)]
+            consumer.assign(partitions)
+            await consumer.commit(dict.fromkeys(partitions, 0))
 
     async def send(self, *records: Record) -> list[RecordMetadata]:
-        """Send records as they are to the topic of the group; where each lies."""
+        """Send records unchanged to the topic of the group, and return the metadata of each."""
         async with self.producer() as producer:
             sends = [await self._send(producer, record) for record in records]
             return await asyncio.gather(*sends)
 
     async def _send(self, producer: AIOKafkaProducer, record: Record) -> "asyncio.Future[RecordMetadata]":
-        """Send one record; aiokafka's `send` refuses one without key and value, Kafka does not."""
+        """Send one record; Kafka accepts one without key and value, but aiokafka's `send` does not."""
         if record.key is not None or record.value is not None:
             return await producer.send(self.topic, value=record.value, key=record.key, headers=record.headers)
         batch = producer.create_batch()
@@ -373,7 +379,7 @@ class Group:
         return await producer.send_batch(batch, self.topic, partition=0)
 
     async def publish(self, count: int, *, seconds: float = 0) -> None:
-        """Publish events, evenly over a time."""
+        """Publish `count` events, evenly spread over `seconds`."""
         clock = asyncio.get_running_loop().time
         started, sent = clock(), 0
         async with self.producer() as producer:
@@ -386,7 +392,7 @@ class Group:
 
     @asynccontextmanager
     async def producer(self) -> AsyncIterator[AIOKafkaProducer]:
-        """An idempotent producer; everything sent is acknowledged at its end."""
+        """Yield an idempotent producer; at the end wait until Kafka has acknowledged every record."""
         producer = AIOKafkaProducer(
             bootstrap_servers=self.settings.kafka_bootstrap_servers,
             enable_idempotence=True,
@@ -397,34 +403,43 @@ class Group:
             yield producer
             await producer.flush()
 
-    async def until(self, query: str, enough: Callable[[Any], bool], *, timeout_s: float) -> Any:
-        """Ask the database again and again; the first answer that is enough.
+    async def wait_until(self, query: str, is_met: Callable[[Any], bool], *, timeout_s: float) -> Any:
+        """Repeat a query until its value meets a condition, and return the value.
+
+        Args:
+            query: selects one value.
+            is_met: the condition.
+            timeout_s: longest wait in seconds.
 
         Raises:
-            TimeoutError: it did not come; the message shows the last one.
+            TimeoutError: the condition is not met in time; the message contains the last value.
         """
-        answer: Any = None
+        value: Any = None
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    ((answer,),) = await rows(self.database, query)
-                    if enough(answer):
-                        return answer
+                    ((value,),) = await rows(self.database, query)
+                    if is_met(value):
+                        return value
                     await asyncio.sleep(0.2)
         except TimeoutError as error:
-            raise TimeoutError(f"after {timeout_s} s: {query} gives {answer}") from error
+            raise TimeoutError(f"after {timeout_s} s, {query} returned {value}") from error
 
-    async def until_taken(self, count: int, *, timeout_s: float) -> None:
-        """Until so many events have taken effect and every result is published."""
-        await self.until("SELECT count(*) FROM effects", lambda n: n >= count, timeout_s=timeout_s)
+    async def wait_until_processed(self, count: int, *, timeout_s: float) -> None:
+        """Wait until `count` events have taken effect and every result is published.
+
+        Raises:
+            TimeoutError: they have not within `timeout_s`, or the outbox is not empty 60 s later.
+        """
+        await self.wait_until("SELECT count(*) FROM effects", lambda n: n >= count, timeout_s=timeout_s)
         waiting = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
-        await self.until(waiting, lambda n: n == 0, timeout_s=60)
+        await self.wait_until(waiting, lambda n: n == 0, timeout_s=60)
 
-    async def outcome(self) -> Outcome:
-        """Count everything."""
-        servers = self.settings.kafka_bootstrap_servers
-        requests = await read_all(servers, [self.topic])
-        results = await read_all(servers, [self.results])
+    async def report(self) -> DeliveryReport:
+        """Count the events, effects and results."""
+        async with kafka.connect(self.settings.kafka_bootstrap_servers) as client:
+            requests = await client.read_all([self.topic])
+            results = await client.read_all([self.results])
         effects = await rows(
             self.database, "SELECT event_id, extract(epoch FROM at) FROM effects ORDER BY at"
         )
@@ -433,26 +448,26 @@ class Group:
         caused: dict[str, Counter[str]] = {}
         for record in results:
             caused.setdefault(header(record, "ce_causationid"), Counter())[header(record, "ce_id")] += 1
-        at = [float(moment) for _, moment in effects]
-        sent = {header(record, "ce_id"): record.timestamp / 1000 for record in requests}
-        return Outcome(
+        times_s = [float(time_s) for _, time_s in effects]
+        published_s = {header(record, "ce_id"): record.timestamp / 1000 for record in requests}
+        return DeliveryReport(
             published=Counter(header(record, "ce_id") for record in requests),
             inbox=Counter(key for (key,) in await rows(self.database, "SELECT event_id FROM inbox")),
             effects=Counter(key for key, _ in effects),
             results=caused,
             delivered=delivered,
             repeated=repeated,
-            silence_s=longest_silence(at, [sent.get(key, 0.0) for key, _ in effects]),
-            duration_s=at[-1] - at[0] if at else 0,
+            longest_stall_s=longest_stall_s(times_s, [published_s.get(key, 0.0) for key, _ in effects]),
+            duration_s=times_s[-1] - times_s[0] if times_s else 0,
         )
 
 
-def longest_silence(effects: Sequence[float], published: Sequence[float]) -> float:
-    """Longest time in seconds between effects in which an event waited.
+def longest_stall_s(effects: Sequence[float], published: Sequence[float]) -> float:
+    """Return the longest time between two effects in which an event waited.
 
     Args:
-        effects: when each event took effect, ascending.
-        published: when the same event was published.
+        effects: time of each event's effect in seconds, ascending.
+        published: time of the same event's publication in seconds.
     """
     longest, oldest_waiting = 0.0, float("inf")
     for number in range(len(effects) - 1, 0, -1):
@@ -462,24 +477,31 @@ def longest_silence(effects: Sequence[float], published: Sequence[float]) -> flo
 
 
 def header(record: "ConsumerRecord[bytes | None, bytes | None]", name: str) -> str:
-    """A header of a record; empty if it has none."""
+    """Return a header of a record; empty if it has none of this name."""
     return (dict(record.headers).get(name) or b"").decode(errors="replace")
 
 
 def request(uri: str) -> Record:
-    """An event that the service takes."""
+    """Return an event that the service handles."""
     return envelope(IngestRequested(uri=uri), source="test").to_record()
 
 
 @asynccontextmanager
-async def group(
-    stack: Stack, logs: Path, *, partitions: int = 8, letter_bytes: int = MAX_DEAD_LETTER_BYTES
-) -> AsyncIterator[Group]:
-    """A consumer group with a database and topics of its own and no process yet; all gone at the end."""
+async def consumer_group(
+    stack: Stack, logs: Path, *, partitions: int = 8, max_dead_letter_bytes: int = MAX_DEAD_LETTER_BYTES
+) -> AsyncIterator[ConsumerGroup]:
+    """Create a consumer group without processes; delete its database and topics at the end.
+
+    Args:
+        stack: the running servers.
+        logs: folder for the logs of the processes.
+        partitions: number of partitions of its topic.
+        max_dead_letter_bytes: size of the largest record on its dead-letter topic.
+    """
     name = f"scratch-{uuid4().hex[:8]}"
     topics = {
         name: (partitions, MAX_MESSAGE_BYTES),
-        dead_letter_topic(name): (1, letter_bytes),
+        dead_letter_topic(name): (1, max_dead_letter_bytes),
         f"{name}-results": (4, MAX_MESSAGE_BYTES),
     }
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.addresses.kafka_bootstrap_servers)
@@ -492,17 +514,17 @@ async def group(
             ]
         )
         async with scratch_database(stack) as (database, settings):
-            members = Group(database, settings, name, name, f"{name}-results", partitions, logs)
+            group = ConsumerGroup(database, settings, name, name, f"{name}-results", partitions, logs)
             try:
-                yield members
+                yield group
             finally:
-                await _end(members.members)
+                await _kill(group.members)
         await admin.delete_topics(list(topics))
     finally:
         await admin.close()
 
 
-async def _end(members: Iterable[Process]) -> None:
+async def _kill(members: Iterable[Process]) -> None:
     waits: list[Awaitable[None]] = []
     for member in members:
         member.kill()

@@ -1,13 +1,13 @@
-"""A proxy between clients and a server, to break their connections at the worst moment.
+"""A TCP proxy between clients and a server, which breaks connections at chosen moments.
 
-    with proxy(port, Postgres) as between:   # in front of 127.0.0.1:port
-        ...                                  # clients connect to between.port
-        between.lose_answers("INTO inbox")   # the server commits, the client never hears of it
-        between.cut()                        # every connection is reset
-        between.refusing = True              # and new ones are as well
-        between.delay_s = 0.05               # each way, for each piece
+    with run_proxy(port, PostgresCommits) as proxy:   # in front of 127.0.0.1:port
+        ...                                           # clients connect to proxy.port
+        proxy.drop_responses("INTO inbox")            # the server commits, the client gets no response
+        proxy.reset_connections()                     # every connection is reset
+        proxy.refuses_connections = True              # new connections are closed at once
+        proxy.delay_s = 0.05                          # delay of each chunk in both directions
 
-It runs in a thread of its own, so that a test may block.
+It runs in a separate thread, so that a test may block.
 """
 
 import asyncio
@@ -22,53 +22,56 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
-PIECE_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 BOLT_COMMIT = b"\x00\x02\xb0\x12\x00\x00"
 BOLT_BOOKMARK = b"\x88bookmark"
 
-Part = tuple[bytes, list[bytes] | None]
-"""Some of a server's answer; if it answers a COMMIT, also the statements that this committed."""
+Response = tuple[bytes, list[bytes] | None]
+"""Bytes from the server; if they confirm a COMMIT, also the statements of the committed transaction."""
 
 
-class Dialogue(Protocol):
-    """Follows one connection, both ways, far enough to know when a transaction has committed."""
+class CommitDetector(Protocol):
+    """Follows both directions of one connection to recognize the responses to COMMIT.
 
-    def ask(self, piece: bytes) -> None:
-        """Note what the client sends."""
+    The proxy creates one per connection and calls it in its event loop; its methods may not block.
+    """
 
-    def answer(self, piece: bytes) -> Iterator[Part]:
-        """Cut what the server sends into parts, all of which are to be handed on."""
+    def observe_request(self, chunk: bytes) -> None:
+        """Record bytes from the client before they are forwarded."""
+
+    def split_response(self, chunk: bytes) -> Iterator[Response]:
+        """Yield the bytes from the server in pieces that are forwarded or dropped one by one."""
 
 
-class Postgres:
-    """PostgreSQL's protocol 3, simple and extended queries, without TLS."""
+class PostgresCommits:
+    """Detects commits in PostgreSQL's protocol 3: simple and extended queries, without TLS."""
 
     def __init__(self) -> None:
-        self._asked, self._answered = b"", b""
-        self._greeted = False
-        self._refusals_due = 0
+        self._requests, self._responses = b"", b""
+        self._is_started = False
+        self._single_byte_responses = 0
         self._prepared: dict[bytes, bytes] = {}
         self._statements: list[bytes] = []
 
-    def ask(self, piece: bytes) -> None:
-        """Note statements; prepared ones whenever they are bound."""
-        self._asked += piece
-        while not self._greeted and len(self._asked) >= 8:
-            length, code = struct.unpack(">ii", self._asked[:8])
-            if len(self._asked) < length:
+    def observe_request(self, chunk: bytes) -> None:
+        """See `CommitDetector.observe_request`; a prepared statement counts each time it is bound."""
+        self._requests += chunk
+        while not self._is_started and len(self._requests) >= 8:
+            length, code = struct.unpack(">ii", self._requests[:8])
+            if len(self._requests) < length:
                 return
-            self._asked = self._asked[length:]
+            self._requests = self._requests[length:]
             if code in {SSL_REQUEST, GSS_REQUEST}:
-                self._refusals_due += 1
+                self._single_byte_responses += 1
             else:
-                self._greeted = True
-        if self._greeted:
-            messages, self._asked = _messages(self._asked)
+                self._is_started = True
+        if self._is_started:
+            messages, self._requests = _split_messages(self._requests)
             for message in messages:
-                self._note(message[:1], message[5:])
+                self._record_statement(message[:1], message[5:])
 
-    def _note(self, kind: bytes, content: bytes) -> None:
+    def _record_statement(self, kind: bytes, content: bytes) -> None:
         if kind == b"Q":
             self._statements.append(content)
         elif kind in {b"P", b"B"}:
@@ -78,13 +81,13 @@ class Postgres:
             else:
                 self._statements.append(self._prepared.get(second, b""))
 
-    def answer(self, piece: bytes) -> Iterator[Part]:
-        """Whole messages only."""
-        while self._refusals_due and piece:
-            yield piece[:1], None
-            piece = piece[1:]
-            self._refusals_due -= 1
-        messages, self._answered = _messages(self._answered + piece)
+    def split_response(self, chunk: bytes) -> Iterator[Response]:
+        """See `CommitDetector.split_response`; yields whole messages only."""
+        while self._single_byte_responses and chunk:
+            yield chunk[:1], None
+            chunk = chunk[1:]
+            self._single_byte_responses -= 1
+        messages, self._responses = _split_messages(self._responses + chunk)
         for message in messages:
             if message[:1] == b"C" and message[5:] == b"COMMIT\x00":
                 yield message, self._statements
@@ -94,26 +97,26 @@ class Postgres:
                 self._statements = []
 
 
-class Bolt:
-    """Neo4j's protocol, explicit transactions only, without TLS."""
+class BoltCommits:
+    """Detects commits in Neo4j's protocol: explicit transactions only, without TLS."""
 
     def __init__(self) -> None:
-        self._asked = b""
+        self._requests = b""
         self._committing: list[bytes] | None = None
 
-    def ask(self, piece: bytes) -> None:
-        """Notice COMMIT, a message of two bytes; what came before it is taken as one statement."""
-        self._asked += piece
-        before, found, after = self._asked.rpartition(BOLT_COMMIT)
-        if found:
-            self._committing, self._asked = [before], after
+    def observe_request(self, chunk: bytes) -> None:
+        """See `CommitDetector.observe_request`; all bytes before a COMMIT count as one statement."""
+        self._requests += chunk
+        before, commit, after = self._requests.rpartition(BOLT_COMMIT)
+        if commit:
+            self._committing, self._requests = [before], after
 
-    def answer(self, piece: bytes) -> Iterator[Part]:
-        """The answer to COMMIT is the first with a bookmark."""
+    def split_response(self, chunk: bytes) -> Iterator[Response]:
+        """See `CommitDetector.split_response`; the response to COMMIT is the first with a bookmark."""
         committed = None
-        if BOLT_BOOKMARK in piece:
+        if BOLT_BOOKMARK in chunk:
             committed, self._committing = self._committing, None
-        yield piece, committed
+        yield chunk, committed
 
 
 @dataclass
@@ -121,44 +124,47 @@ class Proxy:
     """A running proxy; its switches may be set from any thread."""
 
     target: int
-    protocol: Callable[[], Dialogue]
+    """Port of the server."""
+    create_detector: Callable[[], CommitDetector]
     port: int = 0
-    refusing: bool = False
+    refuses_connections: bool = False
     delay_s: float = 0.0
     commits: int = 0
-    """Seen so far."""
-    answers_lost: int = 0
-    _losing: list[re.Pattern[bytes]] = field(default_factory=list)
+    """Commits seen so far."""
+    dropped_responses: int = 0
+    _drop_patterns: list[re.Pattern[bytes]] = field(default_factory=list)
     _clients: set[asyncio.StreamWriter] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
-    def cut(self) -> None:
+    def reset_connections(self) -> None:
         """Reset every connection."""
         self._loop.call_soon_threadsafe(self._reset_all)
 
-    def lose_answers(self, statements: str = "", *, times: int = 1) -> None:
-        """Keep the answers to the next COMMITs from their clients and reset those connections.
+    def drop_responses(self, statements: str = "", *, times: int = 1) -> None:
+        """Drop the responses to the next COMMITs and reset the connections of their clients.
 
         Args:
-            statements: regular expression; only transactions whose statements match count, by default any.
-            times: how many answers.
+            statements: regular expression; selects the transactions whose statements match, by default any.
+            times: number of responses to drop.
         """
-        self._losing += [re.compile(statements.encode(), re.DOTALL | re.IGNORECASE)] * times
+        self._drop_patterns += [re.compile(statements.encode(), re.DOTALL | re.IGNORECASE)] * times
 
-    def wait_until_lost(self, count: int, *, timeout_s: float = 60) -> None:
-        """Block until so many answers were lost since the start.
+    def wait_until_dropped(self, count: int, *, timeout_s: float = 60) -> None:
+        """Block until `count` responses have been dropped since the start.
 
         Raises:
-            TimeoutError: no such transaction came.
+            TimeoutError: there were too few matching transactions within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
-        while self.answers_lost < count:
+        while self.dropped_responses < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.answers_lost} of {count} answers lost after {timeout_s} s")
+                raise TimeoutError(
+                    f"{self.dropped_responses} of {count} responses dropped after {timeout_s} s"
+                )
             time.sleep(0.02)
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
-        """Serve until told to stop."""
+        """Serve until `stop` is set; call `started` once the port is known."""
         async with await asyncio.start_server(self._serve, HOST, self.port) as server:
             self.port = server.sockets[0].getsockname()[1]
             started()
@@ -175,84 +181,89 @@ class Proxy:
         server = None
         self._clients.add(client)
         try:
-            if self.refusing:
+            if self.refuses_connections:
                 return
-            answers, server = await asyncio.open_connection(HOST, self.target)
-            dialogue = self.protocol()
-            ways = [
-                asyncio.ensure_future(self._ask(reader, server, dialogue)),
-                asyncio.ensure_future(self._answer(answers, client, dialogue)),
+            responses, server = await asyncio.open_connection(HOST, self.target)
+            detector = self.create_detector()
+            directions = [
+                asyncio.ensure_future(self._forward_requests(reader, server, detector)),
+                asyncio.ensure_future(self._forward_responses(responses, client, detector)),
             ]
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
         except OSError:
-            return  # the server is away
+            return  # the server is unavailable
         finally:
             client.close()
             if server is not None:
                 server.close()
             self._clients.discard(client)
 
-    async def _ask(
-        self, client: asyncio.StreamReader, server: asyncio.StreamWriter, dialogue: Dialogue
+    async def _forward_requests(
+        self, client: asyncio.StreamReader, server: asyncio.StreamWriter, detector: CommitDetector
     ) -> None:
-        while piece := await client.read(PIECE_BYTES):
-            dialogue.ask(piece)
+        while chunk := await client.read(CHUNK_BYTES):
+            # Observed before it is sent: the response may arrive while this task waits.
+            detector.observe_request(chunk)
             await asyncio.sleep(self.delay_s)
-            server.write(piece)
+            server.write(chunk)
             await server.drain()
 
-    async def _answer(
-        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, dialogue: Dialogue
+    async def _forward_responses(
+        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, detector: CommitDetector
     ) -> None:
-        while piece := await server.read(PIECE_BYTES):
+        while chunk := await server.read(CHUNK_BYTES):
             await asyncio.sleep(self.delay_s)
-            for part, committed in dialogue.answer(piece):
-                if committed is not None and self._loses(committed):
+            for response, committed in detector.split_response(chunk):
+                if committed is not None and self._must_drop(committed):
                     client.transport.abort()
                     return
-                client.write(part)
+                client.write(response)
             await client.drain()
 
-    def _loses(self, statements: list[bytes]) -> bool:
+    def _must_drop(self, statements: list[bytes]) -> bool:
         self.commits += 1
-        for pattern in self._losing:
+        for pattern in self._drop_patterns:
             if pattern.search(b"\n".join(statements)):
-                self._losing.remove(pattern)
-                self.answers_lost += 1
+                self._drop_patterns.remove(pattern)
+                self.dropped_responses += 1
                 return True
         return False
 
 
-def port(url: str) -> int:
-    """The port of an address."""
-    found = urlsplit(url).port
-    if found is None:
+def port_of(url: str) -> int:
+    """Return the port of a URL.
+
+    Raises:
+        ValueError: the URL contains none.
+    """
+    port = urlsplit(url).port
+    if port is None:
         raise ValueError(f"{url} names no port.")
-    return found
+    return port
 
 
 @contextmanager
-def proxy(target: int, protocol: Callable[[], Dialogue]) -> Iterator[Proxy]:
-    """A proxy in front of a port of this machine, for as long as the block lasts."""
-    between, started, stop = Proxy(target, protocol), threading.Event(), asyncio.Event()
-    serving = between.run(stop, started.set)
-    thread = threading.Thread(target=between._loop.run_until_complete, args=(serving,), daemon=True)
+def run_proxy(target: int, create_detector: Callable[[], CommitDetector]) -> Iterator[Proxy]:
+    """Run a proxy in front of a port of this machine until the block ends."""
+    proxy, started, stop = Proxy(target, create_detector), threading.Event(), asyncio.Event()
+    serving = proxy.run(stop, started.set)
+    thread = threading.Thread(target=proxy._loop.run_until_complete, args=(serving,), daemon=True)
     thread.start()
     if not started.wait(10):
         raise TimeoutError("The proxy does not listen.")
     try:
-        yield between
+        yield proxy
     finally:
-        between._loop.call_soon_threadsafe(stop.set)
+        proxy._loop.call_soon_threadsafe(stop.set)
         thread.join(10)
-        between._loop.close()
+        proxy._loop.close()
 
 
-def _messages(stream: bytes) -> tuple[list[bytes], bytes]:
-    """Whole messages of PostgreSQL, and what is left over."""
+def _split_messages(stream: bytes) -> tuple[list[bytes], bytes]:
+    """Return the complete PostgreSQL messages of a stream, and the bytes after the last of them."""
     messages, start = [], 0
     while len(stream) >= start + 5:
         end = start + 1 + int.from_bytes(stream[start + 1 : start + 5], "big")

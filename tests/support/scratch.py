@@ -1,4 +1,4 @@
-"""A database of a test's own, with the runtime's tables and a job table."""
+"""A scratch database for one test, with the runtime's tables and a job table."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -22,19 +22,19 @@ from phonograph_runtime.tables import DeliveryBase, JobColumns, service_registry
 
 
 class ScratchBase(DeclarativeBase):
-    """Tables of the tests."""
+    """Base of the scratch tables."""
 
     registry = service_registry()
 
 
 class SqlScratchJob(JobColumns, ScratchBase):
-    """Jobs of the tests."""
+    """Table of the scratch jobs."""
 
     __tablename__ = "scratch_jobs"
 
 
 class SqlSum(ScratchBase):
-    """Results: a row for every finish, so that a job finished twice shows."""
+    """Table of the results: one row per completion, so that a job completed twice has two rows."""
 
     __tablename__ = "sums"
 
@@ -46,7 +46,7 @@ class SqlSum(ScratchBase):
 
 @dataclass(frozen=True)
 class ScratchMedia:
-    """What a job of the tests is about."""
+    """Media that a scratch job works on."""
 
     media_id: UUID = field(default_factory=uuid4)
     owner: str | None = None
@@ -54,14 +54,14 @@ class ScratchMedia:
 
 
 class ScratchSettings(ServiceSettings):
-    """Settings of no service."""
+    """Settings of the runtime, with the prefix `SCRATCH_`."""
 
     model_config = SettingsConfigDict(env_prefix="SCRATCH_")
 
 
 @asynccontextmanager
 async def scratch_database(stack: Stack, **settings: Any) -> AsyncIterator[tuple[Database, ScratchSettings]]:
-    """An empty database with inbox, outbox, dead letters and `scratch_jobs`, dropped at the end."""
+    """Create an empty database with inbox, outbox, dead letters and `scratch_jobs`; drop it at the end."""
     name = f"scratch_{uuid4().hex}"
     await _as_admin(stack, f"CREATE DATABASE {name}")
     url = stack.addresses.postgres_url.rpartition("/")[0].replace("postgresql://", "postgresql+asyncpg://")
@@ -82,7 +82,7 @@ async def scratch_database(stack: Stack, **settings: Any) -> AsyncIterator[tuple
 
 
 async def _as_admin(stack: Stack, statement: str) -> None:
-    """On a connection of its own: a test may have restarted the server."""
+    """Execute a statement on a new connection: a test may have restarted the server."""
     admin = await asyncpg.connect(stack.addresses.postgres_url)
     await admin.execute(statement)
     await admin.close()
@@ -96,7 +96,19 @@ async def enqueue(
     key: str | None = None,
     **task: Any,
 ) -> UUID | None:
-    """Add a job that adds numbers; its id, null when its key is known."""
+    """Enqueue a job that adds numbers.
+
+    Args:
+        database: a scratch database.
+        *numbers: the summands.
+        priority: jobs of a higher priority run first.
+        owner: owners are served in turn.
+        key: its deduplication key.
+        **task: further fields of `Sum`.
+
+    Returns:
+        The id of the job; None if a job with this key exists.
+    """
     media = ScratchMedia(uuid4(), owner, priority)
     async with database.transaction() as transaction:
         await transaction.enqueue("add", Sum(numbers=list(numbers), **task), media=media, dedupe_key=key)
@@ -104,35 +116,35 @@ async def enqueue(
     return added[0].id if added else None
 
 
-async def until_ended(
+async def wait_until_ended(
     database: Database, job_id: UUID | None, timeout_s: float = 100
 ) -> tuple[str, str | None, int]:
-    """Status, reason and retries of a job once it is over.
+    """Wait until a job has completed or failed, and return its status, reason and retry count.
 
     Raises:
-        TimeoutError: it is not; the message shows where it stands.
+        TimeoutError: it has not within `timeout_s`; the message contains its current state.
     """
     query = f"SELECT status, error_reason, retry_count FROM scratch_jobs WHERE id = '{job_id}'"
-    found: Any = None
+    state: Any = None
     try:
         async with asyncio.timeout(timeout_s):
             while True:
-                (found,) = await rows(database, query)
-                if found[0] in {"completed", "failed"}:
-                    return tuple(found)
+                (state,) = await rows(database, query)
+                if state[0] in {"completed", "failed"}:
+                    return tuple(state)
                 await asyncio.sleep(0.05)
     except TimeoutError as error:
-        raise TimeoutError(f"after {timeout_s} s: {found}") from error
+        raise TimeoutError(f"job {job_id} has not ended within {timeout_s} s: {state}") from error
 
 
 async def rows(database: Database, query: str) -> Sequence[Any]:
-    """Answer of a query, as rows."""
+    """Return the rows of a query."""
     async with database.engine.connect() as connection:
         return (await connection.execute(text(query))).all()
 
 
 def delivered(record: Record, offset: int, *, partition: int = 0) -> Any:
-    """A record as the consumer gets it."""
+    """Return a record as the consumer receives it from Kafka."""
     return ConsumerRecord(
         topic=record.topic,
         partition=partition,

@@ -1,9 +1,10 @@
 """Real PostgreSQL, Kafka and Neo4j for tests, one set per session.
 
 Fixtures:
-    stack: `Stack` with the addresses; roles, schemas, migrations of all services and topics are there.
+    stack: `Stack` with the addresses; roles, schemas, topics and the migrations of all services are applied.
     Use `stack.settings(Service.X, tmp_path)` as keyword arguments of a service's `Settings`, `running(app)`
-    to run a service inside the test, `stack.publish(...)` and `stack.collect(...)` to talk to it by Kafka.
+    to run a service inside the test, `stack.publish(...)` and `stack.collect(...)` to talk to it by events.
+    correlation_id: a new correlation id for each test.
 """
 
 import asyncio
@@ -35,15 +36,15 @@ class Stack:
 
     @property
     def addresses(self) -> Addresses:
-        """Of the three servers."""
+        """Addresses of the three servers."""
         return self.project.stack.addresses()
 
     def database_url(self, service: Service) -> str:
-        """Login of a service, with its own role."""
+        """Return the URL with which a service logs in, with its own role."""
         return self.project.database_url(service)
 
     def settings(self, service: Service, folder: Path) -> dict[str, Any]:
-        """Keyword arguments of the service's `Settings`; objects lie in `folder`."""
+        """Return keyword arguments of the service's `Settings`; its objects are stored in `folder`."""
         return {
             "database_url": self.database_url(service),
             "kafka_bootstrap_servers": self.addresses.kafka_bootstrap_servers,
@@ -56,13 +57,13 @@ class Stack:
     async def publish(
         self, event: Event, *, source: str = "test", correlation_id: str | None = None
     ) -> Envelope:
-        """Publish an event as any producer would."""
+        """Publish an event as any producer does, and return its envelope."""
         wrapped = envelope(event, source=source, correlation_id=correlation_id)
         await self.send(wrapped.to_record())
         return wrapped
 
     async def send(self, *records: Record) -> None:
-        """Send records as they are."""
+        """Send records unchanged."""
         async with AIOKafkaProducer(bootstrap_servers=self.addresses.kafka_bootstrap_servers) as producer:
             for record in records:
                 await producer.send_and_wait(
@@ -72,12 +73,17 @@ class Stack:
     async def collect(
         self, until: Callable[[list[Envelope]], bool], *, correlation_id: str, timeout_s: float = 60
     ) -> list[Envelope]:
-        """Events of one correlation id from the first offset on, until there are enough.
+        """Return the events of one correlation id, read from the first offset until there are enough.
+
+        Args:
+            until: returns True for a list with enough events.
+            correlation_id: selects the events.
+            timeout_s: longest wait in seconds.
 
         Raises:
-            TimeoutError: they did not come; the message shows what did.
+            TimeoutError: they did not arrive in time; the message lists those that did.
         """
-        found: list[Envelope] = []
+        collected: list[Envelope] = []
         consumer = AIOKafkaConsumer(
             *TOPICS,
             bootstrap_servers=self.addresses.kafka_bootstrap_servers,
@@ -93,19 +99,22 @@ class Stack:
                         except EventError:
                             continue
                         if received.correlationid == correlation_id:
-                            found.append(received)
-                            if until(found):
-                                return found
+                            collected.append(received)
+                            if until(collected):
+                                return collected
             except TimeoutError as error:
-                raise TimeoutError(f"after {timeout_s} s: {[event.type for event in found]}") from error
-        raise AssertionError("the consumer ended by itself")
+                types = [event.type for event in collected]
+                raise TimeoutError(f"only these events arrived within {timeout_s} s: {types}") from error
+        raise AssertionError("the consumer stopped before the timeout")
 
 
 @asynccontextmanager
 async def running(app: ServiceApp, *, backlog: bool = False) -> AsyncIterator[ServiceApp]:
-    """Run a service inside the test; stops it gracefully at the end and raises what it raised.
+    """Run a service inside the test; stop it gracefully at the end and raise what it raised.
 
-    It begins with events published from now on, unless it is to take what was left on the topics.
+    Args:
+        app: the service.
+        backlog: consume what is on the topics already; otherwise only events published from now on.
     """
     if not backlog:
         await skip_backlog(app)
@@ -124,7 +133,7 @@ async def running(app: ServiceApp, *, backlog: bool = False) -> AsyncIterator[Se
 
 
 async def skip_backlog(app: ServiceApp) -> None:
-    """Let a service begin with events published from now on."""
+    """Commit the end offsets for a service, so that it consumes only events published from now on."""
     consumer = AIOKafkaConsumer(
         *app.topics,
         bootstrap_servers=app.settings.kafka_bootstrap_servers,
@@ -140,15 +149,16 @@ async def skip_backlog(app: ServiceApp) -> None:
 
 @contextmanager
 def servers(name: str) -> Iterator[Project]:
-    """PostgreSQL, Kafka and Neo4j with a home of their own, removed at the end.
+    """Start PostgreSQL, Kafka and Neo4j in the home folder `name`; stop and remove them at the end.
 
-    Sessions of one checkout take turns; what a killed session left behind is removed first.
+    A lock file makes sessions of one checkout run one after the other; servers and data that a killed session
+    left behind are removed first.
     """
     home = ROOT / ".phonograph" / name
     home.mkdir(parents=True, exist_ok=True)
     project = Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)}, report=print)
-    with (home.parent / f"{name}.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with (home.parent / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         local = isinstance(project.stack, LocalStack)
         project.stack.down(wipe=local)
         try:
@@ -160,7 +170,7 @@ def servers(name: str) -> Iterator[Project]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The servers, with everything that `phonograph up` sets up before the services start."""
+    """The servers, prepared as `phonograph up` prepares them before the services start."""
     with servers("test") as project:
         project.prepare()
         yield Stack(project)
@@ -168,5 +178,5 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def correlation_id() -> str:
-    """Joins the events of one test."""
+    """An id that joins the events of one test."""
     return str(uuid4())

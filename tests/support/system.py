@@ -1,7 +1,8 @@
-"""The whole system for tests: servers and services as processes, asked through the command line.
+"""The whole system for tests: servers and services as processes, used through the command line.
 
-Fixture:
-    system: `System`; `system("show", path)` runs `phonograph show PATH` and gives its exit code and output.
+Fixtures:
+    system: `System`; `system("show", path)` runs `phonograph show PATH` and returns its exit code and output.
+    ingested_samples: the result of every sample, by file name.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ COMMAND = str(Path(sys.executable).parent / "phonograph")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command printed."""
+class CommandResult:
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -45,7 +46,7 @@ class System:
 
     project: Project
 
-    def __call__(self, *arguments: str | os.PathLike[str], timeout_s: float = 280) -> Answer:
+    def __call__(self, *arguments: str | os.PathLike[str], timeout_s: float = 280) -> CommandResult:
         """Run `phonograph` with arguments."""
         run = subprocess.run(
             [COMMAND, *map(os.fspath, arguments)],
@@ -55,43 +56,43 @@ class System:
             timeout=timeout_s,
             check=False,
         )
-        return Answer(run.returncode, run.stdout, run.stderr)
+        return CommandResult(run.returncode, run.stdout, run.stderr)
 
     def ingest(self, *paths: str | os.PathLike[str], profile: str = "auto") -> dict[str, Any]:
-        """Take files in and wait; what became of each, by its path."""
-        answer = self("ingest", *paths, "--profile", profile, "--wait", "--json")
-        assert answer.code in {0, 1}, answer.err
-        return {file["path"]: file for file in answer.json["files"]}
+        """Ingest files, wait for them, and return the result of each by its path."""
+        result = self("ingest", *paths, "--profile", profile, "--wait", "--json")
+        assert result.code in {0, 1}, result.err
+        return {file["path"]: file for file in result.json["files"]}
 
-    def show(self, what: str | os.PathLike[str]) -> Any:
-        """`show --json`."""
-        answer = self("show", what, "--json")
-        assert answer.code == 0, answer.err
-        return answer.json
+    def show(self, recording: str | os.PathLike[str]) -> Any:
+        """Return the output of `phonograph show RECORDING --json`."""
+        result = self("show", recording, "--json")
+        assert result.code == 0, result.err
+        return result.json
 
     def pid(self, name: str) -> int | None:
-        """Process id of a server or service."""
+        """Return the process id of a server or service."""
         return next(process.pid for process in self.project.stack.status() if process.name == name)
 
 
-async def asked(project: Project, *arguments: str) -> Answer:
-    """Run `phonograph` inside this process: an interpreter of its own takes seconds on a busy machine."""
+async def run_command(project: Project, *arguments: str) -> CommandResult:
+    """Run `phonograph` inside this process: to start an interpreter takes seconds on a busy machine."""
     runner = CliRunner()
     run = await asyncio.to_thread(runner.invoke, app, arguments, env=dict(project.environment))
-    return Answer(run.exit_code, run.stdout, run.stderr)
+    return CommandResult(run.exit_code, run.stdout, run.stderr)
 
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
-    """All services, on servers of their own."""
+    """All services and their servers, started once per session."""
     with servers("test-system") as project:
         project.up()
         yield System(project)
 
 
 @pytest.fixture(scope="session")
-def found(system: System) -> dict[str, Any]:
-    """What became of every sample, by file name."""
+def ingested_samples(system: System) -> dict[str, Any]:
+    """Results of every sample, by file name."""
     paths = [path for path in SAMPLES.iterdir() if path.suffix in {".mp3", ".ogg", ".mp4"}]
     files = system.ingest(*paths, *(SAMPLES / "rotten").iterdir())
     return {Path(path).name: file for path, file in files.items()}

@@ -1,6 +1,6 @@
 """A worker on a scratch database: inside the test, or as a process that can be killed and frozen.
 
-`python -m tests.support.worker` is one process; it is told by `SCRATCH_…` variables and prints the port of
+`python -m tests.support.worker` is one process; `SCRATCH_…` variables configure it, and it prints the port of
 its metrics.
 """
 
@@ -31,25 +31,20 @@ from phonograph_runtime.worker import Worker
 
 
 class WorkerSettings(ScratchSettings):
-    """What one process is told."""
+    """Settings of one worker process."""
 
     finish_s: float = 0
-    """How long it stays inside the transaction that ends a job."""
+    """Time that it stays inside the transaction that completes a job."""
 
 
-async def add_completed(_task: Sum, result: float, job: Job, transaction: Transaction) -> None:
-    """Store the sum."""
+async def store_sum(_task: Sum, result: float, job: Job, transaction: Transaction) -> None:
+    """Store the result of a job; see `JobKind`."""
     transaction.session.add(SqlSum(job_id=job.id, sum=result, pid=os.getpid()))
     await transaction.session.flush()
 
 
-def queue_of(database: Database, settings: ScratchSettings) -> JobQueue:
-    """The jobs of a scratch database."""
-    return JobQueue(database, SqlScratchJob, lease=settings.lease, retry_delay=settings.retry_delay)
-
-
 @asynccontextmanager
-async def working(
+async def running_workers(
     database: Database,
     settings: ScratchSettings,
     kind: JobKind[Sum, float] | None = None,
@@ -57,8 +52,17 @@ async def working(
     queue: JobQueue | None = None,
     workers: int = 1,
 ) -> AsyncIterator[JobQueue]:
-    """Run workers until the block ends."""
-    listener, queue = database.listen("outbox", "jobs"), queue or queue_of(database, settings)
+    """Run workers inside the test until the block ends, and yield their queue.
+
+    Args:
+        database: a scratch database.
+        settings: lease, timeouts and retries.
+        kind: replaces the kind `add`, which stores the sum.
+        queue: replaces the usual queue of the database.
+        workers: number of workers.
+    """
+    listener = database.listen("outbox", "jobs")
+    queue = queue or JobQueue(database, SqlScratchJob, lease=settings.lease, retry_delay=settings.retry_delay)
     engine = EngineSpec(
         "tests.support.engines:create_engine", settings.model_dump_json(), "scratch", settings.log_level
     )
@@ -67,7 +71,7 @@ async def working(
             database,
             queue,
             listener,
-            {"add": kind or JobKind("add", Sum, add_completed)},
+            {"add": kind or JobKind("add", Sum, store_sum)},
             engine=engine,
             lease=settings.lease,
             job_timeout=settings.job_timeout,
@@ -87,15 +91,15 @@ async def working(
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """A worker in a process of its own."""
+    """A worker that runs in another process."""
 
     process: "subprocess.Popen[bytes]"
     port: int
 
     def metric(self, name: str, **labels: str) -> float:
-        """A sample of its `/metrics`; 0 where there is none."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
-            families = list(text_string_to_metric_families(answer.read().decode()))
+        """Return the sum of matching samples of its `/metrics`; 0 if there is none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as response:
+            families = list(text_string_to_metric_families(response.read().decode()))
         return sum(
             sample.value
             for family in families
@@ -103,17 +107,17 @@ class WorkerProcess:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
-    def engines(self) -> list[int]:
-        """Process ids of its engines."""
-        return children(self.process.pid)
+    def engine_pids(self) -> list[int]:
+        """Return the process ids of its engines."""
+        return child_pids(self.process.pid)
 
     def send(self, number: signal.Signals) -> None:
-        """Signal the worker, not its engine."""
+        """Send a signal to the worker, not to its engine."""
         self.process.send_signal(number)
 
 
-def children(pid: int) -> list[int]:
-    """Process ids of a process's children."""
+def child_pids(pid: int) -> list[int]:
+    """Return the process ids of the children of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -125,14 +129,21 @@ def worker_process(
     environment: Mapping[str, str] = MappingProxyType({}),
     **settings: object,
 ) -> Iterator[WorkerProcess]:
-    """Start a worker; killed at the end if it is still there. Its log and temporary files lie in `folder`."""
-    told = {
+    """Start a worker process; kill it at the end if it still runs.
+
+    Args:
+        database_settings: settings of its scratch database.
+        folder: holds its log and its temporary files.
+        environment: additional environment variables.
+        **settings: further `WorkerSettings`.
+    """
+    values = {
         "database_url": database_settings.database_url.get_secret_value(),
         "lease": f"PT{database_settings.lease.total_seconds()}S",
         "retry_delay": f"PT{database_settings.retry_delay.total_seconds()}S",
         **settings,
     }
-    variables = {f"SCRATCH_{name.upper()}": str(value) for name, value in told.items()}
+    variables = {f"SCRATCH_{name.upper()}": str(value) for name, value in values.items()}
     with (folder / "workers.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.worker"],
@@ -152,19 +163,19 @@ def worker_process(
 
 
 async def main() -> None:
-    """Work until SIGTERM."""
+    """Run a worker until SIGTERM."""
     settings = WorkerSettings()
     configure_logging("scratch", settings.log_level)
     database = Database(settings, source="scratch", job_table=SqlScratchJob)
 
-    async def slowly(task: Sum, result: float, job: Job, transaction: Transaction) -> None:
-        await add_completed(task, result, job, transaction)
+    async def store_sum_slowly(task: Sum, result: float, job: Job, transaction: Transaction) -> None:
+        await store_sum(task, result, job, transaction)
         await asyncio.sleep(settings.finish_s)
 
     server, _ = start_http_server(0, "127.0.0.1")
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with working(database, settings, JobKind("add", Sum, slowly)):
+    async with running_workers(database, settings, JobKind("add", Sum, store_sum_slowly)):
         sys.stdout.write(f"{server.server_port}\n")
         sys.stdout.flush()
         await stop.wait()

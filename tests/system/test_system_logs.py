@@ -14,7 +14,7 @@ USE_CASES = {
     Service.ANALYSIS: "analysis stored",
     Service.TRANSCRIPTION: "transcript stored",
     Service.DIARIZATION: "diarization stored",
-    Service.TRACKLIST: "recording cataloged",
+    Service.TRACKLIST: "tracklist stored",
     Service.HIGHLIGHTS: "highlights stored",
     Service.GRAPH_SYNC: "event mirrored",
 }
@@ -28,9 +28,9 @@ def log_lines(system: System, service: Service) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def story(found: dict[str, Any], system: System) -> dict[Service, list[dict[str, Any]]]:
+def story(ingested_samples: dict[str, Any], system: System) -> dict[Service, list[dict[str, Any]]]:
     """The lines about one recording, by service."""
-    media_id = found["talk.ogg"]["media_id"]
+    media_id = ingested_samples["talk.ogg"]["media_id"]
     return {
         service: [line for line in log_lines(system, service) if line.get("media_id") == media_id]
         for service in Service
@@ -39,7 +39,7 @@ def story(found: dict[str, Any], system: System) -> dict[Service, list[dict[str,
 
 @pytest.mark.parametrize("service", Service)
 def test_every_line_is_json_with_time_level_service_and_text(
-    found: dict[str, Any], system: System, service: Service
+    ingested_samples: dict[str, Any], system: System, service: Service
 ) -> None:
     lines = log_lines(system, service)
     assert lines
@@ -81,7 +81,9 @@ def test_lines_of_an_event_carry_its_place_on_kafka(story: dict[Service, list[di
         assert isinstance(line["offset"], int)
 
 
-def test_engine_logs_as_json_with_the_job_that_it_works_on(system: System, found: dict[str, Any]) -> None:
+def test_engine_logs_as_json_with_the_job_that_it_works_on(
+    system: System, ingested_samples: dict[str, Any]
+) -> None:
     lines = log_lines(system, Service.TRANSCRIPTION)
     loaded = [line for line in lines if line["event"] == "engine loaded"]
     assert loaded
@@ -89,7 +91,9 @@ def test_engine_logs_as_json_with_the_job_that_it_works_on(system: System, found
         assert {"job_id", "media_id", "event_id", "engine", "model"} <= line.keys()
 
 
-def test_parked_record_is_logged_with_its_place_and_reason(found: dict[str, Any], system: System) -> None:
-    rejected = found[Path(SAMPLES / "rotten" / "noise.mp3").name]
+def test_parked_record_is_logged_with_its_place_and_reason(
+    ingested_samples: dict[str, Any], system: System
+) -> None:
+    rejected = ingested_samples[Path(SAMPLES / "rotten" / "noise.mp3").name]
     lines = [line for line in log_lines(system, Service.INGEST) if line["event"] == "media rejected"]
     assert rejected["reason"] in {line["reason"] for line in lines}

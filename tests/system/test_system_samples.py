@@ -1,4 +1,4 @@
-"""One file in, seven services answer: the samples through the whole system, asked by the command line."""
+"""The samples through the whole system: seven services process them, and the commands show the results."""
 
 import json
 import os
@@ -44,20 +44,20 @@ def words(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_every_service_ends_well(found: dict[str, Any], name: str) -> None:
-    assert found[name]["status"] == "ready"
-    states = {service: mark["status"] for service, mark in found[name]["services"].items()}
+def test_every_service_processes_every_sample(ingested_samples: dict[str, Any], name: str) -> None:
+    assert ingested_samples[name]["status"] == "ready"
+    states = {service: mark["status"] for service, mark in ingested_samples[name]["services"].items()}
     assert set(states) == {"ingest", "analysis", "transcription", "diarization", "tracklist", "highlights"}
     assert set(states.values()) == {"done"}
 
 
 @pytest.mark.parametrize("name", sorted(REASONS))
-def test_rotten_file_is_rejected_with_a_reason_and_a_sentence(
-    found: dict[str, Any], system: System, name: str
+def test_broken_file_is_rejected_with_a_reason_and_a_message(
+    ingested_samples: dict[str, Any], system: System, name: str
 ) -> None:
-    assert found[name]["status"] == "rejected"
-    assert found[name]["reason"] == REASONS[name]
-    assert found[name]["message"].endswith(".")
+    assert ingested_samples[name]["status"] == "rejected"
+    assert ingested_samples[name]["reason"] == REASONS[name]
+    assert ingested_samples[name]["message"].endswith(".")
     shown = system.show(SAMPLES / "rotten" / name)
     assert shown["media"]["status"] == "rejected"
     assert shown["jobs"][0]["reason"] == REASONS[name]
@@ -65,29 +65,31 @@ def test_rotten_file_is_rejected_with_a_reason_and_a_sentence(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_show_has_the_promised_shape(found: dict[str, Any], system: System, name: str) -> None:
+def test_show_has_the_documented_shape(ingested_samples: dict[str, Any], system: System, name: str) -> None:
     shown = system.show(SAMPLES / name)
     assert list(shown) == [*SHAPE, "jobs"]
-    for part, keys in SHAPE.items():
-        if shown[part] is not None:
-            assert list(shown[part]) == keys.split(), part
-    assert {job["service"] for job in shown["jobs"]} == set(found[name]["services"])
+    for section, keys in SHAPE.items():
+        if shown[section] is not None:
+            assert list(shown[section]) == keys.split(), section
+    assert {job["service"] for job in shown["jobs"]} == set(ingested_samples[name]["services"])
     for job in shown["jobs"]:
         assert set(job) == {"service", "status", "reason", "engine", "seconds"}
         assert job["status"] == "completed"
     assert shown["media"]["duration_s"] == pytest.approx(TRUTH[name]["duration_s"], abs=0.2)
 
 
-def test_groove_has_its_tempo_its_key_and_a_better_name(found: dict[str, Any], system: System) -> None:
+def test_groove_has_its_tempo_its_key_and_a_rename_proposal(
+    ingested_samples: dict[str, Any], system: System
+) -> None:
     shown, truth = system.show(SAMPLES / "groove.mp3"), TRUTH["groove.mp3"]
     assert shown["music"]["bpm"] == pytest.approx(truth["bpm"], rel=0.02)
     assert (shown["music"]["key"], shown["music"]["scale"]) == (truth["key"], truth["scale"])
-    assert shown["media"]["kind"] == "audio", "a cover is no video"
+    assert shown["media"]["kind"] == "audio", "cover art does not make a file a video"
     assert truth["tags"]["artist"] in shown["rename"]["proposed_filename"]
     assert truth["tags"]["title"] in shown["rename"]["proposed_filename"]
 
 
-def test_talk_is_written_down_with_its_two_speakers(found: dict[str, Any], system: System) -> None:
+def test_talk_is_transcribed_with_its_two_speakers(ingested_samples: dict[str, Any], system: System) -> None:
     shown, truth = system.show(SAMPLES / "talk.ogg"), TRUTH["talk.ogg"]
     assert shown["speakers"]["count"] == truth["speakers"]
     assert shown["transcript"]["pipeline_version"] == "v4"
@@ -100,8 +102,8 @@ def test_talk_is_written_down_with_its_two_speakers(found: dict[str, Any], syste
     assert shown["music"]["bpm"] is None
 
 
-def test_lecture_has_topics_and_clips_with_subtitles_and_pictures(
-    found: dict[str, Any], system: System
+def test_lecture_has_segments_and_clips_with_subtitles_and_thumbnails(
+    ingested_samples: dict[str, Any], system: System
 ) -> None:
     highlights = system.show(SAMPLES / "lecture.mp4")["highlights"]
     assert len(highlights["segments"]) >= 2
@@ -117,7 +119,7 @@ def test_lecture_has_topics_and_clips_with_subtitles_and_pictures(
         assert local(clip["thumbnail_uri"]).read_bytes().startswith(b"\xff\xd8")
 
 
-def test_mix_has_the_tracks_of_its_cue_sheet(found: dict[str, Any], system: System) -> None:
+def test_mix_has_the_tracks_of_its_cue_sheet(ingested_samples: dict[str, Any], system: System) -> None:
     tracklist, truth = system.show(SAMPLES / "mix.mp3")["tracklist"], TRUTH["mix.mp3"]
     assert tracklist["source_type"] == "cue_file"
     assert [track["title"] for track in tracklist["tracks"]] == [track["title"] for track in truth["tracks"]]
@@ -138,28 +140,30 @@ def test_mix_has_the_tracks_of_its_cue_sheet(found: dict[str, Any], system: Syst
     ],
 )
 def test_export_writes_what_other_programs_read(
-    found: dict[str, Any], system: System, name: str, form: str, beginning: str, tmp_path: Path
+    ingested_samples: dict[str, Any], system: System, name: str, form: str, beginning: str, tmp_path: Path
 ) -> None:
     target = tmp_path / f"out.{form}"
     assert system("export", SAMPLES / name, "--format", form, "-o", target).code == 0
     assert target.read_text(encoding="utf-8").startswith(beginning)
 
 
-def test_same_files_again_are_known_and_cost_no_job(found: dict[str, Any], system: System) -> None:
+def test_repeated_files_are_duplicates_and_cause_no_jobs(
+    ingested_samples: dict[str, Any], system: System
+) -> None:
     before = system("jobs", "list", "--json").json["jobs"]
     nodes = system("graph", "check", "--json").json["counts"]
     again = system.ingest(*[SAMPLES / name for name in GOOD])
     for path, file in again.items():
         assert file["status"] == "duplicate"
-        assert file["media_id"] == found[Path(path).name]["media_id"]
+        assert file["media_id"] == ingested_samples[Path(path).name]["media_id"]
     after = system("jobs", "list", "--json").json["jobs"]
     results = [[job for job in jobs if job["service"] != "ingest"] for jobs in (before, after)]
     assert len(results[0]) == len(results[1])
     assert system("graph", "check", "--json").json["counts"] == nodes
 
 
-def test_same_sound_in_another_container_names_the_first(
-    found: dict[str, Any], system: System, tmp_path: Path
+def test_same_sound_in_another_container_is_a_duplicate_of_the_first(
+    ingested_samples: dict[str, Any], system: System, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "tone.wav", tmp_path / "tone.flac"
     for path in (first, second):
@@ -180,8 +184,8 @@ def test_same_sound_in_another_container_names_the_first(
     assert (copy["status"], copy["reason"], copy["media_id"]) == ("duplicate", "same_sound", media_id)
 
 
-def test_graph_holds_what_the_services_hold_and_is_the_same_when_built_again(
-    found: dict[str, Any], system: System
+def test_graph_agrees_with_the_services_and_is_the_same_after_a_rebuild(
+    ingested_samples: dict[str, Any], system: System
 ) -> None:
     check = system("graph", "check", "--json")
     assert (check.code, check.json["differences"], check.json["silent"]) == (0, [], []), check.err
@@ -191,34 +195,46 @@ def test_graph_holds_what_the_services_hold_and_is_the_same_when_built_again(
     assert system("graph", "check").code == 0
 
 
-def test_parked_event_can_be_seen_and_sent_again(found: dict[str, Any], system: System) -> None:
+def test_parked_event_can_be_shown_replayed_and_dropped(
+    ingested_samples: dict[str, Any], system: System
+) -> None:
     project = system.project
     servers = project.stack.addresses().kafka_bootstrap_servers
-    code = (
-        "import asyncio; from phonograph_cli.kafka import send; from phonograph_events import Record;"
-        f"asyncio.run(send({servers!r}, [Record('ingest-requested', b'k', b'rubbish', [('ce_id', b'x')])]))"
-    )
+    code = f"""
+import asyncio
+from phonograph_cli import kafka
+from phonograph_events import Record
+
+async def send() -> None:
+    async with kafka.connect({servers!r}) as client:
+        await client.send([Record("ingest-requested", b"k", b"rubbish", [("ce_id", b"x")])])
+
+asyncio.run(send())
+"""
     subprocess.run([str(Path(COMMAND).parent / "python"), "-c", code], check=True)
     deadline = time.monotonic() + 30
-    while not (letters := _rubbish(system)) and time.monotonic() < deadline:
+    while not (parked := _dead_letters(system)) and time.monotonic() < deadline:
         time.sleep(0.3)
-    assert letters[0]["service"] == "ingest"
-    assert letters[0]["reason"] == "not_cloudevents"
-    assert system("dlq", "show", letters[0]["id"], "--json").json["body"] == "rubbish"
-    assert system("dlq", "replay", letters[0]["id"]).code == 1
-    (again,) = _rubbish(system)
-    assert again["id"] != letters[0]["id"], "still rubbish, parked again"
+    assert parked[0]["service"] == "ingest"
+    assert parked[0]["reason"] == "not_cloudevents"
+    assert system("dlq", "show", parked[0]["id"], "--json").json["body"] == "rubbish"
+    assert system("dlq", "replay", parked[0]["id"]).code == 1
+    (again,) = _dead_letters(system)
+    assert again["id"] != parked[0]["id"], "a replay that fails is parked as a new dead letter"
     assert system("dlq", "drop", again["id"], "--yes").code == 0
-    assert _rubbish(system) == []
+    assert _dead_letters(system) == []
 
 
-def _rubbish(system: System) -> list[Any]:
-    letters = system("dlq", "list", "--json").json["dead_letters"]
-    return [letter for letter in letters if letter["body"] == "rubbish"]
+def _dead_letters(system: System) -> list[Any]:
+    """Return the dead letters of this test."""
+    dead_letters = system("dlq", "list", "--json").json["dead_letters"]
+    return [dead_letter for dead_letter in dead_letters if dead_letter["body"] == "rubbish"]
 
 
-def test_failed_job_is_tried_again_on_request(found: dict[str, Any], system: System, tmp_path: Path) -> None:
-    """The file goes away before it is analysed, and comes back after the job has failed."""
+def test_failed_job_is_retried_on_request(
+    ingested_samples: dict[str, Any], system: System, tmp_path: Path
+) -> None:
+    """The file is removed before it is analyzed, and restored after the job has failed."""
     pid, path = system.pid("analysis"), tmp_path / "groove.mp3"
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -246,7 +262,7 @@ def _analysis_jobs(system: System, status: str) -> list[Any]:
     return [job for job in jobs if job["service"] == "analysis"]
 
 
-def test_producer_of_the_documentation_is_heard(found: dict[str, Any], system: System) -> None:
+def test_producer_of_the_documentation_works(ingested_samples: dict[str, Any], system: System) -> None:
     text = (SAMPLES.parents[1] / "docs" / "producing-events.md").read_text(encoding="utf-8")
     code = text.partition("```python\n")[2].partition("```")[0]
     servers = system.project.stack.addresses().kafka_bootstrap_servers
@@ -258,21 +274,23 @@ def test_producer_of_the_documentation_is_heard(found: dict[str, Any], system: S
     assert system.show("/music/Night Drive.mp3")["jobs"][0]["reason"] == "missing"
 
 
-def test_killed_service_loses_nothing(found: dict[str, Any], system: System, tmp_path: Path) -> None:
-    """Killed while it works, started again by `up`: the lease runs out and another attempt ends the job."""
+def test_killed_service_loses_nothing(
+    ingested_samples: dict[str, Any], system: System, tmp_path: Path
+) -> None:
+    """Services are killed at work and started again: their leases expire, and the next attempts succeed."""
     copy = tmp_path / "again.wav"
     with av.open(str(SAMPLES / "talk.ogg")) as source, av.open(str(copy), "w") as target:
         stream = target.add_stream("pcm_s16le", rate=22_050)
         stream.layout = "mono"
         resampler = av.AudioResampler("s16", "mono", 22_050)
         for frame in source.decode(audio=0):
-            for part in resampler.resample(frame):
-                target.mux(stream.encode(part))
+            for resampled in resampler.resample(frame):
+                target.mux(stream.encode(resampled))
         target.mux(stream.encode(None))
-    asked = system("ingest", copy, "--profile", "speech", "--json")
-    assert asked.code == 0
+    requested = system("ingest", copy, "--profile", "speech", "--json")
+    assert requested.code == 0
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not _working(system):
+    while time.monotonic() < deadline and not _is_transcribing(system):
         time.sleep(0.2)
     for name in ("transcription", "diarization"):
         pid = system.pid(name)
@@ -283,27 +301,27 @@ def test_killed_service_loses_nothing(found: dict[str, Any], system: System, tmp
     assert system("status").code == 0
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
-        answer = system("show", copy, "--json")
-        if answer.code == 0 and (answer.json["transcript"] or {}).get("pipeline_version") == "v4":
+        shown = system("show", copy, "--json")
+        if shown.code == 0 and (shown.json["transcript"] or {}).get("pipeline_version") == "v4":
             break
         time.sleep(1)
-    assert answer.json["speakers"]["count"] == 2
-    assert answer.json["transcript"]["pipeline_version"] == "v4"
+    assert shown.json["speakers"]["count"] == 2
+    assert shown.json["transcript"]["pipeline_version"] == "v4"
 
 
-def _working(system: System) -> bool:
+def _is_transcribing(system: System) -> bool:
     jobs = system("jobs", "list", "--status", "processing", "--json").json["jobs"]
     return any(job["service"] == "transcription" for job in jobs)
 
 
-def test_wrong_usage_is_2_and_unknown_is_1(system: System) -> None:
+def test_exit_code_is_2_for_wrong_usage_and_1_for_an_unknown_recording(system: System) -> None:
     assert system("ingest").code == 2
     assert system("events", "no-such-topic").code == 2
     assert system("export", "x", "--format", "doc").code == 2
     assert system("show", "/no/such/file.mp3").code == 1
 
 
-def test_without_a_stack_every_question_is_3(system: System, tmp_path: Path) -> None:
+def test_exit_code_is_3_without_a_running_stack(system: System, tmp_path: Path) -> None:
     environment = dict(system.project.environment) | {"PHONOGRAPH_HOME": str(tmp_path)}
     for arguments in (["show", "x"], ["ingest", "x"], ["status"], ["events", "media-ready"], ["dlq", "list"]):
         run = subprocess.run([COMMAND, *arguments], env=environment, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""One request is one trace: from the command line over two services, in a collector of the test's own."""
+"""One request is one trace: from the command line through two services, received by a test collector."""
 
 import gzip
 import subprocess
@@ -29,12 +29,13 @@ SAMPLE = ROOT / "tests/samples/mix.mp3"
 
 @dataclass
 class Collector:
-    """Spans as they came, with the service that sent each."""
+    """The received spans, each with the service that sent it."""
 
     address: str = ""
     spans: list[tuple[str, Span]] = field(default_factory=list)
 
-    def take(self, body: bytes) -> None:
+    def receive(self, body: bytes) -> None:
+        """Add the spans of one export request."""
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             names = {each.key: each.value.string_value for each in resource.resource.attributes}
             for scope in resource.scope_spans:
@@ -43,12 +44,12 @@ class Collector:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    found = Collector()
+    collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            found.take(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+            collector.receive(gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
             self.send_response(200 if self.path == "/v1/traces" else 404)
             self.end_headers()
 
@@ -56,8 +57,8 @@ def collector() -> Iterator[Collector]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    found.address = f"http://127.0.0.1:{server.server_address[1]}"
-    yield found
+    collector.address = f"http://127.0.0.1:{server.server_address[1]}"
+    yield collector
     server.shutdown()
 
 
@@ -65,10 +66,10 @@ def has(event_type: str) -> Callable[[list[Envelope]], bool]:
     return lambda events: any(event.type == event_type for event in events)
 
 
-async def test_one_request_is_one_trace_over_the_services(
+async def test_one_request_is_one_trace_through_the_services(
     stack: Stack, tmp_path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every span hangs below that of the request, and every event belongs to a span."""
+    """Every span descends from the span of the request, and every event belongs to a span."""
     monkeypatch.setenv(OTLP_ENDPOINT, collector.address)
     (file := tmp_path / "mix.mp3").write_bytes(SAMPLE.read_bytes())
     traced = {"otlp_endpoint": collector.address}
@@ -76,26 +77,27 @@ async def test_one_request_is_one_trace_over_the_services(
     tracklist = create_tracklist(TracklistSettings(**stack.settings(Service.TRACKLIST, tmp_path), **traced))
     request = IngestRequested(uri=file.as_uri(), profile=Profile.MUSIC, owner=str(uuid4()))
     async with running(ingest), running(tracklist):
-        [sent] = await kafka.publish(stack.addresses.kafka_bootstrap_servers, [request])
+        async with kafka.connect(stack.addresses.kafka_bootstrap_servers) as client:
+            [sent] = await client.publish([request])
         events = await stack.collect(
             has("phonograph.tracklist.completed.v1"), correlation_id=sent.correlationid
         )
     assert sent.traceparent is not None
     trace = sent.traceparent.split("-")[1]
-    mine = {span.span_id: (who, span) for who, span in collector.spans if span.trace_id.hex() == trace}
-    roots = [span.name for _, span in mine.values() if not span.parent_span_id]
+    by_id = {
+        span.span_id: (service, span) for service, span in collector.spans if span.trace_id.hex() == trace
+    }
+    roots = [span.name for _, span in by_id.values() if not span.parent_span_id]
     assert roots == ["publish ingest-requested"]
-    assert {span.parent_span_id for _, span in mine.values() if span.parent_span_id} <= mine.keys()
+    assert {span.parent_span_id for _, span in by_id.values() if span.parent_span_id} <= by_id.keys()
 
-    chain, (who, span) = (
-        [],
-        next(each for each in mine.values() if each[1].name == "publish tracklist-completed"),
-    )
+    chain = []
+    service, span = next(each for each in by_id.values() if each[1].name == "publish tracklist-completed")
     while True:
-        chain.append(f"{who}: {span.name}")
+        chain.append(f"{service}: {span.name}")
         if not span.parent_span_id:
             break
-        who, span = mine[span.parent_span_id]
+        service, span = by_id[span.parent_span_id]
     assert [each.split(" ")[:2] for each in reversed(chain)] == [
         ["cli:", "publish"],
         ["ingest:", "process"],
@@ -107,16 +109,16 @@ async def test_one_request_is_one_trace_over_the_services(
     for event in events:
         assert event.traceparent is not None
         assert event.traceparent.split("-")[1] == trace
-        assert bytes.fromhex(event.traceparent.split("-")[2]) in mine
-    jobs = [span for _, span in mine.values() if span.name.startswith("job ")]
+        assert bytes.fromhex(event.traceparent.split("-")[2]) in by_id
+    jobs = [span for _, span in by_id.values() if span.name.startswith("job ")]
     assert all("phonograph.job.waited_s" in {each.key for each in span.attributes} for span in jobs)
-    assert Counter(who for who, _ in mine.values()).keys() == {"cli", "ingest", "tracklist"}
+    assert Counter(service for service, _ in by_id.values()).keys() == {"cli", "ingest", "tracklist"}
 
 
-async def test_without_a_collector_the_trace_of_the_producer_goes_through(
+async def test_without_a_collector_the_trace_of_the_producer_is_passed_on(
     stack: Stack, tmp_path: Path, correlation_id: str
 ) -> None:
-    """A producer's own `traceparent`, as OpenTelemetry writes it, comes out on what follows, unchanged."""
+    """The `traceparent` of a producer, as OpenTelemetry writes it, is unchanged on the events that follow."""
     traceparent = f"00-{uuid4().hex}-{uuid4().hex[:16]}-01"
     request = IngestRequested(uri=(tmp_path / "missing.mp3").as_uri())
     record = Envelope.model_validate(
@@ -137,7 +139,7 @@ async def test_without_a_collector_the_trace_of_the_producer_goes_through(
     assert {event.traceparent for event in events} == {traceparent}
 
 
-def test_nothing_of_opentelemetry_is_imported_without_a_collector() -> None:
+def test_opentelemetry_is_not_imported_without_a_collector() -> None:
     code = """
 import sys
 import phonograph_cli.main, phonograph_ingest.main

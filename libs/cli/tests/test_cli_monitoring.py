@@ -1,4 +1,4 @@
-"""`phonograph up --with monitoring`: asked for, it belongs to the system; otherwise nobody misses it."""
+"""`phonograph up --with monitoring`: monitoring counts as part of the system only where it was requested."""
 
 import json
 import os
@@ -24,17 +24,17 @@ def runner(tmp_path: Path) -> CliRunner:
     return CliRunner(env=ADDRESSES | {"PHONOGRAPH_HOME": str(tmp_path)})
 
 
-def remember(home: Path, name: str, process: dict[str, int | None] | None) -> None:
+def record_process(home: Path, name: str, process: dict[str, int | None] | None) -> None:
     (home / "run").mkdir(exist_ok=True)
     (home / "run" / f"{name}.json").write_text(json.dumps(process))
 
 
-def listed(runner: CliRunner) -> dict[str, str]:
+def states(runner: CliRunner) -> dict[str, str]:
     answer = runner.invoke(app, ["status", "--json"])
     return {process["name"]: process["state"] for process in json.loads(answer.stdout)["processes"]}
 
 
-def test_a_machine_without_prometheus_is_told_in_one_line_before_anything_starts(
+def test_missing_prometheus_is_reported_in_one_line_before_anything_starts(
     runner: CliRunner, tmp_path: Path
 ) -> None:
     answer = runner.invoke(app, ["up", "--with", "monitoring"], env={"PATH": str(tmp_path)})
@@ -45,13 +45,13 @@ def test_a_machine_without_prometheus_is_told_in_one_line_before_anything_starts
     )
 
 
-def test_status_leaves_out_a_prometheus_that_was_stopped(runner: CliRunner, tmp_path: Path) -> None:
-    remember(tmp_path, "ingest", None)
-    remember(tmp_path, "prometheus", None)
-    assert listed(runner) == {"ingest": "stopped"}
+def test_status_omits_a_stopped_prometheus(runner: CliRunner, tmp_path: Path) -> None:
+    record_process(tmp_path, "ingest", None)
+    record_process(tmp_path, "prometheus", None)
+    assert states(runner) == {"ingest": "stopped"}
 
 
-def test_status_misses_a_prometheus_that_died(runner: CliRunner, tmp_path: Path) -> None:
+def test_status_reports_a_prometheus_that_died(runner: CliRunner, tmp_path: Path) -> None:
     gone = {"pid": 2**22 + os.getpid(), "started_ticks": 1, "port": 9090, "log_offset": 0}
-    remember(tmp_path, "prometheus", gone)
-    assert listed(runner) == {"prometheus": "dead"}
+    record_process(tmp_path, "prometheus", gone)
+    assert states(runner) == {"prometheus": "dead"}

@@ -1,4 +1,4 @@
-"""What `phonograph show` and its relatives read, from a real graph and a real object store."""
+"""Recordings and jobs, read from a real graph and a real object store."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from uuid import UUID, uuid4, uuid5
 
 import pytest
 from neo4j import AsyncDriver, AsyncGraphDatabase
+from tests.support.golden import Golden
 from tests.support.stack import Stack
 
 from phonograph_cli.recordings import RecordingReader
@@ -46,12 +47,13 @@ from phonograph_events.documents import (
     Word,
 )
 from phonograph_graph_sync.config import Settings
-from phonograph_graph_sync.domain.position import Partition, Projected
+from phonograph_graph_sync.domain.batches import Partition, ProjectedEvent
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.objects import ObjectStore
 
+DATA = Path(__file__).parent / "data"
 TALK = UUID("0198aaaa-1111-7000-8000-000000000001")
 
 
@@ -60,8 +62,8 @@ def named(name: str) -> UUID:
 
 
 @dataclass
-class Shelf:
-    """A graph and an object store of the test's own."""
+class Archive:
+    """The graph, emptied for the test, and an object store."""
 
     reader: RecordingReader
     objects: ObjectStore
@@ -69,19 +71,21 @@ class Shelf:
     written: int = 0
 
     async def write(self, *events: Event, version: int = 1) -> None:
-        """Let the graph hold events."""
+        """Write events to the graph as graph-sync does."""
         changes = [project(envelope(event, source="test", version=version)) for event in events]
-        batch = [Projected(Partition("test", 0), self.written + n, each) for n, each in enumerate(changes)]
+        batch = [
+            ProjectedEvent(Partition("test", 0), self.written + n, each) for n, each in enumerate(changes)
+        ]
         self.written += len(batch)
         await self.context.graph.write(batch)
 
-    def keep(self, name: str, document: Document) -> str:
-        """Store a document, give its address."""
+    def store(self, name: str, document: Document) -> str:
+        """Store a document and return its URI."""
         return self.objects.put(f"results/{name}.json", document.model_dump_json().encode())
 
 
 @pytest.fixture
-async def shelf(stack: Stack, tmp_path: Path) -> AsyncIterator[Shelf]:
+async def archive(stack: Stack, tmp_path: Path) -> AsyncIterator[Archive]:
     servers = stack.addresses
     settings = Settings(
         **stack.settings(Service.GRAPH_SYNC, tmp_path),
@@ -95,7 +99,7 @@ async def shelf(stack: Stack, tmp_path: Path) -> AsyncIterator[Shelf]:
     async with AsyncGraphDatabase.driver(servers.neo4j_uri, auth=auth) as driver:
         await wipe(driver)
         await context.graph.prepare()
-        yield Shelf(RecordingReader(driver, objects), objects, context)
+        yield Archive(RecordingReader(driver, objects), objects, context)
         await wipe(driver)
     await context.aclose()
 
@@ -121,8 +125,8 @@ def media(media_id: UUID = TALK, uri: str = "file:///music/my%20talk.mp4") -> Me
 
 
 def job(service: str, **changes: Any) -> JobSummary:
-    told = {"job_id": uuid4(), "service": service, "engine": f"{service} engine", "seconds": 2.5}
-    return JobSummary.model_validate(told | changes)
+    values = {"job_id": uuid4(), "service": service, "engine": f"{service} engine", "seconds": 2.5}
+    return JobSummary.model_validate(values | changes)
 
 
 def ready(media_id: UUID = TALK) -> MediaReady:
@@ -137,7 +141,7 @@ def ready(media_id: UUID = TALK) -> MediaReady:
 
 
 def transcription(
-    shelf: Shelf, name: str, pipeline_version: str, speaker: str | None
+    archive: Archive, name: str, pipeline_version: str, speaker: str | None
 ) -> TranscriptionCompleted:
     word = Word(word="hello", start=0.0, end=0.5, confidence=0.9, speaker=speaker)
     segment = TranscriptSegment(start=0, end=0.5, text="hello", speaker=speaker, confidence=0.9, words=[word])
@@ -160,18 +164,19 @@ def transcription(
         version=1,
         word_count=1,
         segment_count=1,
-        document_uri=shelf.keep(name, document),
+        document_uri=archive.store(name, document),
     )
 
 
-async def test_show_has_everything_that_was_found(shelf: Shelf) -> None:
+def everything(archive: Archive) -> list[Event]:
+    """Return one event of each result of the talk."""
     tracks = [Track(position=1, start_time=0, end_time=30, artist="A", title="T", bpm=120)]
     segments = [ContentSegment(start=0, end=60, title="Topic", keywords=["k"], importance_score=0.7)]
     clips = [
         Clip(clip_id="c1", start=0, end=60, title="Topic", uri="file:///c.mp4", subtitle_uri="file:///c.srt")
     ]
     silence = [SilenceRegion(start=60, end=61, type="audio_silence")]
-    await shelf.write(
+    return [
         ready(),
         MusicAnalyzed(
             media_id=TALK,
@@ -180,8 +185,8 @@ async def test_show_has_everything_that_was_found(shelf: Shelf) -> None:
             result_id=named("m"),
             algorithm_build="b",
         ),
-        transcription(shelf, "v1", "v1", None),
-        transcription(shelf, "v4", "v4", "SPEAKER_00"),
+        transcription(archive, "v1", "v1", None),
+        transcription(archive, "v4", "v4", "SPEAKER_00"),
         DiarizationCompleted(
             media_id=TALK,
             media=media(),
@@ -190,7 +195,7 @@ async def test_show_has_everything_that_was_found(shelf: Shelf) -> None:
             speaker_count=1,
             turn_count=1,
             speakers=[SpeakerSummary(speaker_id=named("voice"), label="SPEAKER_00", seconds=0.5)],
-            document_uri=shelf.keep(
+            document_uri=archive.store(
                 "speakers",
                 SpeakersDocument(
                     engine="mfcc", count=1, turns=[Turn(start=0, end=0.5, speaker="SPEAKER_00")]
@@ -205,7 +210,7 @@ async def test_show_has_everything_that_was_found(shelf: Shelf) -> None:
             tracklist_id=named("tracks"),
             source_type="cue",
             track_count=1,
-            document_uri=shelf.keep("tracklist", TracklistDocument(source_type="cue", tracks=tracks)),
+            document_uri=archive.store("tracklist", TracklistDocument(source_type="cue", tracks=tracks)),
         ),
         RenameProposed(
             media_id=TALK,
@@ -225,99 +230,23 @@ async def test_show_has_everything_that_was_found(shelf: Shelf) -> None:
             silence_region_count=1,
             segments=segments,
             clips=clips,
-            document_uri=shelf.keep(
+            document_uri=archive.store(
                 "highlights", HighlightsDocument(silence_regions=silence, segments=segments, clips=clips)
             ),
         ),
-    )
-
-    said = {"start": 0.0, "end": 0.5, "confidence": 0.9, "speaker": "SPEAKER_00"}
-    warning = {"code": "low_confidence", "message": "Unsure.", "segment": None}
-    assert await shelf.reader.show(str(TALK)) == {
-        "media": {
-            "media_id": str(TALK),
-            "file_name": "my talk.mp4",
-            "kind": "video",
-            "mime_type": "video/mp4",
-            "duration_s": 61.5,
-            "file_hash": "f" * 64,
-            "content_fp": "pcm16k1:d",
-            "status": "ready",
-            "tags": {"artist": ["A"]},
-        },
-        "music": {
-            "bpm": None,
-            "bpm_confidence": None,
-            "bpm_candidates": [],
-            "key": None,
-            "scale": None,
-            "key_strength": None,
-            "loudness_lufs": None,
-            "danceability": None,
-        },
-        "transcript": {
-            "pipeline_version": "v4",
-            "engine": "pocketsphinx",
-            "model": "en-us",
-            "language": "en",
-            "text": "hello",
-            "warnings": [warning],
-            "segments": [said | {"text": "hello", "words": [said | {"word": "hello"}]}],
-        },
-        "speakers": {
-            "engine": "mfcc",
-            "count": 1,
-            "turns": [{"start": 0.0, "end": 0.5, "speaker": "SPEAKER_00"}],
-        },
-        "tracklist": {
-            "source_type": "cue",
-            "tracks": [{"position": 1, "start_time": 0.0, "end_time": 30.0, "artist": "A", "title": "T"}],
-        },
-        "rename": {"proposed_filename": "A - T.mp4", "reason": "tags", "confidence": 0.8},
-        "highlights": {
-            "silence_regions": [{"start": 60.0, "end": 61.0, "type": "audio_silence"}],
-            "segments": [
-                {"start": 0.0, "end": 60.0, "title": "Topic", "keywords": ["k"], "importance_score": 0.7}
-            ],
-            "clips": [
-                {
-                    "start": 0.0,
-                    "end": 60.0,
-                    "title": "Topic",
-                    "uri": "file:///c.mp4",
-                    "subtitle_uri": "file:///c.srt",
-                    "thumbnail_uri": None,
-                }
-            ],
-        },
-        "jobs": [
-            {"service": "ingest", "status": "completed", "reason": None, "engine": "pyav", "seconds": 2.5},
-            {
-                "service": "analysis",
-                "status": "completed",
-                "reason": "noise",
-                "engine": "analysis engine",
-                "seconds": 2.5,
-            },
-            *(
-                {
-                    "service": service,
-                    "status": "completed",
-                    "reason": None,
-                    "engine": f"{service} engine",
-                    "seconds": 2.5,
-                }
-                for service in ("transcription", "transcription", "diarization", "tracklist", "highlights")
-            ),
-        ],
-    }
+    ]
 
 
-async def test_a_rejected_file_is_shown_with_its_reason(shelf: Shelf) -> None:
-    rotten = named("rotten")
-    await shelf.write(
+async def test_show_returns_everything_that_was_found(archive: Archive, golden: Golden) -> None:
+    await archive.write(*everything(archive))
+    golden.check(DATA / "recording.json", await archive.reader.show(str(TALK)))
+
+
+async def test_a_rejected_file_is_shown_with_its_reason(archive: Archive) -> None:
+    broken = named("broken")
+    await archive.write(
         MediaRejected(
-            media_id=rotten,
+            media_id=broken,
             uri="file:///music/bad%FF.mp3",
             file_name="bad\ufffd.mp3",
             reason="truncated",
@@ -325,8 +254,8 @@ async def test_a_rejected_file_is_shown_with_its_reason(shelf: Shelf) -> None:
             job=job("ingest", reason="truncated", engine=None),
         )
     )
-    assert await shelf.reader.find("/music/bad\udcff.mp3") == str(rotten)
-    shown = await shelf.reader.show(str(rotten))
+    assert await archive.reader.find("/music/bad\udcff.mp3") == str(broken)
+    shown = await archive.reader.show(str(broken))
     assert shown is not None
     assert shown["media"]["status"] == "rejected"
     assert shown["media"]["tags"] is None
@@ -336,12 +265,12 @@ async def test_a_rejected_file_is_shown_with_its_reason(shelf: Shelf) -> None:
     assert [(each["status"], each["reason"]) for each in shown["jobs"]] == [("completed", "truncated")]
 
 
-async def test_a_recording_is_found_by_id_prefix_and_any_of_its_places(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_a_recording_is_found_by_id_prefix_and_by_each_of_its_places(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     twin = UUID("0198aaaa-1111-7000-8000-000000000002")
     copy = tmp_path / "copy of it.mp4"
-    await shelf.write(
+    await archive.write(
         ready(),
         MediaDuplicated(
             media_id=TALK,
@@ -354,27 +283,28 @@ async def test_a_recording_is_found_by_id_prefix_and_any_of_its_places(
         ),
     )
     monkeypatch.chdir(tmp_path)
-    for what in (str(TALK), str(TALK).upper(), "0198aaaa", "/music/my talk.mp4", "file:///music/my%20talk.mp4",
-                 str(copy), "copy of it.mp4"):  # fmt: skip
-        assert await shelf.reader.find(what) == str(TALK), what
-    for what in ("0198aaa", "0198bbbb", "/music/other.mp4", "", "my talk.mp4"):
-        assert await shelf.reader.find(what) is None, what
-    shown = await shelf.reader.show(str(TALK))
+    ids = (str(TALK), str(TALK).upper(), "0198aaaa")
+    places = ("/music/my talk.mp4", "file:///music/my%20talk.mp4", str(copy), "copy of it.mp4")
+    for wanted in ids + places:
+        assert await archive.reader.find(wanted) == str(TALK), wanted
+    for wanted in ("0198aaa", "0198bbbb", "/music/other.mp4", "", "my talk.mp4"):
+        assert await archive.reader.find(wanted) is None, wanted
+    shown = await archive.reader.show(str(TALK))
     assert shown is not None
     assert [each["reason"] for each in shown["jobs"]] == [None]
 
-    await shelf.write(ready(twin).model_copy(update={"media": media(twin, "file:///music/twin.mp4")}))
-    assert await shelf.reader.find("0198aaaa") is None
-    assert await shelf.reader.find(str(twin)) == str(twin)
+    await archive.write(ready(twin).model_copy(update={"media": media(twin, "file:///music/twin.mp4")}))
+    assert await archive.reader.find("0198aaaa") is None
+    assert await archive.reader.find(str(twin)) == str(twin)
 
 
-async def test_the_newest_file_at_a_place_counts(shelf: Shelf) -> None:
-    await shelf.write(ready())
-    await shelf.write(ready(named("replaced")))
-    assert await shelf.reader.find("/music/my talk.mp4") == str(named("replaced"))
+async def test_the_newest_file_at_a_place_is_found(archive: Archive) -> None:
+    await archive.write(ready())
+    await archive.write(ready(named("replaced")))
+    assert await archive.reader.find("/music/my talk.mp4") == str(named("replaced"))
 
 
-async def test_jobs_are_listed_with_their_files(shelf: Shelf) -> None:
+async def test_jobs_are_listed_with_their_files(archive: Archive, golden: Golden) -> None:
     failed = JobFailed(
         media_id=TALK,
         job_id=named("job"),
@@ -385,31 +315,17 @@ async def test_jobs_are_listed_with_their_files(shelf: Shelf) -> None:
         attempt=4,
         final=True,
     )
-    await shelf.write(ready(), failed)
-    (found,) = await shelf.reader.jobs(status="failed")
+    await archive.write(ready(), failed)
+    (found,) = await archive.reader.jobs(status="failed")
     assert found["created_at"] == found["updated_at"]
-    assert {name: value for name, value in found.items() if not name.endswith("_at")} == {
-        "id": str(named("job")),
-        "service": "analysis",
-        "kind": "music",
-        "status": "failed",
-        "reason": "engine_died",
-        "message": "It died.",
-        "attempt": 4,
-        "progress": None,
-        "stage": None,
-        "engine": None,
-        "model": None,
-        "seconds": None,
-        "media_id": str(TALK),
-        "file_name": "my talk.mp4",
-    }
-    assert len(await shelf.reader.jobs()) == 2
+    without_times = {name: value for name, value in found.items() if not name.endswith("_at")}
+    golden.check(DATA / "failed_job.json", without_times)
+    assert len(await archive.reader.jobs()) == 2
 
 
-async def test_versions_are_those_of_the_inventories(shelf: Shelf) -> None:
-    await shelf.write(ready(), transcription(shelf, "v4", "v4", None))
-    versions = await shelf.reader.versions()
+async def test_versions_are_those_of_the_inventories(archive: Archive) -> None:
+    await archive.write(ready(), transcription(archive, "v4", "v4", None))
+    versions = await archive.reader.versions()
     assert versions == {
         "media": {str(TALK): 1},
         "music": {},
@@ -422,16 +338,16 @@ async def test_versions_are_those_of_the_inventories(shelf: Shelf) -> None:
     }
 
 
-async def test_a_document_that_is_gone_is_named(shelf: Shelf) -> None:
-    event = transcription(shelf, "v1", "v1", None)
+async def test_a_missing_document_is_named(archive: Archive) -> None:
+    event = transcription(archive, "v1", "v1", None)
     assert event.document_uri is not None
-    path = shelf.objects.local_path(event.document_uri)
+    path = archive.objects.local_path(event.document_uri)
     assert path is not None
     path.unlink()
-    await shelf.write(ready(), event)
+    await archive.write(ready(), event)
     with pytest.raises(PermanentError, match=r"v1\.json"):
-        await shelf.reader.show(str(TALK))
+        await archive.reader.show(str(TALK))
 
 
-async def test_an_unknown_recording_is_none(shelf: Shelf) -> None:
-    assert await shelf.reader.show(str(TALK)) is None
+async def test_an_unknown_recording_is_none(archive: Archive) -> None:
+    assert await archive.reader.show(str(TALK)) is None

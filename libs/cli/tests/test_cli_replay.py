@@ -1,4 +1,4 @@
-"""`replay`: a service takes a topic once more; what took effect before takes none again."""
+"""`replay`: a service reads a topic again, and only events that had no effect take effect."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from tests.support.scratch import ScratchSettings
 from tests.support.stack import Stack, running
-from tests.support.system import asked
+from tests.support.system import run_command
 
 from phonograph_events import IngestRequested, Service, envelope
 from phonograph_runtime.app import ServiceApp
@@ -20,21 +20,21 @@ from phonograph_runtime.database import Transaction
 TOPIC = IngestRequested.TOPIC
 
 
-def service(stack: Stack, folder: Path, taken: list[str]) -> ServiceApp:
-    shell = ServiceApp(Service.INGEST, ScratchSettings(**stack.settings(Service.INGEST, folder)))
+def ingest_app(stack: Stack, folder: Path, processed: list[str]) -> ServiceApp:
+    app = ServiceApp(Service.INGEST, ScratchSettings(**stack.settings(Service.INGEST, folder)))
 
     async def handle(event: IngestRequested, _transaction: Transaction) -> None:
-        taken.append(event.uri)
+        processed.append(event.uri)
 
-    shell.on(IngestRequested, handle)
-    return shell
+    app.add_handler(IngestRequested, handle)
+    return app
 
 
 @asynccontextmanager
-async def continuing(shell: ServiceApp) -> AsyncIterator[None]:
-    """The service from where its group was, unlike `running`."""
+async def continuing(app: ServiceApp) -> AsyncIterator[None]:
+    """Run a service from the offsets of its group, unlike `running`."""
     stop = asyncio.Event()
-    task = asyncio.create_task(shell.run(stop))
+    task = asyncio.create_task(app.run(stop))
     try:
         yield
     finally:
@@ -42,64 +42,66 @@ async def continuing(shell: ServiceApp) -> AsyncIterator[None]:
         await task
 
 
-async def until(taken: list[str], wanted: set[str]) -> None:
+async def wait_until(processed: list[str], expected: set[str]) -> None:
     async with asyncio.timeout(60):
-        while not wanted <= set(taken):
+        while not expected <= set(processed):
             await asyncio.sleep(0.05)
 
 
 async def test_only_what_had_no_effect_takes_effect(stack: Stack, tmp_path: Path) -> None:
-    """As after a database came back from a backup: three of ten events are unknown to its inbox again."""
+    """As after a restored backup: three of ten events are unknown to the inbox again."""
     began = datetime.now(UTC)
     events = [envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test") for _ in range(10)]
     uris = [event.subject for event in events]
-    taken: list[str] = []
-    shell = service(stack, tmp_path, taken)
-    async with running(shell):
+    processed: list[str] = []
+    app = ingest_app(stack, tmp_path, processed)
+    async with running(app):
         await stack.send(*[event.to_record() for event in events])
-        await until(taken, set(uris))
-        told = await asked(stack.project, "replay", TOPIC, "--from", began.isoformat(), "--yes")
-        assert (told.code, "still reading" in told.err) == (1, True), "Kafka sets back no group that reads"
-    shell = service(stack, tmp_path, taken)
-    async with shell.database.transaction() as transaction:
+        await wait_until(processed, set(uris))
+        answer = await run_command(stack.project, "replay", TOPIC, "--from", began.isoformat(), "--yes")
+        assert (answer.code, "still reading" in answer.err) == (1, True), (
+            "Kafka does not set the offsets of a group that is reading"
+        )
+    app = ingest_app(stack, tmp_path, processed)
+    async with app.database.transaction() as transaction:
         lost = {"lost": [event.id for event in events[:3]]}
         await transaction.session.execute(text("DELETE FROM inbox WHERE event_id = ANY(:lost)"), lost)
-    unsaid = await asked(stack.project, "replay", TOPIC, "--from", began.isoformat())
-    assert (unsaid.code, "--yes" in unsaid.err, "ingest 10" in unsaid.err) == (2, True, True)
+    unconfirmed = await run_command(stack.project, "replay", TOPIC, "--from", began.isoformat())
+    assert (unconfirmed.code, "--yes" in unconfirmed.err, "ingest 10" in unconfirmed.err) == (2, True, True)
     arguments = ["replay", TOPIC, "--from", began.isoformat(), "--service", "ingest", "--yes", "--json"]
-    told = await asked(stack.project, *arguments)
-    assert told.code == 0, told.err
-    assert told.json["services"] == [{"service": "ingest", "events": 10, "left": None}]
-    taken.clear()
+    answer = await run_command(stack.project, *arguments)
+    assert answer.code == 0, answer.err
+    assert answer.json["services"] == [{"service": "ingest", "events": 10, "left": None}]
+    processed.clear()
     last = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
-    async with continuing(shell):
+    async with continuing(app):
         await stack.send(last.to_record())
-        await until(taken, {*uris[:3], last.subject})
-    assert sorted(taken) == sorted([*uris[:3], last.subject])
-    nothing = await asked(stack.project, "replay", TOPIC, "--from", datetime.now(UTC).isoformat(), "--yes")
+        await wait_until(processed, {*uris[:3], last.subject})
+    assert sorted(processed) == sorted([*uris[:3], last.subject])
+    nothing = await run_command(
+        stack.project, "replay", TOPIC, "--from", datetime.now(UTC).isoformat(), "--yes"
+    )
     assert (nothing.code, "No event" in nothing.out) == (0, True)
 
 
-async def test_events_that_the_inbox_forgot_are_not_replayed_by_accident(
-    stack: Stack, tmp_path: Path
-) -> None:
-    taken: list[str] = []
+async def test_events_that_the_inbox_has_forgotten_need_an_option(stack: Stack, tmp_path: Path) -> None:
+    processed: list[str] = []
     event = envelope(IngestRequested(uri=f"/{uuid4()}.mp3"), source="test")
-    async with running(service(stack, tmp_path, taken)):
+    async with running(ingest_app(stack, tmp_path, processed)):
         await stack.send(event.to_record())
-        await until(taken, {event.subject})
+        await wait_until(processed, {event.subject})
     environment = dict(stack.project.environment) | {"INGEST_KEEP_INBOX": "PT0S"}
     project = type(stack.project)(stack.project.root, environment)
     arguments = ("replay", TOPIC, "--from", "beginning", "--yes", "--json")
-    refused = await asked(project, *arguments)
+    refused = await run_command(project, *arguments)
     assert (refused.code, "--forgotten" in refused.err) == (2, True)
-    agreed = await asked(project, *arguments, "--forgotten")
+    agreed = await run_command(project, *arguments, "--forgotten")
     assert agreed.code == 0, agreed.err
     assert agreed.json["services"][0]["events"] > 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("media-redy", "--from", "beginning"), "There is no topic"),
         ((TOPIC, "--from", "yesterday"), "not 'yesterday'"),
@@ -108,6 +110,6 @@ async def test_events_that_the_inbox_forgot_are_not_replayed_by_accident(
         ((TOPIC, "--from", "0", "--partition", "77"), "There is no partition '77'; there are: 0, 1"),
     ],
 )
-async def test_wrong_words_are_told(arguments: tuple[str, ...], told: str, stack: Stack) -> None:
-    answer = await asked(stack.project, "replay", *arguments)
-    assert (answer.code, told in answer.err) == (2, True), answer.err
+async def test_wrong_argument_is_named(arguments: tuple[str, ...], message: str, stack: Stack) -> None:
+    answer = await run_command(stack.project, "replay", *arguments)
+    assert (answer.code, message in answer.err) == (2, True), answer.err

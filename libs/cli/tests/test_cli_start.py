@@ -1,11 +1,11 @@
-"""The command answers at once: nothing heavy is imported before it is needed."""
+"""The command starts fast: slow modules are imported only where they are needed."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from phonograph_cli.main import ProfileName
+from phonograph_cli.choices import ProfileName
 from phonograph_events import Profile
 
 HEAVY = ("aiokafka", "neo4j", "numpy", "pandas", "phonograph_events", "phonograph_runtime", "sqlalchemy")
@@ -37,19 +37,17 @@ print(run.exit_code, [name for name in clients if name in sys.modules])
     assert run.stdout == "3 []\n"
 
 
-def test_graph_is_asked_without_data_frames() -> None:
+def test_graph_is_read_without_data_frames() -> None:
     code = """
 import asyncio, sys
-from phonograph_cli import console, ingesting, recordings
+from phonograph_cli import graph, ingestion, recordings
 from phonograph_devstack import Addresses
 
-console.addresses = lambda: Addresses("", "", "bolt://127.0.0.1:1", "", "")
-
-async def ask():
-    async with console.graph():
+async def connect():
+    async with graph.connect(Addresses("", "", "bolt://127.0.0.1:1", "", "")):
         print([name for name in ("numpy", "pandas") if name in sys.modules])
 
-asyncio.run(ask())
+asyncio.run(connect())
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

@@ -1,35 +1,38 @@
-"""What is wrong is a sentence and an exit code: mistaken names, missing topics, servers that are away."""
+"""Mistyped names, missing topics and unavailable servers end a command with a sentence and an exit code."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from tests.support.stack import ROOT, Stack
-from tests.support.system import asked
+from tests.support.system import run_command
 
 from phonograph_cli.project import Project
 
 
 @pytest.mark.parametrize(("kind", "option"), [("service", "--service"), ("status", "--status")])
-async def test_mistaken_name_is_told_and_not_taken_for_no_jobs(stack: Stack, kind: str, option: str) -> None:
-    answer = await asked(stack.project, "jobs", "list", option, "analisys")
+async def test_mistyped_name_is_an_error_and_not_an_empty_list_of_jobs(
+    stack: Stack, kind: str, option: str
+) -> None:
+    answer = await run_command(stack.project, "jobs", "list", option, "analisys")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(f"There is no {kind} 'analisys'; there are: ")
 
 
-async def test_missing_topic_is_named_with_what_creates_it(stack: Stack) -> None:
+async def test_missing_topic_is_named_with_the_command_that_creates_it(stack: Stack) -> None:
     servers, topic = stack.addresses.kafka_bootstrap_servers, "rename-proposed-dlq"
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
         await admin.delete_topics([topic])
-        answer = await asked(stack.project, "dlq", "list")
+        answer = await run_command(stack.project, "dlq", "list")
         assert (answer.code, answer.err) == (
             3,
             f"Kafka has no topic {topic}. Create it with: phonograph migrate\n",
         )
-        assert (await asked(stack.project, "migrate")).code == 0
-        assert (await asked(stack.project, "dlq", "list")).code == 0
+        assert (await run_command(stack.project, "migrate")).code == 0
+        assert (await run_command(stack.project, "dlq", "list")).code == 0
     finally:
         await admin.close()
 
@@ -56,7 +59,7 @@ async def test_missing_topic_is_named_with_what_creates_it(stack: Stack) -> None
         "replay media-ready --from beginning",
     ],
 )
-async def test_servers_that_are_away_are_told_in_a_line(
+async def test_unavailable_servers_are_reported_in_one_line(
     tmp_path: Path, unused_tcp_port: int, command: str
 ) -> None:
     nowhere = f"127.0.0.1:{unused_tcp_port}"
@@ -69,27 +72,30 @@ async def test_servers_that_are_away_are_told_in_a_line(
         "PHONOGRAPH_NEO4J_USER": "a",
         "PHONOGRAPH_NEO4J_PASSWORD": "b",
     }
-    answer = await asked(Project(ROOT, environment), *command.split())
+    answer = await run_command(Project(ROOT, environment), *command.split())
     assert answer.code == 3, answer.err
     assert command == "status" or answer.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status", "migrate", "dlq list", "show x"])
-async def test_home_that_is_no_folder_is_told_in_a_line(tmp_path: Path, command: str) -> None:
+async def test_home_that_is_not_a_folder_is_reported_in_one_line(tmp_path: Path, command: str) -> None:
     home = tmp_path / "file"
     home.touch()
-    answer = await asked(Project(ROOT, {"PHONOGRAPH_HOME": str(home)}), *command.split())
+    answer = await run_command(Project(ROOT, {"PHONOGRAPH_HOME": str(home)}), *command.split())
     assert (answer.code, answer.out) == (3, "")
     assert "Not a directory" in answer.err
     assert answer.err.count("\n") == 1
 
 
-async def test_export_to_a_place_that_is_not_there_is_told_in_a_line(
+async def test_export_to_a_missing_folder_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phonograph_cli.main._shown", lambda _what: {})
-    monkeypatch.setattr("phonograph_cli.main.export", lambda _shown, _form: "text")
+    async def read_recording(_wanted: str) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr("phonograph_cli.commands.recordings.read_recording", read_recording)
+    monkeypatch.setattr("phonograph_cli.export_formats.export", lambda _recording, _format: "text")
     output = tmp_path / "missing" / "file.txt"
     project = Project(ROOT, {"PHONOGRAPH_HOME": str(tmp_path)})
-    answer = await asked(project, "export", "x", "--format", "txt", "-o", str(output))
+    answer = await run_command(project, "export", "x", "--format", "txt", "-o", str(output))
     assert (answer.code, answer.err) == (2, f"{output} cannot be written: No such file or directory.\n")

@@ -1,4 +1,4 @@
-"""The real servers: they start, heal, keep data and leave nothing behind. One stack for the whole file."""
+"""The real servers start, recover, keep data and leave nothing behind. All tests share one stack."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from phonograph_devstack import Addresses, LocalStack, StackError
 from phonograph_devstack.jars import Jar
-from phonograph_devstack.kafka import cluster_id
+from phonograph_devstack.kafka import new_cluster_id
 
 ROOT = Path(__file__).parents[3]
 SERVERS = ("postgres", "kafka", "neo4j")
@@ -51,7 +51,7 @@ def pids(stack: LocalStack) -> dict[str, int | None]:
 
 
 def processes_of(home: Path) -> list[str]:
-    """Command lines of all processes that were started for a home folder, by two independent signs."""
+    """Return the command lines of all processes started for a home folder, by two independent signs."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -122,31 +122,31 @@ async def test_three_real_servers_keep_what_is_written(stack: LocalStack) -> Non
     await database.close()
 
 
-async def test_postgres_wants_the_password(stack: LocalStack) -> None:
+async def test_postgres_requires_the_password(stack: LocalStack) -> None:
     url = stack.addresses().postgres_url
     password = url.split(":")[2].split("@")[0]
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(url.replace(password, "wrong"))
 
 
-def test_only_the_owner_reads_the_password(stack: LocalStack, home: Path) -> None:
+def test_only_the_owner_can_read_the_password(stack: LocalStack, home: Path) -> None:
     assert (home / "run" / "postgres.password").stat().st_mode & 0o777 == 0o600
 
 
-async def test_roles_cannot_see_their_neighbours(stack: LocalStack) -> None:
-    """deploy/postgres/init.sql: one schema and login role per service; run twice, it changes nothing."""
+async def test_roles_cannot_access_each_others_schemas(stack: LocalStack) -> None:
+    """deploy/postgres/init.sql creates a schema and a login role per service and can be run repeatedly."""
     script = (ROOT / "deploy" / "postgres" / "init.sql").read_text()
     url = stack.addresses().postgres_url
     superuser = await asyncpg.connect(url)
     await superuser.execute("""SET phonograph.passwords = '{"ingest": "secret"}'""")
     await superuser.execute(script)
     await superuser.execute(script)
-    place = url.split("@")[1]
-    ingest = await asyncpg.connect(f"postgresql://ingest:secret@{place}")
+    address = url.split("@")[1]
+    ingest = await asyncpg.connect(f"postgresql://ingest:secret@{address}")
     await ingest.execute("CREATE TABLE media_files (id int)")
-    found_in = "SELECT schemaname FROM pg_tables WHERE tablename = 'media_files'"
-    assert await superuser.fetchval(found_in) == "ingest"
-    analysis = await asyncpg.connect(f"postgresql://analysis:analysis@{place}")
+    schema_query = "SELECT schemaname FROM pg_tables WHERE tablename = 'media_files'"
+    assert await superuser.fetchval(schema_query) == "ingest"
+    analysis = await asyncpg.connect(f"postgresql://analysis:analysis@{address}")
     for statement in (
         "SELECT * FROM ingest.media_files",
         "CREATE TABLE ingest.mine (id int)",
@@ -157,7 +157,7 @@ async def test_roles_cannot_see_their_neighbours(stack: LocalStack) -> None:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await analysis.execute(statement)
     with pytest.raises(asyncpg.InvalidPasswordError):
-        await asyncpg.connect(f"postgresql://ingest:ingest@{place}")
+        await asyncpg.connect(f"postgresql://ingest:ingest@{address}")
     for connection in (superuser, ingest, analysis):
         await connection.close()
 
@@ -172,7 +172,7 @@ def test_second_up_does_nothing(stack: LocalStack, home: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-async def test_up_heals_a_killed_server(stack: LocalStack, name: str) -> None:
+async def test_up_restarts_a_killed_server(stack: LocalStack, name: str) -> None:
     before = pids(stack)
     if name == "postgres":
         busy = await asyncpg.connect(stack.addresses().postgres_url)
@@ -180,7 +180,7 @@ async def test_up_heals_a_killed_server(stack: LocalStack, name: str) -> None:
         await asyncio.sleep(0.2)
     addresses = stack.addresses()
     kill(stack, name)
-    assert stack.addresses() == addresses  # the others can still be asked
+    assert stack.addresses() == addresses  # the other servers still work
 
     assert stack.up() == addresses
 
@@ -195,7 +195,7 @@ async def test_up_heals_a_killed_server(stack: LocalStack, name: str) -> None:
             await query
 
 
-async def test_data_survive_down_and_a_filled_cache_needs_no_network(stack: LocalStack, home: Path) -> None:
+async def test_data_survive_down_and_a_full_cache_needs_no_network(stack: LocalStack, home: Path) -> None:
     def refuse(jar: Jar) -> bytes:
         raise ConnectionError(f"no network for {jar}")
 
@@ -212,7 +212,7 @@ async def test_data_survive_down_and_a_filled_cache_needs_no_network(stack: Loca
     assert await read_everywhere(addresses) == ["kept"] * 3
 
 
-def test_status_tells_memory(stack: LocalStack) -> None:
+def test_status_shows_memory(stack: LocalStack) -> None:
     memory = {status.name: status.memory_bytes or 0 for status in stack.status()}
     assert all(10e6 < memory[name] < 1e9 for name in SERVERS), memory
 
@@ -225,6 +225,6 @@ def test_wipe_removes_the_data(stack: LocalStack, home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_id_of_a_cluster_is_never_taken_for_an_option() -> None:
-    """Of random ones every 64th begins with a dash, and Kafka's tool refuses it."""
-    assert not any(cluster_id().startswith("-") for _ in range(1000))
+def test_cluster_id_never_looks_like_an_option() -> None:
+    """One in 64 random ids starts with a dash, which Kafka's tool rejects."""
+    assert not any(new_cluster_id().startswith("-") for _ in range(1000))

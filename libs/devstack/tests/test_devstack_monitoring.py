@@ -1,4 +1,4 @@
-"""Prometheus beside a stack: found, given its targets and rules, stopped with the rest."""
+"""Prometheus is found, gets its targets and rules, and stops with the services of a stack."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def host(tmp_path: Path) -> Iterator[ExternalStack]:
     host.down()
 
 
-def monitoring(host: ExternalStack, folder: Path, **environment: str) -> Monitoring:
+def make_monitoring(host: ExternalStack, folder: Path, **environment: str) -> Monitoring:
     rules = folder / "rules.yml"
     rules.write_text(RULES)
     return Monitoring(
@@ -60,35 +60,35 @@ def monitoring(host: ExternalStack, folder: Path, **environment: str) -> Monitor
     )
 
 
-def executable(path: Path) -> Path:
+def make_executable(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
     return path
 
 
-def ask(port: int | None, path: str, **query: str) -> Any:
+def query_api(port: int | None, path: str, **query: str) -> Any:
     url = f"http://127.0.0.1:{port}/api/v1/{path}?{urllib.parse.urlencode(query)}"
     with urllib.request.urlopen(url, timeout=10) as response:
         return json.load(response)["data"]
 
 
 @needs_prometheus
-def test_services_are_scraped_under_their_names_and_rules_are_looked_at(
+def test_services_are_scraped_under_their_names_and_rules_are_evaluated(
     host: ExternalStack, tmp_path: Path
 ) -> None:
     port = host.free_port("belfry", 18200)
     command = (sys.executable, "-c", SERVICE, str(port))
     host.start([Process("belfry", command, {}, health_url=f"http://127.0.0.1:{port}/metrics", port=port)])
-    watching = monitoring(host, tmp_path)
-    (prometheus,) = watching.processes({"belfry": port})
+    monitoring = make_monitoring(host, tmp_path)
+    (prometheus,) = monitoring.processes({"belfry": port})
     host.start([prometheus])
     deadline = time.monotonic() + 30
-    while not (alerts := ask(prometheus.port, "alerts")["alerts"]):
+    while not (alerts := query_api(prometheus.port, "alerts")["alerts"]):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert alerts[0]["labels"]["alertname"] == "Bells"
-    (up,) = ask(prometheus.port, "query", query="up")["result"]
+    (up,) = query_api(prometheus.port, "query", query="up")["result"]
     assert up["metric"]["job"] == "phonograph"
     assert (up["metric"]["service"], up["value"][1]) == ("belfry", "1")
     assert {process.name: process.state for process in host.status()}[PROMETHEUS] == "running"
@@ -96,24 +96,24 @@ def test_services_are_scraped_under_their_names_and_rules_are_looked_at(
     assert {process.name: process.state for process in host.status()}[PROMETHEUS] == "stopped"
 
 
-def test_a_machine_without_prometheus_is_told_what_to_install(host: ExternalStack, tmp_path: Path) -> None:
+def test_without_prometheus_the_error_explains_what_to_install(host: ExternalStack, tmp_path: Path) -> None:
     with pytest.raises(StackError, match="apt-get install prometheus"):
-        monitoring(host, tmp_path, PATH=str(tmp_path)).require_prometheus()
+        make_monitoring(host, tmp_path, PATH=str(tmp_path)).require_prometheus()
 
 
-def test_a_path_that_holds_no_program_is_refused(host: ExternalStack, tmp_path: Path) -> None:
+def test_a_path_without_a_program_is_rejected(host: ExternalStack, tmp_path: Path) -> None:
     with pytest.raises(StackError, match="PHONOGRAPH_PROMETHEUS is '/nowhere/prometheus'"):
-        monitoring(host, tmp_path, PHONOGRAPH_PROMETHEUS="/nowhere/prometheus").require_prometheus()
+        make_monitoring(host, tmp_path, PHONOGRAPH_PROMETHEUS="/nowhere/prometheus").require_prometheus()
 
 
-def test_grafana_joins_only_where_its_program_is(host: ExternalStack, tmp_path: Path) -> None:
-    program = executable(tmp_path / "bin" / "prometheus")
-    alone = monitoring(host, tmp_path, PATH=str(tmp_path), PHONOGRAPH_PROMETHEUS=str(program))
+def test_grafana_is_started_only_if_it_is_installed(host: ExternalStack, tmp_path: Path) -> None:
+    program = make_executable(tmp_path / "bin" / "prometheus")
+    alone = make_monitoring(host, tmp_path, PATH=str(tmp_path), PHONOGRAPH_PROMETHEUS=str(program))
     assert [process.name for process in alone.processes({})] == [PROMETHEUS]
-    unpacked = executable(tmp_path / "grafana-12" / "bin" / "grafana")
+    unpacked = make_executable(tmp_path / "grafana-12" / "bin" / "grafana")
     (tmp_path / "grafana-12" / "conf").mkdir()
     (tmp_path / "grafana-12" / "conf" / "defaults.ini").touch()
-    both = monitoring(
+    both = make_monitoring(
         host,
         tmp_path,
         PATH=str(tmp_path),

@@ -1,4 +1,4 @@
-"""Services as child processes: started once, healed, stopped without a trace."""
+"""Services as child processes: started once, restarted after a kill, stopped completely."""
 
 import os
 import shutil
@@ -21,16 +21,16 @@ ENVIRONMENT = {
     "PHONOGRAPH_NEO4J_USER": "neo4j",
     "PHONOGRAPH_NEO4J_PASSWORD": "phonograph",
 }
-WITH_A_CHILD = """
+SERVICE_WITH_A_CHILD = """
 import subprocess, sys, http.server
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 print("child", child.pid, flush=True)
 http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")
 """
-DEAF = """
+IGNORES_SIGTERM = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("deaf", flush=True)
+print("stubborn", flush=True)
 time.sleep(600)
 """
 
@@ -46,7 +46,7 @@ def http_service(host: ExternalStack) -> Process:
     port = host.free_port("web", 18000)
     return Process(
         name="web",
-        command=(sys.executable, "-c", WITH_A_CHILD, str(port)),
+        command=(sys.executable, "-c", SERVICE_WITH_A_CHILD, str(port)),
         environment={},
         health_url=f"http://127.0.0.1:{port}/",
         port=port,
@@ -76,7 +76,7 @@ def wait_for(host: ExternalStack, name: str, word: str) -> None:
         time.sleep(0.02)
 
 
-def test_a_service_is_started_once_and_waited_for(host: ExternalStack) -> None:
+def test_a_service_is_started_once_and_ready_afterwards(host: ExternalStack) -> None:
     service = http_service(host)
     host.start([service])
     [first] = host.status()
@@ -85,7 +85,7 @@ def test_a_service_is_started_once_and_waited_for(host: ExternalStack) -> None:
     assert [status.pid for status in host.status()] == [first.pid]
 
 
-def test_a_killed_service_is_started_again_and_its_orphan_ended(host: ExternalStack) -> None:
+def test_a_killed_service_is_restarted_and_its_orphan_killed(host: ExternalStack) -> None:
     host.start([http_service(host)])
     [before] = host.status()
     orphan = child_pid(host)
@@ -100,7 +100,7 @@ def test_a_killed_service_is_started_again_and_its_orphan_ended(host: ExternalSt
     assert is_alive(child_pid(host))
 
 
-def test_down_ends_service_and_orphans(host: ExternalStack) -> None:
+def test_down_kills_service_and_orphans(host: ExternalStack) -> None:
     host.start([http_service(host)])
     [status] = host.status()
     orphan = child_pid(host)
@@ -110,7 +110,7 @@ def test_down_ends_service_and_orphans(host: ExternalStack) -> None:
     assert [status.state for status in host.status()] == ["stopped"]
 
 
-def test_down_ends_a_service_whose_files_are_lost(host: ExternalStack) -> None:
+def test_down_stops_a_service_whose_files_are_lost(host: ExternalStack) -> None:
     host.start([http_service(host)])
     [status] = host.status()
     orphan = child_pid(host)
@@ -120,26 +120,28 @@ def test_down_ends_a_service_whose_files_are_lost(host: ExternalStack) -> None:
     assert not is_alive(orphan)
 
 
-def test_down_kills_a_service_that_does_not_end(host: ExternalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services, "_STOP_WITHIN_S", 0.3)
-    host.start([script("deaf", DEAF)])
-    wait_for(host, "deaf", "deaf")
+def test_down_kills_a_service_that_does_not_stop(
+    host: ExternalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "_STOP_TIMEOUT_S", 0.3)
+    host.start([script("stubborn", IGNORES_SIGTERM)])
+    wait_for(host, "stubborn", "stubborn")
     [status] = host.status()
     host.down()
     assert not is_alive(status.pid or 0)
 
 
-def test_the_number_of_a_dead_process_may_belong_to_another(host: ExternalStack) -> None:
+def test_a_reused_pid_is_not_taken_for_the_recorded_process(host: ExternalStack) -> None:
     host.start([script("sleeper", "import time; time.sleep(600)")])
     record = host.log_path("sleeper").parents[1] / "run" / "sleeper.json"
-    ours = supervisor.Supervisor(record.parents[1], print).last("sleeper")
-    assert ours is not None
-    foreign = supervisor.Running(os.getpid(), ours.started_ticks, None, 0)
-    assert ours.alive
-    assert not foreign.alive
+    recorded = supervisor.Supervisor(record.parents[1], print).last_record("sleeper")
+    assert recorded is not None
+    reused = supervisor.ProcessRecord(os.getpid(), recorded.started_ticks, None, 0)
+    assert recorded.is_alive
+    assert not reused.is_alive
 
 
-def test_a_service_that_ends_at_once_shows_its_last_lines(host: ExternalStack) -> None:
+def test_the_error_of_a_service_that_ends_at_once_has_its_last_log_lines(host: ExternalStack) -> None:
     failing = Process(
         "failing",
         (sys.executable, "-c", "print('no such table'); raise SystemExit(1)"),
@@ -148,15 +150,15 @@ def test_a_service_that_ends_at_once_shows_its_last_lines(host: ExternalStack) -
         port=None,
     )
     with pytest.raises(
-        StackError, match=r"failing ended while it started(?s:.*)failing.log(?s:.*)no such table"
+        StackError, match=r"failing ended during its start(?s:.*)failing.log(?s:.*)no such table"
     ):
         host.start([failing])
 
 
-def test_a_service_that_stays_unhealthy_is_named(
+def test_the_error_names_a_service_that_stays_unhealthy(
     host: ExternalStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "_HEALTHY_WITHIN_S", 0.2)
+    monkeypatch.setattr(services, "_HEALTHY_TIMEOUT_S", 0.2)
     silent = Process(
         "silent", (sys.executable, "-c", "import time; time.sleep(600)"), {}, "http://127.0.0.1:1/", None
     )
@@ -164,12 +166,12 @@ def test_a_service_that_stays_unhealthy_is_named(
         host.start([silent])
 
 
-def test_an_unknown_command_is_named(host: ExternalStack) -> None:
+def test_the_error_names_a_service_with_an_unknown_command(host: ExternalStack) -> None:
     with pytest.raises(StackError, match="Cannot start odd"):
         host.start([Process("odd", ("/no/such/program",), {}, None, None)])
 
 
-def test_a_taken_port_is_replaced_and_the_choice_remembered(tmp_path: Path) -> None:
+def test_a_taken_port_is_replaced_and_the_choice_is_stored(tmp_path: Path) -> None:
     lines: list[str] = []
     host = ExternalStack(tmp_path, environment=ENVIRONMENT, report=lines.append)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -187,34 +189,36 @@ def test_two_names_never_share_a_port(tmp_path: Path) -> None:
     assert host.free_port("one", 18100) != host.free_port("two", 18100)
 
 
-def test_a_missing_address_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_address(tmp_path: Path) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name != "PHONOGRAPH_KAFKA"}
     with pytest.raises(StackError, match="PHONOGRAPH_KAFKA"):
         ExternalStack(tmp_path, environment=environment)
 
 
-def test_a_silent_address_is_named(tmp_path: Path) -> None:
+def test_the_error_names_an_address_that_does_not_answer(tmp_path: Path) -> None:
     host = ExternalStack(tmp_path, environment=ENVIRONMENT, report=lambda _: None)
     with pytest.raises(StackError, match=r"PHONOGRAPH_POSTGRES_URL: nothing answers at 127.0.0.1:1"):
         host.up()
 
 
-def test_an_answer_from_somebody_else_is_not_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two checkouts that choose the same port at once: the loser is told, not taken for healthy."""
-    monkeypatch.setattr(services, "_HEALTHY_WITHIN_S", 1.0)
+def test_an_answer_of_another_process_does_not_make_a_service_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If two checkouts choose the same port simultaneously, the second one fails."""
+    monkeypatch.setattr(services, "_HEALTHY_TIMEOUT_S", 1.0)
     first = ExternalStack(tmp_path / "first", environment=ENVIRONMENT, report=lambda _: None)
     second = ExternalStack(tmp_path / "second", environment=ENVIRONMENT, report=lambda _: None)
     service = http_service(first)
     try:
         first.start([service])
-        with pytest.raises(StackError, match=r"web ended while it started(?s:.*)Address already in use"):
+        with pytest.raises(StackError, match=r"web ended during its start(?s:.*)Address already in use"):
             second.start([service])
     finally:
         first.down()
         second.down()
 
 
-def test_two_commands_do_not_act_at_once(tmp_path: Path) -> None:
+def test_two_commands_wait_for_each_other(tmp_path: Path) -> None:
     lines: list[str] = []
     first = supervisor.Supervisor(tmp_path, lines.append)
     second = ExternalStack(tmp_path, environment=ENVIRONMENT, report=lines.append)

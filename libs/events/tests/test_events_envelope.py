@@ -1,4 +1,4 @@
-"""The envelope: what any CloudEvents producer may write, and how rubbish is named."""
+"""The envelope: records of any CloudEvents producer are parsed, invalid ones rejected with a reason."""
 
 import json
 from contextlib import suppress
@@ -31,7 +31,7 @@ MINIMAL = [
 ]
 
 
-def test_foreign_producer_needs_four_headers_and_a_uri() -> None:
+def test_external_producer_needs_four_headers_and_a_uri() -> None:
     received = parse(b'{"uri": "/music/a.mp3"}', MINIMAL)
     assert isinstance(received.data, IngestRequested)
     assert received.data.uri == "/music/a.mp3"
@@ -72,7 +72,7 @@ def test_cause_joins_the_events_of_one_request() -> None:
         (b'{"uri": "/a.mp3"}', [*MINIMAL, ("ce_time", b"yesterday")], "invalid"),
     ],
 )
-def test_rubbish_has_a_reason(
+def test_invalid_record_has_a_reason(
     value: bytes | None, headers: list[tuple[str, bytes | None]], reason: str
 ) -> None:
     with pytest.raises(EventError) as caught:
@@ -85,7 +85,7 @@ def test_rubbish_has_a_reason(
     st.binary(max_size=200),
     st.lists(st.tuples(st.sampled_from(["ce_id", "ce_source", "ce_type"]), st.binary())),
 )
-def test_no_bytes_crash_the_reader(value: bytes, headers: list[tuple[str, bytes]]) -> None:
+def test_arbitrary_bytes_raise_only_event_errors(value: bytes, headers: list[tuple[str, bytes]]) -> None:
     with suppress(EventError):
         parse(value, headers)
 
@@ -102,17 +102,17 @@ ANALYZED = next(event for event in EXAMPLES if isinstance(event, MusicAnalyzed))
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", '"NaN"', '"Infinity"', "1e999"])
 @pytest.mark.parametrize("field", ["bpm", "media.duration_s", "bpm_candidates.0"])
 def test_number_that_json_does_not_have_is_invalid(field: str, number: str) -> None:
-    """Python writes them into JSON unless it is told not to; other languages cannot read them."""
+    """Python writes NaN and infinity into JSON by default; other languages cannot read them."""
     record = envelope(ANALYZED, source="test").to_record()
     body = json.loads(record.value or b"")
     *path, last = [int(part) if part.isdecimal() else part for part in field.split(".")]
-    place = body
-    for part in path:
-        place = place[part]
-    place[last] = "HERE"
-    spoilt = json.dumps(body).replace('"HERE"', number).encode()
+    parent = body
+    for step in path:
+        parent = parent[step]
+    parent[last] = "HERE"
+    invalid = json.dumps(body).replace('"HERE"', number).encode()
     with pytest.raises(EventError, match=f"v1: {field}: Input should be a finite number") as caught:
-        parse(spoilt, record.headers)
+        parse(invalid, record.headers)
     assert caught.value.reason == "invalid"
 
 

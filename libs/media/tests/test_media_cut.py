@@ -1,4 +1,4 @@
-"""Clips, thumbnails, silences and blank frames agree with one clock: the first sample of sound is 0."""
+"""Clips, thumbnails, silences and blank frames share one time base: the first sample of sound is 0."""
 
 from fractions import Fraction
 
@@ -10,20 +10,20 @@ from libs.media.tests.recordings import beep_times, beeps, flash_times, noise, w
 from phonograph_media import (
     MediaError,
     Region,
-    audio_silences,
-    blank_frames,
     cut,
     decode_mono,
+    find_blank_frames,
+    find_silences,
     make_rendition,
     probe,
-    thumbnail,
+    write_thumbnail,
 )
 
 FRAME_S = 0.1
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
-def test_clip_keeps_sound_and_picture_in_step(tmp_path, name):
+def test_clip_keeps_sound_and_picture_in_sync(tmp_path, name):
     film = write_film(tmp_path / name, 20)
     cut(film, tmp_path / "clip.mp4", 12.35, 16.8)
     found = probe(tmp_path / "clip.mp4")
@@ -34,14 +34,14 @@ def test_clip_keeps_sound_and_picture_in_step(tmp_path, name):
     assert flash_times(tmp_path / "clip.mp4") == pytest.approx([0.65, 1.65, 2.65, 3.65], abs=0.03)
 
 
-def test_clip_of_a_film_whose_sound_begins_late(tmp_path):
-    film = write_film(tmp_path / "a.mp4", 12, sound_late_s=0.7, quiet=(0, 0))
-    heard = beep_times(decode_mono(film))
-    assert heard[:2] == pytest.approx([0.02, 1.02], abs=0.03)
-    assert blank_frames(film)[0].start_s == pytest.approx(3.0 - 0.7, abs=0.05)
+def test_clip_of_a_film_whose_sound_starts_late(tmp_path):
+    film = write_film(tmp_path / "a.mp4", 12, sound_delay_s=0.7, quiet=(0, 0))
+    beeps_s = beep_times(decode_mono(film))
+    assert beeps_s[:2] == pytest.approx([0.02, 1.02], abs=0.03)
+    assert find_blank_frames(film)[0].start_s == pytest.approx(3.0 - 0.7, abs=0.05)
     cut(film, tmp_path / "clip.mp4", 6.5, 9.0)
     assert beep_times(decode_mono(tmp_path / "clip.mp4")) == pytest.approx([0.52, 1.52], abs=0.03)
-    # The flashes are 0.7 s before the beeps in the source, and stay so.
+    # The flashes precede the beeps by 0.7 s in the source, and so they do in the clip.
     assert flash_times(tmp_path / "clip.mp4") == pytest.approx([0.82, 1.82], abs=0.05)
 
 
@@ -71,8 +71,8 @@ def test_clip_of_sound_alone_is_exact(tmp_path, name, codec, options):
 
 
 def test_clip_of_a_still_slide_shows_it_from_the_start(tmp_path):
-    slow = tmp_path / "slides.mp4"
-    with av.open(str(slow), "w") as file:
+    slides = tmp_path / "slides.mp4"
+    with av.open(str(slides), "w") as file:
         picture = file.add_stream("libx264", rate=1)
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
         for number, light in enumerate([20, 60, 100, 140, 180, 220]):
@@ -80,15 +80,15 @@ def test_clip_of_a_still_slide_shows_it_from_the_start(tmp_path):
             image.pts, image.time_base = number * 10, Fraction(1, 1)
             file.mux(picture.encode(image))
         file.mux(picture.encode(None))
-    cut(slow, tmp_path / "clip.mp4", 25, 35)
+    cut(slides, tmp_path / "clip.mp4", 25, 35)
     with av.open(str(tmp_path / "clip.mp4")) as clip:
-        shown = [
+        pictures = [
             (round(frame.time), int(frame.to_ndarray(format="gray").mean())) for frame in clip.decode(video=0)
         ]
-    assert shown == [(0, pytest.approx(100, abs=6)), (5, pytest.approx(140, abs=6))]
+    assert pictures == [(0, pytest.approx(100, abs=6)), (5, pytest.approx(140, abs=6))]
 
 
-def test_odd_and_large_pictures_are_fitted(tmp_path):
+def test_large_picture_with_odd_sides_is_scaled_down(tmp_path):
     film = tmp_path / "wide.mkv"
     with av.open(str(film), "w") as file:
         picture = file.add_stream("ffv1", rate=5)
@@ -104,7 +104,7 @@ def test_odd_and_large_pictures_are_fitted(tmp_path):
     assert probe(tmp_path / "clip.mp4").audio is None
 
 
-def test_turned_film_is_set_upright(tmp_path):
+def test_rotated_film_becomes_upright(tmp_path):
     film = tmp_path / "phone.mp4"
     image = np.zeros((48, 96, 3), np.uint8)
     image[:, :24] = 255
@@ -115,22 +115,22 @@ def test_turned_film_is_set_upright(tmp_path):
         for _ in range(5):
             file.mux(picture.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         file.mux(picture.encode(None))
-    thumbnail(film, tmp_path / "t.jpg", 0)
+    write_thumbnail(film, tmp_path / "t.jpg", 0)
     cut(film, tmp_path / "clip.mp4", 0, 0.6)
-    for made in ("t.jpg", "clip.mp4"):
-        with av.open(str(tmp_path / made)) as file:
-            turned = next(file.decode(video=0)).to_ndarray(format="gray")
-        assert turned.shape == (96, 48), made
-        # Rotated by 90 degrees counter-clockwise, the left edge comes to lie below.
-        assert turned[-20:].mean() > 200, made
-        assert turned[:60].mean() < 50, made
+    for name in ("t.jpg", "clip.mp4"):
+        with av.open(str(tmp_path / name)) as file:
+            upright = next(file.decode(video=0)).to_ndarray(format="gray")
+        assert upright.shape == (96, 48), name
+        # Rotated by 90 degrees counterclockwise, the left edge becomes the bottom edge.
+        assert upright[-20:].mean() > 200, name
+        assert upright[:60].mean() < 50, name
 
 
-def test_thumbnail_is_the_frame_that_shows(tmp_path):
+def test_thumbnail_is_the_frame_that_is_visible(tmp_path):
     film = write_film(tmp_path / "a.mp4", 8)
     lights = {}
     for at_s in (2.0, 2.05, 2.1, 4.0, 500.0):
-        thumbnail(film, tmp_path / "t.jpg", at_s)
+        write_thumbnail(film, tmp_path / "t.jpg", at_s)
         data = (tmp_path / "t.jpg").read_bytes()
         assert data.startswith(b"\xff\xd8\xff")
         with av.open(str(tmp_path / "t.jpg")) as file:
@@ -144,15 +144,15 @@ def test_thumbnail_is_the_frame_that_shows(tmp_path):
     assert 60 < lights[500.0] < 100
 
 
-def test_no_thumbnail_of_sound(tmp_path):
+def test_file_without_video_has_no_thumbnail(tmp_path):
     sound = write_sound(tmp_path / "a.wav", noise(1), codec="pcm_s16le")
     with pytest.raises(MediaError) as caught:
-        thumbnail(sound, tmp_path / "t.jpg", 0)
+        write_thumbnail(sound, tmp_path / "t.jpg", 0)
     assert caught.value.reason == "not_video"
-    assert blank_frames(sound) == []
+    assert find_blank_frames(sound) == []
 
 
-def test_stretch_outside_the_file(tmp_path):
+def test_range_that_ends_after_the_file_is_shortened_and_one_that_starts_after_it_is_refused(tmp_path):
     sound = write_sound(tmp_path / "a.wav", noise(2), codec="pcm_s16le")
     cut(sound, tmp_path / "end.m4a", 1.5, 100)
     assert probe(tmp_path / "end.m4a").duration_s == pytest.approx(0.5, abs=0.06)
@@ -165,41 +165,41 @@ def test_stretch_outside_the_file(tmp_path):
             cut(sound, tmp_path / "c.m4a", start_s, end_s)
 
 
-def test_target_that_cannot_be_written_is_no_fault_of_the_media(tmp_path):
+def test_target_that_cannot_be_written_is_not_a_media_error(tmp_path):
     film = write_film(tmp_path / "a.mp4", 2)
-    nowhere = tmp_path / "nowhere"
+    missing = tmp_path / "nowhere"
     for write in (
-        lambda: cut(film, nowhere / "c.mp4", 0, 1),
-        lambda: thumbnail(film, nowhere / "t.jpg", 0),
-        lambda: make_rendition(film, nowhere / "r.wav"),
+        lambda: cut(film, missing / "c.mp4", 0, 1),
+        lambda: write_thumbnail(film, missing / "t.jpg", 0),
+        lambda: make_rendition(film, missing / "r.wav"),
     ):
         with pytest.raises(OSError, match="No such file"):
             write()
 
 
-def test_silences_and_blank_stretch_are_found_where_they_are(tmp_path):
+def test_silences_and_blank_frames_are_found_at_their_times(tmp_path):
     film = write_film(tmp_path / "a.mp4", 14, blank=(3.0, 5.5), quiet=(8.0, 11.0))
-    assert blank_frames(film) == [Region(pytest.approx(3.0, abs=0.01), pytest.approx(5.5, abs=0.01))]
-    assert blank_frames(film, min_duration_s=3.0) == []
-    quiet = audio_silences(film, min_duration_s=2.0)
+    assert find_blank_frames(film) == [Region(pytest.approx(3.0, abs=0.01), pytest.approx(5.5, abs=0.01))]
+    assert find_blank_frames(film, min_duration_s=3.0) == []
+    quiet = find_silences(film, min_duration_s=2.0)
     assert quiet == [Region(pytest.approx(7.1, abs=0.02), pytest.approx(11.0, abs=0.02))]
     make_rendition(film, tmp_path / "r.wav")
-    assert audio_silences(tmp_path / "r.wav", min_duration_s=2.0) == quiet
-    short = audio_silences(film)
+    assert find_silences(tmp_path / "r.wav", min_duration_s=2.0) == quiet
+    short = find_silences(film)
     assert len(short) == 11
     assert all(region.end_s - region.start_s >= 0.5 for region in short)
 
 
-def test_regions_that_last_to_the_end_end_there(tmp_path):
+def test_region_that_lasts_to_the_end_of_the_file_ends_there(tmp_path):
     film = write_film(tmp_path / "a.mp4", 8, blank=(6.0, 9.0), quiet=(5.0, 9.0))
-    assert blank_frames(film)[-1].end_s == pytest.approx(8.0, abs=FRAME_S)
-    assert audio_silences(film, min_duration_s=2.0)[-1].end_s == pytest.approx(8.0, abs=0.05)
+    assert find_blank_frames(film)[-1].end_s == pytest.approx(8.0, abs=FRAME_S)
+    assert find_silences(film, min_duration_s=2.0)[-1].end_s == pytest.approx(8.0, abs=0.05)
 
 
-def test_threshold_of_silence(tmp_path):
+def test_silence_depends_on_the_noise_threshold(tmp_path):
     t = np.arange(44_100 * 4) / 44_100
     level = np.where((t > 1) & (t < 3), 10 ** (-40 / 20), 0.5)
     samples = np.tile((32_767 * level * np.sin(2 * np.pi * 500 * t)).astype(np.int16), (2, 1))
     path = write_sound(tmp_path / "a.wav", samples, codec="pcm_s16le")
-    assert audio_silences(path) == [Region(pytest.approx(1, abs=0.01), pytest.approx(3, abs=0.01))]
-    assert audio_silences(path, noise_db=-45.0) == []
+    assert find_silences(path) == [Region(pytest.approx(1, abs=0.01), pytest.approx(3, abs=0.01))]
+    assert find_silences(path, noise_db=-45.0) == []

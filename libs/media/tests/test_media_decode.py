@@ -1,4 +1,4 @@
-"""Sound out of files: shape, level, length, memory."""
+"""Decoded sound has the right shape, level and length and needs little memory."""
 
 import resource
 import subprocess
@@ -23,7 +23,7 @@ def tone(rate, seconds=1.0, hz=440.0):
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_level_and_length_stay(tmp_path, rate, channels):
+def test_level_and_length_are_preserved(tmp_path, rate, channels):
     path = write_sound(tmp_path / "a.wav", np.tile(tone(rate), (channels, 1)), codec="pcm_s16le", rate=rate)
     for target in (16_000, 44_100):
         mono, stereo = decode_mono(path, target), decode_stereo(path, target)
@@ -36,7 +36,7 @@ def test_level_and_length_stay(tmp_path, rate, channels):
         np.testing.assert_allclose(stereo[:, 1], mono, atol=1e-4)
 
 
-def test_left_and_right_stay_apart_and_mix_without_clipping(tmp_path):
+def test_left_and_right_stay_separate_and_mix_without_clipping(tmp_path):
     loud = np.stack([np.full(44_100, 32_000, np.int16), np.zeros(44_100, np.int16)])
     path = write_sound(tmp_path / "a.wav", loud, codec="pcm_s16le")
     stereo = decode_stereo(path)
@@ -47,7 +47,7 @@ def test_left_and_right_stay_apart_and_mix_without_clipping(tmp_path):
     assert decode_mono(both)[20_000] == pytest.approx(0.977, abs=0.001)
 
 
-def test_three_channels_without_positions(tmp_path):
+def test_three_channels_without_positions_are_mixed_equally(tmp_path):
     path = tmp_path / "a.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(3)
@@ -61,7 +61,7 @@ def test_three_channels_without_positions(tmp_path):
     assert make_rendition(path, tmp_path / "o.wav").sample_count == 16_000
 
 
-def test_rate_that_changes_midway(tmp_path):
+def test_sample_rate_may_change_within_a_file(tmp_path):
     parts = [
         write_sound(tmp_path / f"{rate}.aac", noise(1, rate, 1), codec="aac", rate=rate).read_bytes()
         for rate in (44_100, 22_050)
@@ -70,7 +70,7 @@ def test_rate_that_changes_midway(tmp_path):
     assert make_rendition(tmp_path / "both.aac", tmp_path / "o.wav").duration_s == pytest.approx(2, abs=0.2)
 
 
-def test_blocks_are_the_whole_in_pieces(tmp_path):
+def test_blocks_together_equal_the_decoded_file(tmp_path):
     path = write_sound(tmp_path / "a.flac", noise(5), codec="flac")
     blocks = list(decode_blocks(path, block_s=1.0))
     assert len(blocks) >= 5
@@ -78,7 +78,7 @@ def test_blocks_are_the_whole_in_pieces(tmp_path):
     np.testing.assert_array_equal(np.concatenate(blocks), decode_stereo(path))
 
 
-def test_an_hour_is_not_held_in_memory(tmp_path):
+def test_hour_of_sound_is_not_kept_in_memory(tmp_path):
     path = tmp_path / "hour.flac"
     frame = av.AudioFrame.from_ndarray(
         np.zeros((1, 48_000 * 10 * 2), np.int16), format="s16", layout="stereo"
@@ -94,8 +94,8 @@ def test_an_hour_is_not_held_in_memory(tmp_path):
     script = (
         "import resource, sys; from pathlib import Path; from phonograph_media import make_rendition\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "made = make_rendition(Path(sys.argv[1]), Path(sys.argv[2]))\n"
-        "assert made.duration_s == 3600, made\n"
+        "rendition = make_rendition(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "assert rendition.duration_s == 3600, rendition\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     done = subprocess.run(
@@ -109,13 +109,13 @@ def test_an_hour_is_not_held_in_memory(tmp_path):
 
 
 @pytest.mark.skipif(not (DATA / "jfk.flac").exists(), reason="../shared/data/jfk.flac is not on this machine")
-def test_real_recordings(tmp_path):
+def test_real_recordings_keep_length_and_samples(tmp_path):
     jfk = make_rendition(DATA / "jfk.flac", tmp_path / "jfk.wav")
     assert jfk.duration_s == pytest.approx(11.0, abs=0.01)
     assert probe(DATA / "jfk.flac").audio.sample_rate_hz == 44_100
     sample = make_rendition(DATA / "sample.wav", tmp_path / "sample.wav")
     assert sample.duration_s == pytest.approx(30.0, abs=0.01)
-    assert not sample.silent
+    assert not sample.is_silent
     with wave.open(str(DATA / "sample.wav")) as wav:
         original = wav.readframes(wav.getnframes())
     with wave.open(str(tmp_path / "sample.wav")) as wav:

@@ -1,4 +1,4 @@
-"""The same sound has the same fingerprint, wherever it lies."""
+"""The same sound has the same fingerprint in every container."""
 
 import hashlib
 import wave
@@ -77,7 +77,7 @@ def test_mp3_in_matroska_keeps_its_sound_but_grows_by_the_encoder_delay(tmp_path
 
 def test_lossy_sound_and_its_decoded_wav_have_one_fingerprint(tmp_path):
     lossy = write_sound(tmp_path / "a.mp3", noise(3), codec="libmp3lame")
-    stereo = _decoded_s16(lossy)
+    stereo = _decode_s16(lossy)
     decoded = write_sound(tmp_path / "b.wav", stereo, codec="pcm_s16le")
     assert fingerprint(decoded, tmp_path) == fingerprint(lossy, tmp_path)
 
@@ -105,18 +105,18 @@ def test_rendition_of_a_rendition_is_the_same(tmp_path):
     assert (tmp_path / "1.wav").read_bytes() == (tmp_path / "2.wav").read_bytes()
 
 
-def test_digital_silence_is_told(tmp_path):
+def test_digital_silence_is_reported(tmp_path):
     silence = write_sound(tmp_path / "s.wav", noise(1) * 0, codec="pcm_s16le")
     sound = write_sound(tmp_path / "n.wav", noise(1), codec="pcm_s16le")
-    assert make_rendition(silence, tmp_path / "o.wav").silent
-    assert not make_rendition(sound, tmp_path / "o.wav").silent
+    assert make_rendition(silence, tmp_path / "o.wav").is_silent
+    assert not make_rendition(sound, tmp_path / "o.wav").is_silent
 
 
-def _decoded_s16(path):
+def _decode_s16(path):
     import av
 
     with av.open(str(path)) as container:
         resampler = av.AudioResampler(format="s16p", layout="stereo")
-        frames = [done for frame in container.decode(audio=0) for done in resampler.resample(frame)]
+        frames = [resampled for frame in container.decode(audio=0) for resampled in resampler.resample(frame)]
         frames += resampler.resample(None)
         return np.concatenate([frame.to_ndarray() for frame in frames], axis=1)

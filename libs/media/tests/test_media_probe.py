@@ -1,4 +1,4 @@
-"""What a file says about itself."""
+"""The probe reads streams, chapters and tags from the headers of a file."""
 
 from fractions import Fraction
 
@@ -10,9 +10,9 @@ from libs.media.tests.recordings import noise, write_film, write_sound
 from phonograph_media import AudioStream, Chapter, VideoStream, probe
 
 
-def test_sound_with_tags(tmp_path):
+def test_sound_file_has_an_audio_stream_and_tags(tmp_path):
     path = write_sound(
-        tmp_path / "a.mp3", noise(3), codec="libmp3lame", tags={"TITLE": "Grüße", "artist": "Somebody"}
+        tmp_path / "a.mp3", noise(3), codec="libmp3lame", tags={"TITLE": "Grüße", "artist": "Nova Lights"}
     )
     found = probe(path)
     assert found.container == "mp3"
@@ -20,12 +20,12 @@ def test_sound_with_tags(tmp_path):
     assert found.audio == AudioStream(codec="mp3", sample_rate_hz=44_100, channels=2, bit_rate=128_000)
     assert found.video is None
     assert found.tags["title"] == "Grüße"
-    assert found.tags["artist"] == "Somebody"
+    assert found.tags["artist"] == "Nova Lights"
     assert not found.has_cover
     assert found.chapters == ()
 
 
-def test_tags_that_lie_on_the_stream(tmp_path):
+def test_tags_of_the_audio_stream_are_read(tmp_path):
     path = write_sound(
         tmp_path / "a.ogg", noise(1, 48_000), codec="libopus", rate=48_000, tags={"title": "Sea"}
     )
@@ -41,7 +41,7 @@ def test_attached_picture_is_not_video(tmp_path):
     assert found.audio is not None
 
 
-def test_film(tmp_path):
+def test_film_has_a_video_and_an_audio_stream(tmp_path):
     found = probe(write_film(tmp_path / "a.mp4", 2))
     assert found.video == VideoStream(codec="h264", width=320, height=180, frame_rate=10.0)
     assert found.audio is not None
@@ -49,7 +49,7 @@ def test_film(tmp_path):
     assert "major_brand" not in found.tags
 
 
-def test_chapters(tmp_path):
+def test_chapter_marks_are_read(tmp_path):
     path = tmp_path / "a.mka"
     with av.open(str(path), "w", format="matroska") as file:
         stream = file.add_stream("pcm_s16le", rate=8_000, layout="mono")

@@ -1,4 +1,4 @@
-"""Batches of events: each takes effect once, and a bad one harms no other."""
+"""Batches of events: each event takes effect once, and a bad one does not affect the others."""
 
 import asyncio
 from dataclasses import replace
@@ -32,7 +32,7 @@ async def effects(database: Database) -> list[str]:
 
 
 async def consumer(database: Database, *, fuse: int = 100) -> EventConsumer:
-    """A consumer whose effect is a row per address; addresses with a word in them misbehave."""
+    """Return a consumer that stores each URI and fails on those that contain certain words."""
     attempts: dict[str, int] = {}
 
     async def handler(event: IngestRequested, transaction: Transaction) -> None:
@@ -69,16 +69,16 @@ async def test_one_event_twice_in_a_batch_counts_once(stack: Stack) -> None:
 
 
 async def test_record_at_the_place_of_a_parked_one_is_parked_too(stack: Stack) -> None:
-    """A topic that was deleted and made anew begins at offset 0 again."""
+    """A topic that was deleted and created again starts at offset 0."""
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)
         for record in (JUNK, JUNK, replace(JUNK, value=b"rubbish"), replace(JUNK, headers=[("ce_id", b"1")])):
             await events.consume([delivered(record, 0)])
-        letters = await rows(database, "SELECT value, headers FROM dead_letters ORDER BY parked_at")
-        assert letters == [(b"junk", []), (b"rubbish", []), (b"junk", [["ce_id", "1"]])]
+        parked = await rows(database, "SELECT value, headers FROM dead_letters ORDER BY parked_at")
+        assert parked == [(b"junk", []), (b"rubbish", []), (b"junk", [["ce_id", "1"]])]
 
 
-async def test_bad_records_are_parked_and_harm_no_other(stack: Stack) -> None:
+async def test_bad_records_are_parked_and_affect_no_other(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)
         records = [
@@ -90,18 +90,18 @@ async def test_bad_records_are_parked_and_harm_no_other(stack: Stack) -> None:
         ]
         await events.consume([delivered(record, offset) for offset, record in enumerate(records)])
         assert await effects(database) == ["/a.mp3", "/b.mp3", "/flaky.mp3"]
-        letters = await rows(database, 'SELECT "offset", reason, value FROM dead_letters ORDER BY "offset"')
-        assert [(offset, reason) for offset, reason, _ in letters] == [
+        parked = await rows(database, 'SELECT "offset", reason, value FROM dead_letters ORDER BY "offset"')
+        assert [(offset, reason) for offset, reason, _ in parked] == [
             (1, "not_cloudevents"),
             (2, "forbidden"),
         ]
-        assert letters[0].value == b"junk"
-        told = await rows(database, "SELECT topic, value FROM outbox ORDER BY seq")
-        assert [topic for topic, _ in told] == ["ingest-requested-dlq", "ingest-requested-dlq"]
-        assert {value for _, value in told} == {records[1].value, records[2].value}
+        assert parked[0].value == b"junk"
+        published = await rows(database, "SELECT topic, value FROM outbox ORDER BY seq")
+        assert [topic for topic, _ in published] == ["ingest-requested-dlq", "ingest-requested-dlq"]
+        assert {value for _, value in published} == {records[1].value, records[2].value}
 
 
-async def test_transient_failure_is_parked_when_its_budget_is_spent(stack: Stack) -> None:
+async def test_transient_failure_is_parked_when_its_retry_budget_is_spent(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         await (await consumer(database)).consume([delivered(request("/hopeless.mp3"), 7)])
         ((reason, attempts),) = await rows(database, "SELECT reason, attempts FROM dead_letters")
@@ -110,7 +110,7 @@ async def test_transient_failure_is_parked_when_its_budget_is_spent(stack: Stack
         assert await effects(database) == []
 
 
-async def test_record_parked_twice_has_one_letter(stack: Stack) -> None:
+async def test_record_parked_twice_has_one_dead_letter(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)
         await events.consume([delivered(JUNK, 3)])
@@ -119,13 +119,13 @@ async def test_record_parked_twice_has_one_letter(stack: Stack) -> None:
         assert len(await rows(database, "SELECT 1 FROM outbox")) == 1
 
 
-async def test_replayed_record_is_for_one_service_and_clears_its_letter(stack: Stack) -> None:
+async def test_replayed_record_is_for_one_service_and_resolves_its_dead_letter(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)
         record = request("/a.mp3")
         await events.consume([delivered(replace(record, value=b"{}"), 0)])
-        ((letter,),) = await rows(database, "SELECT id FROM dead_letters")
-        replay = [("phonograph-target", b"scratch"), ("phonograph-dead-letter", str(letter).encode())]
+        ((dead_letter,),) = await rows(database, "SELECT id FROM dead_letters")
+        replay = [("phonograph-target", b"scratch"), ("phonograph-dead-letter", str(dead_letter).encode())]
         other = [("phonograph-target", b"analysis")]
         await events.consume(
             [delivered(Record(record.topic, record.key, record.value, record.headers + other), 1)]
@@ -143,11 +143,11 @@ async def test_without_postgresql_nothing_is_parked_and_nothing_acknowledged(
 ) -> None:
     async with scratch_database(stack) as (database, settings):
         await consumer(database)
-        gone = settings.model_copy(
+        unreachable = settings.model_copy(
             update={"database_url": SecretStr(f"postgresql+asyncpg://x:x@127.0.0.1:{unused_tcp_port}/x")}
         )
-        away = Database(gone, source="scratch")
-        events = EventConsumer(away, HandlerSink(away))
+        unavailable = Database(unreachable, source="scratch")
+        events = EventConsumer(unavailable, HandlerSink(unavailable))
         with pytest.raises(UnavailableError):
             await events.consume([delivered(request("/a.mp3"), 0), delivered(JUNK, 1)])
         with pytest.raises(UnavailableError):
@@ -184,15 +184,15 @@ def test_fuse_blows_when_too_large_a_share_is_parked() -> None:
             breaker.record_successes(8)
 
 
-async def test_dropped_letter_is_marked_and_its_event_not_taken(stack: Stack) -> None:
+async def test_dropped_dead_letter_is_resolved_and_its_event_takes_no_effect(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)
         record = request("/a.mp3")
         await events.consume([delivered(replace(record, value=b"{}"), 0)])
-        ((letter,),) = await rows(database, "SELECT id FROM dead_letters")
+        ((dead_letter,),) = await rows(database, "SELECT id FROM dead_letters")
         drop = [
             ("phonograph-target", b"scratch"),
-            ("phonograph-dead-letter", str(letter).encode()),
+            ("phonograph-dead-letter", str(dead_letter).encode()),
             ("phonograph-action", b"drop"),
         ]
         await events.consume(
@@ -207,8 +207,8 @@ async def test_dropped_letter_is_marked_and_its_event_not_taken(stack: Stack) ->
         assert dict(decode_headers(headers))["phonograph-resolution"] == b"dropped"
 
 
-async def test_letter_tells_nothing_that_the_record_claims_of_itself(stack: Stack) -> None:
-    """A letter that says it is resolved would be listed nowhere."""
+async def test_dead_letter_carries_no_reserved_headers_of_the_record(stack: Stack) -> None:
+    """A dead letter with a resolution header of its producer would never be listed."""
     claims = [("phonograph-resolution", b"dropped"), ("phonograph-body", b"too large"), ("other", b"kept")]
     async with scratch_database(stack) as (database, _):
         await (await consumer(database)).consume([delivered(replace(JUNK, headers=claims), 0)])
@@ -216,16 +216,16 @@ async def test_letter_tells_nothing_that_the_record_claims_of_itself(stack: Stac
         names = [name for name, _ in decode_headers(headers)]
         assert names[0] == "other"
         assert not {"phonograph-resolution", "phonograph-body"} & set(names)
-        ((kept,),) = await rows(database, "SELECT headers FROM dead_letters")
-        assert decode_headers(kept) == claims
+        ((stored,),) = await rows(database, "SELECT headers FROM dead_letters")
+        assert decode_headers(stored) == claims
 
 
-async def test_replay_that_fails_again_leaves_one_letter(stack: Stack) -> None:
+async def test_replay_that_fails_again_leaves_one_unresolved_dead_letter(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         events = await consumer(database)
         await events.consume([delivered(JUNK, 0)])
-        ((letter,),) = await rows(database, "SELECT id FROM dead_letters")
-        headers = [("phonograph-target", b"scratch"), ("phonograph-dead-letter", str(letter).encode())]
+        ((dead_letter,),) = await rows(database, "SELECT id FROM dead_letters")
+        headers = [("phonograph-target", b"scratch"), ("phonograph-dead-letter", str(dead_letter).encode())]
         await events.consume([delivered(replace(JUNK, headers=headers), 1)])
         assert await rows(database, 'SELECT "offset", resolution FROM dead_letters ORDER BY "offset"') == [
             (0, "replayed"),
@@ -233,26 +233,26 @@ async def test_replay_that_fails_again_leaves_one_letter(stack: Stack) -> None:
         ]
 
 
-async def test_null_key_and_tombstone_are_parked_as_they_came(stack: Stack) -> None:
+async def test_null_key_and_tombstone_are_parked_unchanged(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         await (await consumer(database)).consume([delivered(Record("ingest-requested", None, None, []), 0)])
         assert await rows(database, "SELECT key, value FROM dead_letters") == [(None, None)]
         assert await rows(database, "SELECT key, value FROM outbox") == [(None, None)]
 
 
-async def test_stopping_consumer_gives_its_batch_back(stack: Stack) -> None:
+async def test_stopped_consumer_interrupts_its_batch_and_parks_nothing(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
 
         async def fails(_event: IngestRequested, _transaction: Transaction) -> None:
             raise RuntimeError("not yet")
 
         events = EventConsumer(database, HandlerSink(database, {IngestRequested: fails}))
-        taking = asyncio.create_task(events.consume([delivered(request("/a.mp3"), 0)]))
+        consuming = asyncio.create_task(events.consume([delivered(request("/a.mp3"), 0)]))
         await asyncio.sleep(0.5)
         events.stop()
         async with asyncio.timeout(5):
             with pytest.raises(BatchInterruptedError):
-                await taking
+                await consuming
         assert await rows(database, "SELECT 1 FROM dead_letters") == []
 
 

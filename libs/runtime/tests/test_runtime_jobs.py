@@ -1,4 +1,4 @@
-"""Jobs: leases, fences, retries, and engines that are killed."""
+"""The job queue and its workers: leases, fencing, retries, and killed engines."""
 
 import asyncio
 from datetime import timedelta
@@ -7,9 +7,16 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 from tests.support.engines import Sum
-from tests.support.scratch import ScratchMedia, SqlScratchJob, enqueue, rows, scratch_database, until_ended
+from tests.support.scratch import (
+    ScratchMedia,
+    SqlScratchJob,
+    enqueue,
+    rows,
+    scratch_database,
+    wait_until_ended,
+)
 from tests.support.stack import Stack
-from tests.support.worker import add_completed, working
+from tests.support.worker import running_workers, store_sum
 
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import LeaseLostError
@@ -31,20 +38,20 @@ async def topics(database: Database) -> list[str]:
 
 async def test_job_runs_in_a_child_and_finishes_once(stack: Stack) -> None:
     async with scratch_database(stack) as (database, settings):
-        async with working(database, settings):
+        async with running_workers(database, settings):
             job_id = await enqueue(database, 1, 2, 3)
-            assert await until_ended(database, job_id) == ("completed", None, 0)
+            assert await wait_until_ended(database, job_id) == ("completed", None, 0)
         assert await rows(database, "SELECT sum FROM sums") == [(6,)]
         assert (await topics(database))[0] == "job-progressed"
 
 
-async def test_dedupe_key_makes_one_job(stack: Stack) -> None:
+async def test_jobs_of_one_dedupe_key_are_enqueued_once(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         assert await enqueue(database, 1, key="a") is not None
         assert await enqueue(database, 1, key="a") is None
 
 
-async def test_higher_priority_goes_first_then_the_older(stack: Stack) -> None:
+async def test_jobs_run_by_priority_and_then_by_age(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         first, second = await enqueue(database, 1), await enqueue(database, 2)
         urgent = await enqueue(database, 3, priority=5)
@@ -55,18 +62,18 @@ async def test_higher_priority_goes_first_then_the_older(stack: Stack) -> None:
 
 async def test_two_workers_never_get_the_same_job(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
-        wanted = {await enqueue(database, number) for number in range(20)}
+        enqueued = {await enqueue(database, number) for number in range(20)}
         queues = [queue_of(database) for _ in range(4)]
 
         async def drain(queue: JobQueue) -> list[UUID]:
-            found = []
+            claimed = []
             while (job := await queue.claim()) is not None:
-                found.append(job.id)
-            return found
+                claimed.append(job.id)
+            return claimed
 
-        found = [job for part in await asyncio.gather(*map(drain, queues)) for job in part]
-        assert len(found) == 20
-        assert set(found) == wanted
+        claimed = [job for share in await asyncio.gather(*map(drain, queues)) for job in share]
+        assert len(claimed) == 20
+        assert set(claimed) == enqueued
 
 
 async def test_worker_without_the_lease_changes_nothing(stack: Stack) -> None:
@@ -94,39 +101,39 @@ async def test_worker_without_the_lease_changes_nothing(stack: Stack) -> None:
         assert len(await topics(database)) == before
         async with database.transaction() as transaction:
             await queue_of(database).complete(transaction, second)
-        assert (await until_ended(database, job_id))[0] == "completed"
+        assert (await wait_until_ended(database, job_id))[0] == "completed"
 
 
-async def test_engine_that_kills_itself_uses_up_its_attempts(stack: Stack) -> None:
+async def test_job_whose_engine_dies_fails_after_its_last_attempt(stack: Stack) -> None:
     async with scratch_database(stack, max_retries=1) as (database, settings):
-        async with working(database, settings):
+        async with running_workers(database, settings):
             job_id = await enqueue(database, 1, fault="die")
             good = await enqueue(database, 4)
-            assert await until_ended(database, job_id) == ("failed", "engine_died", 1)
-            assert (await until_ended(database, good))[0] == "completed"
+            assert await wait_until_ended(database, job_id) == ("failed", "engine_died", 1)
+            assert (await wait_until_ended(database, good))[0] == "completed"
         assert (await topics(database)).count("job-failed") == 2
 
 
 async def test_permanent_error_fails_at_once_and_keeps_its_reason(stack: Stack) -> None:
-    async with scratch_database(stack) as (database, settings), working(database, settings):
+    async with scratch_database(stack) as (database, settings), running_workers(database, settings):
         job_id = await enqueue(database)
-        assert await until_ended(database, job_id) == ("failed", "empty", 0)
+        assert await wait_until_ended(database, job_id) == ("failed", "empty", 0)
 
 
-async def test_failed_job_can_be_retried_by_hand(stack: Stack) -> None:
+async def test_failed_job_can_be_retried_on_request(stack: Stack) -> None:
     async with scratch_database(stack, max_retries=0) as (database, settings):
-        async with working(database, settings) as queue:
-            job_id = await enqueue(database, 1, fault="bad luck")
-            assert (await until_ended(database, job_id))[:2] == ("failed", "RuntimeError")
+        async with running_workers(database, settings) as queue:
+            job_id = await enqueue(database, 1, fault="raise")
+            assert (await wait_until_ended(database, job_id))[:2] == ("failed", "RuntimeError")
             assert job_id is not None
             async with database.transaction() as transaction:
                 assert await queue.retry(transaction, job_id)
                 assert not await queue.retry(transaction, uuid4())
-            assert (await until_ended(database, job_id))[0] == "failed"
+            assert (await wait_until_ended(database, job_id))[0] == "failed"
         assert (await topics(database)).count("job-failed") == 2
 
 
-async def test_stopped_worker_gives_its_job_back_untouched(stack: Stack) -> None:
+async def test_released_job_can_be_claimed_again_and_loses_no_attempt(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         job_id = await enqueue(database, 1)
         queue = queue_of(database)
@@ -138,35 +145,35 @@ async def test_stopped_worker_gives_its_job_back_untouched(stack: Stack) -> None
         assert (again.id, again.attempt) == (job_id, 1)
 
 
-async def test_silent_worker_counts_as_an_attempt_until_none_is_left(stack: Stack) -> None:
+async def test_expired_lease_costs_an_attempt_until_none_is_left(stack: Stack) -> None:
     async with scratch_database(stack, max_retries=1) as (database, settings):
         job_id = await enqueue(database, 1)
         queue = queue_of(database, lease_s=0.05)
         for _ in range(2):
             assert await queue.claim() is not None
             await asyncio.sleep(0.1)
-        async with working(database, settings):
-            assert await until_ended(database, job_id) == ("failed", "lease_expired", 2)
+        async with running_workers(database, settings):
+            assert await wait_until_ended(database, job_id) == ("failed", "lease_expired", 2)
 
 
 async def test_cancelled_job_fails_for_good_and_its_worker_changes_nothing(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         job_id = await enqueue(database, 1)
         queue = queue_of(database)
-        running = await queue.claim()
-        assert running is not None
+        claimed_job = await queue.claim()
+        assert claimed_job is not None
         async with database.transaction() as transaction:
-            cancelled = await queue.cancel(transaction, running.id)
+            cancelled = await queue.cancel(transaction, claimed_job.id)
         assert cancelled is not None
-        assert await until_ended(database, job_id) == ("failed", "cancelled", 0)
+        assert await wait_until_ended(database, job_id) == ("failed", "cancelled", 0)
         assert (await topics(database))[-1] == "job-failed"
         with pytest.raises(LeaseLostError):
-            await queue.renew(running, 0.5, "late")
+            await queue.renew(claimed_job, 0.5, "late")
         async with database.transaction() as transaction:
-            assert await queue.cancel(transaction, running.id) is None
+            assert await queue.cancel(transaction, claimed_job.id) is None
 
 
-async def test_owners_take_turns(stack: Stack) -> None:
+async def test_owners_are_served_alternately(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         queue = queue_of(database)
 
@@ -184,22 +191,22 @@ async def test_owners_take_turns(stack: Stack) -> None:
         assert await served(5) == ["large", "large"]
 
 
-async def test_jobs_of_one_transaction_have_a_turn_each(stack: Stack) -> None:
+async def test_jobs_of_one_transaction_have_a_fair_rank_each(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         async with database.transaction() as transaction:
             for owner in ("a", "a", "a", "b", "b"):
                 await transaction.enqueue("add", Sum(numbers=[1]), media=ScratchMedia(owner=owner))
-        found = await rows(database, "SELECT owner, turn FROM scratch_jobs ORDER BY turn, owner")
-        assert found == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]
+        ranked = await rows(database, "SELECT owner, turn FROM scratch_jobs ORDER BY turn, owner")
+        assert ranked == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2)]
 
 
-async def test_retry_starts_when_its_time_comes(stack: Stack) -> None:
+async def test_retry_starts_after_its_delay(stack: Stack) -> None:
     async with (
         scratch_database(stack, max_retries=1, retry_delay="PT1S") as (database, settings),
-        working(database, settings),
+        running_workers(database, settings),
     ):
-        job_id = await enqueue(database, 1, fault="bad luck")
-        assert await until_ended(database, job_id) == ("failed", "RuntimeError", 1)
+        job_id = await enqueue(database, 1, fault="raise")
+        assert await wait_until_ended(database, job_id) == ("failed", "RuntimeError", 1)
         ((late_s,),) = await rows(
             database, "SELECT extract(epoch FROM started_at - run_at) FROM scratch_jobs"
         )
@@ -207,31 +214,31 @@ async def test_retry_starts_when_its_time_comes(stack: Stack) -> None:
 
 
 async def test_worker_that_claims_wakes_the_next_one(stack: Stack) -> None:
-    """One notification may tell of two jobs, and of two workers only one may be waiting to hear it."""
+    """One notification may announce two jobs, and only one of two workers may be waiting for it."""
     async with scratch_database(stack) as (database, settings):
-        looked, told = asyncio.Barrier(3), asyncio.Event()
+        both_idle, released = asyncio.Barrier(3), asyncio.Event()
 
-        class Gated(JobQueue):
+        class GatedQueue(JobQueue):
             async def due_s(self) -> float:
                 wait_s = await super().due_s()
-                if not told.is_set():
-                    await looked.wait()
-                    await told.wait()
+                if not released.is_set():
+                    await both_idle.wait()
+                    await released.wait()
                 return wait_s
 
-        queue = Gated(database, SqlScratchJob, lease=settings.lease, retry_delay=settings.retry_delay)
-        async with working(database, settings, queue=queue, workers=2):
-            await looked.wait()  # both have found nothing
+        queue = GatedQueue(database, SqlScratchJob, lease=settings.lease, retry_delay=settings.retry_delay)
+        async with running_workers(database, settings, queue=queue, workers=2):
+            await both_idle.wait()  # neither worker has found a job
             slow, quick = await enqueue(database, 1, seconds=60), await enqueue(database, 2)
             await asyncio.sleep(0.5)
-            told.set()
-            await until_ended(database, quick, timeout_s=POLL_S)
+            released.set()
+            await wait_until_ended(database, quick, timeout_s=POLL_S)
             assert await rows(database, f"SELECT status FROM scratch_jobs WHERE id = '{slow}'") == [
                 ("processing",)
             ]
 
 
-def test_sampling_takes_a_twentieth_of_the_time_at_most() -> None:
+def test_sampling_takes_at_most_a_twentieth_of_the_time() -> None:
     assert [pause_s(took_s, 5) for took_s in (0.01, 0.25, 2.0)] == [5, 5, 40]
 
 
@@ -286,23 +293,25 @@ async def test_count_of_a_long_queue_is_an_estimate_and_never_less_than_what_was
         assert age_s == pytest.approx(60, abs=30)
 
 
-async def test_failure_that_cannot_be_told_is_told_all_the_same(stack: Stack) -> None:
+async def test_failure_is_published_even_if_its_handler_fails_and_its_message_is_unprintable(
+    stack: Stack,
+) -> None:
     async def fail(*_: object) -> None:
-        raise ValueError("no words")
+        raise ValueError("the handler of failures fails too")
 
     async def finish(*_: object) -> None:
         raise AssertionError
 
     async with scratch_database(stack, max_retries=0) as (database, settings):
-        async with working(database, settings, JobKind("add", Sum, finish, fail)):
-            job_id = await enqueue(database, 1, fault="bad message")
-            assert await until_ended(database, job_id) == ("failed", "RuntimeError", 0)
+        async with running_workers(database, settings, JobKind("add", Sum, finish, fail)):
+            job_id = await enqueue(database, 1, fault="raise unprintable")
+            assert await wait_until_ended(database, job_id) == ("failed", "RuntimeError", 0)
         ((message,),) = await rows(database, "SELECT error_message FROM scratch_jobs")
         assert message.startswith("\ufffd?")
         assert (await topics(database))[-1] == "job-failed"
 
 
-async def test_result_waits_for_a_database_that_is_away(stack: Stack) -> None:
+async def test_result_is_stored_once_the_database_is_available_again(stack: Stack) -> None:
     async with scratch_database(stack) as (database, settings):
         failures = 0
 
@@ -312,10 +321,10 @@ async def test_result_waits_for_a_database_that_is_away(stack: Stack) -> None:
                 failures += 1
                 ((pid,),) = await transaction.session.execute(text("SELECT pg_backend_pid()"))
                 await rows(database, f"SELECT pg_terminate_backend({pid})")
-            await add_completed(task, result, job, transaction)
+            await store_sum(task, result, job, transaction)
 
-        async with working(database, settings, JobKind("add", Sum, finish)):
+        async with running_workers(database, settings, JobKind("add", Sum, finish)):
             job_id = await enqueue(database, 1, 2)
-            assert await until_ended(database, job_id) == ("completed", None, 0)
+            assert await wait_until_ended(database, job_id) == ("completed", None, 0)
         assert failures == 2
         assert await rows(database, "SELECT sum FROM sums") == [(3,)]

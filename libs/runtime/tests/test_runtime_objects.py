@@ -1,4 +1,4 @@
-"""Objects: stored whole or not at all, read back or missed in a clear word."""
+"""The object store: objects are written completely or not at all, and each failure has its reason."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def reason(caught: pytest.ExceptionInfo[PermanentError]) -> str:
     return caught.value.reason
 
 
-def test_bytes_and_files_come_back(objects: ObjectStore, tmp_path: Path) -> None:
+def test_stored_bytes_and_files_can_be_read(objects: ObjectStore, tmp_path: Path) -> None:
     source = tmp_path / "source.wav"
     source.write_bytes(b"sound")
     uri = objects.put("a folder/x.wav", source)
@@ -32,7 +32,7 @@ def test_bytes_and_files_come_back(objects: ObjectStore, tmp_path: Path) -> None
     assert objects.get(objects.put("a folder/x.wav", b"new")) == b"new"
 
 
-def test_what_is_missing_or_foreign_is_said(objects: ObjectStore) -> None:
+def test_missing_and_foreign_objects_have_their_reasons(objects: ObjectStore) -> None:
     with pytest.raises(PermanentError, match="Nothing is stored") as caught:
         objects.get(objects.uri("gone.json"))
     assert reason(caught) == "missing_object"
@@ -44,7 +44,7 @@ def test_what_is_missing_or_foreign_is_said(objects: ObjectStore) -> None:
     assert reason(caught) == "foreign_object"
 
 
-def test_half_a_document_is_damaged(objects: ObjectStore) -> None:
+def test_truncated_document_is_damaged(objects: ObjectStore) -> None:
     uri = objects.put("note.json", Note(text="whole").model_dump_json().encode())
     assert objects.document(uri, Note) == Note(text="whole")
     objects.put("note.json", objects.get(uri)[:9])
@@ -53,8 +53,8 @@ def test_half_a_document_is_damaged(objects: ObjectStore) -> None:
     assert reason(caught) == "damaged_object"
 
 
-def test_store_that_refuses_is_worth_another_try(tmp_path: Path) -> None:
+def test_failed_write_is_a_storage_error(tmp_path: Path) -> None:
     objects = ObjectStore(tmp_path.as_uri())
-    objects.put("a", b"a file, no folder")
+    objects.put("a", b"a file, not a folder")
     with pytest.raises(StorageError, match="/a/b"):
-        objects.put("a/b", b"below it")
+        objects.put("a/b", b"content")

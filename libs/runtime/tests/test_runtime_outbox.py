@@ -24,7 +24,7 @@ from phonograph_runtime.outbox import OutboxRelay
 async def relaying(database: Database, servers: str, copies: int = 1) -> AsyncIterator[None]:
     listener = database.listen("outbox", "jobs")
     relays = [OutboxRelay(database, listener, kafka_bootstrap_servers=servers) for _ in range(copies)]
-    tasks = [asyncio.create_task(part.run()) for part in (listener, *relays)]
+    tasks = [asyncio.create_task(runner.run()) for runner in (listener, *relays)]
     try:
         yield
     finally:
@@ -34,18 +34,21 @@ async def relaying(database: Database, servers: str, copies: int = 1) -> AsyncIt
 
 
 @asynccontextmanager
-async def unheard_errors() -> AsyncIterator[list[object]]:
-    """What tasks raise that nobody awaits. The loop is shared by all tests: its handler is put back."""
-    loop, unheard = asyncio.get_running_loop(), list[object]()
+async def unretrieved_errors() -> AsyncIterator[list[object]]:
+    """Collect the exceptions of tasks that are never awaited.
+
+    All tests share the event loop, so its exception handler is restored at the end.
+    """
+    loop, errors = asyncio.get_running_loop(), list[object]()
     before = loop.get_exception_handler()
-    loop.set_exception_handler(lambda _, context: unheard.append(context))
+    loop.set_exception_handler(lambda _, context: errors.append(context))
     try:
-        yield unheard
+        yield errors
     finally:
         loop.set_exception_handler(before)
 
 
-async def until_published(database: Database, timeout_s: float = 20) -> None:
+async def wait_until_published(database: Database, timeout_s: float = 20) -> None:
     async with asyncio.timeout(timeout_s):
         while await rows(database, "SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1"):
             await asyncio.sleep(0.05)
@@ -60,13 +63,14 @@ async def test_events_of_one_key_arrive_once_and_in_order_with_two_relays(
         for _ in range(3):
             async with database.transaction() as transaction:
                 for _ in range(200):
-                    event = JobRetryRequested(media_id=media_id, job_id=uuid4(), service="nobody")
+                    event = JobRetryRequested(media_id=media_id, job_id=uuid4(), service="none")
                     await transaction.publish(event)
-        await until_published(database)
+        await wait_until_published(database)
         sent = [bytes(value) for (value,) in await rows(database, "SELECT value FROM outbox ORDER BY seq")]
-    from phonograph_cli.kafka import read_all
+    from phonograph_cli import kafka
 
-    records = await read_all(servers, [JobRetryRequested.TOPIC])
+    async with kafka.connect(servers) as client:
+        records = await client.read_all([JobRetryRequested.TOPIC])
     assert [record.value for record in records if record.key == str(media_id).encode()] == sent
 
 
@@ -81,10 +85,12 @@ async def test_lower_number_that_commits_later_is_published_too(stack: Stack) ->
             await asyncio.sleep(1.5)
             published = await rows(database, "SELECT seq FROM outbox WHERE published_at IS NOT NULL")
             assert [seq for (seq,) in published] == [2]
-        await until_published(database)
+        await wait_until_published(database)
 
 
-async def test_relay_comes_back_when_its_session_is_ended_between_sending_and_marking(stack: Stack) -> None:
+async def test_relay_recovers_when_its_session_is_terminated_between_sending_and_marking(
+    stack: Stack,
+) -> None:
     servers = stack.addresses.kafka_bootstrap_servers
     blocked = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with scratch_database(stack) as (database, _), relaying(database, servers):
@@ -92,14 +98,15 @@ async def test_relay_comes_back_when_its_session_is_ended_between_sending_and_ma
             async with database.transaction() as transaction:
                 await transaction.publish(IngestRequested(uri="/a.mp3"))
                 await transaction.flush()
-                # Waits for this transaction to end, and is then ahead of the relay, whose mark it blocks.
+                # The lock is granted when this transaction ends, before the relay marks its row: it blocks
+                # the mark.
                 lock = asyncio.create_task(holder.fetch("LOCK TABLE outbox IN EXCLUSIVE MODE"))
                 await asyncio.sleep(0.5)
             await lock
             async with asyncio.timeout(20):
                 while not await rows(database, f"SELECT pg_terminate_backend(pid) {blocked}"):
                     await asyncio.sleep(0.05)
-        await until_published(database)
+        await wait_until_published(database)
 
 
 async def test_rolled_back_transaction_publishes_nothing(stack: Stack) -> None:
@@ -111,7 +118,7 @@ async def test_rolled_back_transaction_publishes_nothing(stack: Stack) -> None:
         assert await rows(database, "SELECT 1 FROM outbox") == []
 
 
-async def test_rows_written_soon_keep_their_order_beside_a_session(stack: Stack) -> None:
+async def test_rows_flushed_in_the_background_keep_their_order(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         sent = [f"/{number}.mp3" for number in range(300)]
         async with database.transaction() as transaction:
@@ -126,9 +133,10 @@ async def test_rows_written_soon_keep_their_order_beside_a_session(stack: Stack)
         assert [uri for (uri,) in stored] == sent
 
 
-async def test_row_refused_while_more_are_added_takes_everything_back(stack: Stack) -> None:
-    async with unheard_errors() as unheard, scratch_database(stack) as (database, _):
-        for expected in (RuntimeError, asyncpg.DataError):  # the handler fails by itself, or hears of the row
+async def test_row_refused_in_the_background_rolls_the_transaction_back(stack: Stack) -> None:
+    async with unretrieved_errors() as errors, scratch_database(stack) as (database, _):
+        # The block raises before it learns of the refused row, or the next flush raises.
+        for expected in (RuntimeError, asyncpg.DataError):
             with pytest.raises(expected):
                 async with database.transaction() as transaction:
                     await transaction.publish(IngestRequested(uri="/a.mp3"))
@@ -143,10 +151,10 @@ async def test_row_refused_while_more_are_added_takes_everything_back(stack: Sta
         )
         assert database.engine.pool.checkedout() == 0
         gc.collect()
-        assert not unheard
+        assert not errors
 
 
-async def test_transaction_left_while_rows_are_written_leaves_its_connection_usable(stack: Stack) -> None:
+async def test_transaction_that_fails_during_a_flush_leaves_its_connection_usable(stack: Stack) -> None:
     async with scratch_database(stack, pool_size=1, pool_overflow=0) as (database, _):
         for _ in range(20):
             with pytest.raises(RuntimeError):
@@ -158,7 +166,7 @@ async def test_transaction_left_while_rows_are_written_leaves_its_connection_usa
         assert await rows(database, "SELECT 1 FROM outbox") == []
 
 
-async def test_too_large_an_event_is_refused_when_written(stack: Stack) -> None:
+async def test_too_large_event_is_refused_when_it_is_published(stack: Stack) -> None:
     async with scratch_database(stack) as (database, _):
         with pytest.raises(PermanentError, match="bytes") as caught:
             async with database.transaction() as transaction:

@@ -1,4 +1,4 @@
-"""Retention: exactly the rows that are past their age go, in small batches, and never a result."""
+"""Retention: exactly the expired rows are deleted, in small batches, and never a result."""
 
 import asyncio
 import sys
@@ -59,8 +59,8 @@ async def run(database: Database, statement: str, **parameters: Any) -> None:
 
 async def insert(database: Database, table: str, **values: Any) -> None:
     values |= {"id": uuid7()}
-    wanted = {key: value for key, value in values.items() if f":{key}" in INSERT[table]}
-    await run(database, INSERT[table], **wanted)
+    parameters = {key: value for key, value in values.items() if f":{key}" in INSERT[table]}
+    await run(database, INSERT[table], **parameters)
 
 
 async def names(database: Database, table: str) -> set[str]:
@@ -68,21 +68,23 @@ async def names(database: Database, table: str) -> set[str]:
 
 
 @pytest.mark.parametrize("table", list(INSERT))
-async def test_rows_go_on_the_day_and_not_before(
+async def test_rows_are_deleted_when_they_expire_and_not_before(
     table: str, scratch: tuple[Database, ScratchSettings]
 ) -> None:
     database, settings = scratch
     days = timedelta(days=DAYS[table.removeprefix("scratch_")])
-    second = timedelta(seconds=30)
-    ages = {"young": second, "nearly": days - second, "just": days + second, "old": 2 * days}
+    margin = timedelta(seconds=30)
+    ages = {"new": margin, "nearly": days - margin, "just": days + margin, "old": 2 * days}
     for number, (name, age) in enumerate(ages.items()):
         await insert(database, table, name=name, age=age, number=number)
     removed = await Retention(database, settings).sweep()
     assert removed == dict.fromkeys(removed, 0) | {table: 2}
-    assert await names(database, table) == {"young", "nearly"}
+    assert await names(database, table) == {"new", "nearly"}
 
 
-async def test_what_is_not_done_stays_however_old(scratch: tuple[Database, ScratchSettings]) -> None:
+async def test_unpublished_events_and_unfinished_jobs_are_kept_at_any_age(
+    scratch: tuple[Database, ScratchSettings],
+) -> None:
     database, settings = scratch
     await run(
         database,
@@ -105,7 +107,7 @@ async def test_what_is_not_done_stays_however_old(scratch: tuple[Database, Scrat
 
 
 @pytest.mark.parametrize("on_delete", ["CASCADE", "SET NULL", "NO ACTION"])
-async def test_job_with_a_result_stays_with_it(
+async def test_job_is_kept_as_long_as_its_result(
     on_delete: str, scratch: tuple[Database, ScratchSettings]
 ) -> None:
     database, settings = scratch
@@ -122,18 +124,18 @@ async def test_job_with_a_result_stays_with_it(
     assert (await sweeper.sweep())["scratch_jobs"] == 1
 
 
-async def test_letter_that_nobody_wanted_is_dropped_and_the_topic_told(
+async def test_expired_dead_letter_is_dropped_and_its_topic_informed(
     scratch: tuple[Database, ScratchSettings],
 ) -> None:
     database, settings = scratch
     ids = {days: uuid7() for days in (29, 31)}
-    for number, (days, letter_id) in enumerate(ids.items()):
+    for number, (days, dead_letter_id) in enumerate(ids.items()):
         await run(
             database,
             """INSERT INTO dead_letters
                    (id, topic, partition, "offset", key, headers, reason, error, attempts, parked_at)
                VALUES (:id, 'media-ready', 0, :number, 'k', '[]', 'r', '', 1, now() - :age)""",
-            id=letter_id,
+            id=dead_letter_id,
             number=number,
             age=timedelta(days=days),
         )
@@ -149,7 +151,7 @@ async def test_letter_that_nobody_wanted_is_dropped_and_the_topic_told(
 
 
 @pytest.mark.parametrize("table", ["inbox", "scratch_jobs"])
-async def test_row_that_somebody_holds_is_left_for_later(
+async def test_locked_row_is_left_for_the_next_sweep(
     table: str, scratch: tuple[Database, ScratchSettings]
 ) -> None:
     database, settings = scratch
@@ -184,16 +186,16 @@ MANY = {
 
 
 @pytest.mark.parametrize("table", list(MANY))
-async def test_hundred_thousand_rows_go_by_two_copies_while_the_service_works(
+async def test_two_copies_delete_a_hundred_thousand_rows_while_the_service_works(
     table: str, scratch: tuple[Database, ScratchSettings]
 ) -> None:
     database, settings = scratch
     await run(database, MANY[table])
-    over = asyncio.Event()
+    is_done = asyncio.Event()
     written: list[float] = []
 
     async def work() -> None:
-        while not over.is_set():
+        while not is_done.is_set():
             started = time.monotonic()
             await insert(database, table, name=str(uuid7()), age=timedelta())
             written.append(time.monotonic() - started)
@@ -203,12 +205,12 @@ async def test_hundred_thousand_rows_go_by_two_copies_while_the_service_works(
     started = time.monotonic()
     both = await asyncio.gather(*(Retention(database, settings).sweep() for _ in range(2)))
     seconds = time.monotonic() - started
-    over.set()
+    is_done.set()
     await working
     assert sum(removed[table] for removed in both) == 100_000
     assert await rows(database, f"SELECT count(*) FROM {table}") == [(5000 + len(written),)]
     sys.stdout.write(
-        f"{table}: 100,000 rows in {seconds:.1f} s by two copies; {len(written)} writes beside it, "
+        f"{table}: 100,000 rows in {seconds:.1f} s by two copies; {len(written)} writes at the same time, "
         f"the slowest {max(written) * 1000:.0f} ms\n"
     )
 
@@ -217,10 +219,10 @@ async def test_service_sweeps_by_its_settings(stack: Stack, tmp_path: Path) -> N
     settings = ScratchSettings(**stack.settings(Service.INGEST, tmp_path), keep_inbox="PT1H")
     app = ServiceApp(Service.INGEST, settings)
     source = str(uuid4())
-    old = "INSERT INTO inbox VALUES (:source, 'old', now() - interval '2 h'), (:source, 'young', now())"
+    old = "INSERT INTO inbox VALUES (:source, 'old', now() - interval '2 h'), (:source, 'new', now())"
     await run(app.database, old, source=source)
     left = f"SELECT event_id FROM inbox WHERE source = '{source}'"
     async with running(app), asyncio.timeout(20):
-        while len(found := await rows(app.database, left)) > 1:
+        while len(remaining := await rows(app.database, left)) > 1:
             await asyncio.sleep(0.1)
-    assert found == [("young",)]
+    assert remaining == [("new",)]

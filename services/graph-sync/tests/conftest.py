@@ -1,4 +1,4 @@
-"""A graph of the test's own, a story of events, and ways to apply and to look."""
+"""An empty graph, a story of events, and functions that apply events and dump the graph."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -37,13 +37,13 @@ from phonograph_events.documents import Clip, ContentSegment
 from phonograph_events.payloads import MediaDeleted, MediaMoved
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_graph_sync.handlers.events import GraphSink
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def named(name: str) -> UUID:
-    """The same id for the same name."""
+    """Return an id that is always the same for a name."""
     return uuid5(UUID(int=0), name)
 
 
@@ -67,13 +67,13 @@ def media(name: str = "talk", **changes: Any) -> MediaRef:
 
 
 def job(service: str, name: str = "talk", **changes: Any) -> JobSummary:
-    told = {
+    fields = {
         "job_id": named(f"{service} {name}"),
         "service": service,
         "engine": f"{service} engine",
         "seconds": 1.5,
     }
-    return JobSummary.model_validate(told | changes)
+    return JobSummary.model_validate(fields | changes)
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Story:
 
     events: list[Envelope] = field(default_factory=list)
 
-    def tell(self, event: Event, version: int = 1, *, source: str = "test") -> Envelope:
+    def add(self, event: Event, version: int = 1, *, source: str = "test") -> Envelope:
         """Add an event."""
         number = len(self.events)
         envelope = Envelope(
@@ -124,7 +124,7 @@ def progressed(
 
 
 def music(version: int, **changes: Any) -> MusicAnalyzed:
-    told = {
+    fields = {
         "media_id": named("talk"),
         "media": media(),
         "job": job("analysis"),
@@ -137,7 +137,7 @@ def music(version: int, **changes: Any) -> MusicAnalyzed:
         "key_strength": 0.9,
         "document_uri": "file:///objects/music.json",
     }
-    return MusicAnalyzed.model_validate(told | changes)
+    return MusicAnalyzed.model_validate(fields | changes)
 
 
 def transcript(name: str, pipeline_version: str, parent: str | None = None) -> TranscriptionCompleted:
@@ -157,7 +157,7 @@ def transcript(name: str, pipeline_version: str, parent: str | None = None) -> T
     )
 
 
-def catalogue(*entries: MetadataEntry, tracklist: str | None = "tracks") -> TracklistCompleted:
+def cataloged(*entries: MetadataEntry, tracklist: str | None = "tracks") -> TracklistCompleted:
     return TracklistCompleted(
         media_id=named("talk"),
         media=media(),
@@ -196,12 +196,12 @@ def entry(key: str, value: Any, **changes: Any) -> MetadataEntry:
 
 @pytest.fixture
 def story() -> list[Envelope]:
-    """Every event that the graph mirrors, with re-runs, failures, a duplicate, a move and a deletion."""
-    told = Story()
-    told.tell(progressed("ingest", 0.5))
-    told.tell(ready())
-    told.tell(progressed("analysis", 0.0))
-    told.tell(progressed("analysis", 0.5))
+    """Return every mirrored event, with reruns, failures, a duplicate, a move and a deletion."""
+    story = Story()
+    story.add(progressed("ingest", 0.5))
+    story.add(ready())
+    story.add(progressed("analysis", 0.0))
+    story.add(progressed("analysis", 0.5))
     failed = JobFailed(
         media_id=named("talk"),
         job_id=named("analysis talk"),
@@ -212,13 +212,13 @@ def story() -> list[Envelope]:
         attempt=1,
         final=False,
     )
-    told.tell(failed)
-    told.tell(progressed("analysis", 0.0, attempt=2))
-    told.tell(music(1))
-    told.tell(progressed("analysis", 0.9, attempt=2))
-    told.tell(highlights("silence"))
-    told.tell(transcript("v1", "v1"))
-    told.tell(
+    story.add(failed)
+    story.add(progressed("analysis", 0.0, attempt=2))
+    story.add(music(1))
+    story.add(progressed("analysis", 0.9, attempt=2))
+    story.add(highlights("silence"))
+    story.add(transcript("v1", "v1"))
+    story.add(
         DiarizationCompleted(
             media_id=named("talk"),
             media=media(),
@@ -234,9 +234,9 @@ def story() -> list[Envelope]:
             rttm_uri="file:///objects/speakers.rttm",
         )
     )
-    told.tell(transcript("v4", "v4", parent="v1"))
-    told.tell(
-        catalogue(
+    story.add(transcript("v4", "v4", parent="v1"))
+    story.add(
+        cataloged(
             entry("artist", ["A feat. B", "C"]),
             entry("album", "Al"),
             entry("genre", ["House", "Techno"], confidence=0.5),
@@ -244,11 +244,11 @@ def story() -> list[Envelope]:
             entry("year", "1999"),
         )
     )
-    told.tell(
-        catalogue(entry("artist", "A"), entry("genre", "House", confidence=0.7), entry("tag_key", "Am")), 2
+    story.add(
+        cataloged(entry("artist", "A"), entry("genre", "House", confidence=0.7), entry("tag_key", "Am")), 2
     )
-    told.tell(music(2, key="C", scale="major"), 2)
-    told.tell(
+    story.add(music(2, key="C", scale="major"), 2)
+    story.add(
         RenameProposed(
             media_id=named("talk"),
             media=media(),
@@ -260,9 +260,9 @@ def story() -> list[Envelope]:
             confidence=0.8,
         )
     )
-    told.tell(highlights("segments", "Alpha", "Beta", "Gamma"), 2)
-    told.tell(highlights("segments", "Alpha", "Delta"), 3)
-    told.tell(
+    story.add(highlights("segments", "Alpha", "Beta", "Gamma"), 2)
+    story.add(highlights("segments", "Alpha", "Delta"), 3)
+    story.add(
         MediaDuplicated(
             media_id=named("talk"),
             media=media(),
@@ -273,7 +273,7 @@ def story() -> list[Envelope]:
             job=job("ingest", "copy", reason="same_sound"),
         )
     )
-    told.tell(
+    story.add(
         MediaRejected(
             media_id=named("rotten"),
             uri="file:///music/rotten.mp3",
@@ -283,16 +283,16 @@ def story() -> list[Envelope]:
             job=job("ingest", "rotten", reason="truncated"),
         )
     )
-    told.tell(ready("other", file_hash="hash of other"))
-    told.tell(failed.model_copy(update={"job_id": named("lost"), "media_id": named("other"), "final": True}))
-    told.tell(
+    story.add(ready("other", file_hash="hash of other"))
+    story.add(failed.model_copy(update={"job_id": named("lost"), "media_id": named("other"), "final": True}))
+    story.add(
         MediaMoved(media_id=named("talk"), from_uri=media().uri, to_uri="file:///archive/talk%20one.flac"),
         2,
     )
-    told.tell(
+    story.add(
         MediaDeleted(media_id=named("other"), uri=media("other").uri, deleted_at=START + timedelta(days=1)), 2
     )
-    return told.events
+    return story.events
 
 
 Dump = Callable[[], Awaitable[list[str]]]
@@ -301,40 +301,40 @@ Apply = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 async def driver(stack: Stack) -> AsyncIterator[AsyncDriver]:
-    """Connections to an empty graph."""
+    """Yield a driver for an empty graph."""
     async with graph.empty_graph(stack) as opened:
         yield opened
 
 
 @pytest.fixture
 def settings(stack: Stack, tmp_path: Path) -> Settings:
-    """Settings of the service on the stack."""
+    """Return settings of the service on the stack."""
     return graph.settings(stack, tmp_path)
 
 
 @pytest.fixture
 async def context(settings: Settings, driver: AsyncDriver) -> AsyncIterator[ProcessContext]:
-    """What the service holds, on an empty graph of which nothing is remembered."""
+    """Yield the connections of a process; no offsets are stored."""
     opened = ProcessContext.create(settings)
-    await opened.forget_positions()
+    await opened.clear_offsets()
     yield opened
-    await opened.forget_positions()
+    await opened.clear_offsets()
     await opened.aclose()
 
 
 @pytest.fixture
 def apply(context: ProcessContext) -> Apply:
-    """Apply events in batches; offsets count up from `first`."""
+    """Return a function that applies events in batches; offsets count up from `first`."""
     sink = GraphSink(context)
 
-    async def take(events: Iterable[Envelope], *, size: int = 500, first: int = 0) -> None:
+    async def apply_events(events: Iterable[Envelope], *, size: int = 500, first: int = 0) -> None:
         for batch in graph.batches(events, size=size, first=first):
             await sink.apply(batch)
 
-    return take
+    return apply_events
 
 
 @pytest.fixture
 def dump(driver: AsyncDriver) -> Dump:
-    """The whole graph as sorted lines."""
+    """Return a function that dumps the whole graph as sorted lines."""
     return lambda: graph.dump(driver)

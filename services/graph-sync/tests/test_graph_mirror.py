@@ -1,4 +1,4 @@
-"""Events in the graph, on a real Neo4j: whatever the order, the number of deliveries and the batches."""
+"""Events in a real Neo4j, in any order, any number of deliveries and any batches."""
 
 import asyncio
 import random
@@ -9,16 +9,26 @@ from typing import Any
 
 import pytest
 from neo4j import AsyncDriver
+from sqlalchemy import text
+from structlog.testing import capture_logs
 from tests.support.graph import received
+from tests.support.stack import running
 
 from phonograph_events import Envelope
 from phonograph_graph_sync.config import Settings
+from phonograph_graph_sync.domain.lag import LagClock
+from phonograph_graph_sync.exceptions import LostGraphError
 from phonograph_graph_sync.factory import ProcessContext
-from phonograph_graph_sync.handlers.sink import GraphSink
+from phonograph_graph_sync.handlers.events import GraphSink
+from phonograph_graph_sync.main import create_app
+from phonograph_graph_sync.storage.offsets import SqlOffsetStore
 from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.logs import _add_subject
 
 Dump = Callable[[], Awaitable[list[str]]]
 Apply = Callable[..., Awaitable[None]]
+
+UNREACHABLE = "bolt://127.0.0.1:9"
 
 
 async def ask(driver: AsyncDriver, query: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -82,7 +92,7 @@ async def test_a_story_has_the_nodes_and_edges_of_the_schema(
 
 
 async def test_jobs_show_their_last_state(driver: AsyncDriver, apply: Apply, story: list[Envelope]) -> None:
-    """A progress that comes late overrides neither an end nor a later attempt."""
+    """Progress that arrives late overrides neither an end nor a later attempt."""
     await apply(reversed(story))
     jobs = await ask(
         driver,
@@ -131,10 +141,10 @@ async def test_the_order_of_events_does_not_matter(
     assert await dump() == expected
 
 
-async def test_what_is_not_there_yet_is_a_stub(
+async def test_a_node_whose_event_has_not_arrived_is_a_stub(
     driver: AsyncDriver, apply: Apply, story: list[Envelope]
 ) -> None:
-    """v4 before v1, a result before its file: the ends are there, and get their properties later."""
+    """v4 before v1, a result before its file: both ends exist, and get their properties later."""
     v4 = next(event for event in story if getattr(event.data, "pipeline_version", None) == "v4")
     await apply([v4])
     query = (
@@ -146,10 +156,10 @@ async def test_what_is_not_there_yet_is_a_stub(
     assert await ask(driver, query) == [{"status": "ready", "child": "v4", "parent": "v1"}]
 
 
-async def test_offsets_are_kept_with_the_data(
+async def test_offsets_are_stored_with_the_data(
     driver: AsyncDriver, apply: Apply, context: ProcessContext, story: list[Envelope]
 ) -> None:
-    """Records at or below the stored offset are dropped, whatever they say."""
+    """Records at or below the stored offset are dropped, whatever they contain."""
     progress = [event for event in story if event.data.TOPIC == "job-progressed"]
     await apply(progress[:1], first=7)
     await apply(progress[1:2], first=7)
@@ -157,8 +167,8 @@ async def test_offsets_are_kept_with_the_data(
     assert offsets == [{"topic": "job-progressed", "offset": 7}]
     assert await ask(driver, "MATCH (j:Job) RETURN j.service AS service") == [{"service": "ingest"}]
     async with context.database.transaction() as transaction:
-        state = await context.mirror_service(transaction)._positions.all()
-    assert list(state.values()) == [7]
+        stored = await SqlOffsetStore(transaction.session).load()
+    assert list(stored.values()) == [7]
 
 
 async def test_constraints_and_indexes_are_those_of_the_schema(
@@ -185,31 +195,60 @@ async def test_constraints_and_indexes_are_those_of_the_schema(
     assert {row["state"] for row in indexes} == {"ONLINE"}
 
 
-async def test_a_graph_that_went_back_is_not_written(
+async def test_a_graph_that_lost_events_is_not_written(
     driver: AsyncDriver, context: ProcessContext, apply: Apply, story: list[Envelope]
 ) -> None:
-    """A process that starts on a graph that was lost asks for a rebuild instead of hiding the loss."""
+    """A process that starts on a lost graph asks for a rebuild instead of hiding the loss."""
     await apply(story)
     await driver.execute_query("MATCH (n) DETACH DELETE n")
-    with pytest.raises(UnavailableError, match="graph rebuild"):
+    with pytest.raises(LostGraphError, match="graph rebuild") as caught:
         await GraphSink(context).apply([])
+    assert isinstance(caught.value, UnavailableError)
+    assert caught.value.server == "Neo4j"
 
 
-async def test_neo4j_away_parks_nothing(
-    settings: Settings, story: list[Envelope], context: ProcessContext
+async def test_unreachable_neo4j_is_reported_as_such_and_parks_nothing(
+    settings: Settings, context: ProcessContext, story: list[Envelope]
 ) -> None:
-    away = ProcessContext.create(settings.model_copy(update={"neo4j_uri": "bolt://127.0.0.1:9"}))
-    try:
-        with pytest.raises(UnavailableError, match="Neo4j"):
-            await GraphSink(away).apply([])
-    finally:
-        await away.aclose()
+    """The log and the readiness probe name Neo4j, never PostgreSQL."""
+    before = await parked(context)
+    app = create_app(settings.model_copy(update={"neo4j_uri": UNREACHABLE}))
+    async with running(app):
+        with capture_logs() as lines, pytest.raises(UnavailableError) as caught:
+            await app.consumer.consume([received(story[0], 0).record])
+        assert caught.value.server == "Neo4j"
+        (line,) = [line for line in lines if line["event"] == "server unavailable"]
+        assert line["server"] == "Neo4j"
+        failure = await app.readiness_failure()
+        assert failure is not None
+        assert failure.startswith("Neo4j is unavailable: ")
+        assert "PostgreSQL" not in failure
+    assert await parked(context) == before
+
+
+async def parked(context: ProcessContext) -> int:
+    """Return the number of dead letters."""
+    async with context.database.transaction() as transaction:
+        return await transaction.session.scalar(text("SELECT count(*) FROM dead_letters")) or 0
+
+
+async def test_each_new_event_is_one_line_in_the_log(apply: Apply, story: list[Envelope]) -> None:
+    """With its place on Kafka and its recording; a second delivery has no line."""
+    with capture_logs(processors=[_add_subject]) as first:
+        await apply(story)
+    with capture_logs(processors=[_add_subject]) as second:
+        await apply(story)
+    assert {(line["log_level"], line["event"]) for line in first} == {("info", "event mirrored")}
+    assert [(line["event_id"], line["topic"], line["offset"], line["media_id"]) for line in first] == [
+        (event.id, event.data.TOPIC, offset, str(event.data.media_id)) for offset, event in enumerate(story)
+    ]
+    assert second == []
 
 
 async def test_a_writer_that_waited_for_a_newer_one_does_not_override_it(
     driver: AsyncDriver, apply: Apply, story: list[Envelope]
 ) -> None:
-    """Two processes with events of one file: what was read before the lock must not count."""
+    """Two processes have events of one file: a value read before the lock must not count."""
     ready = story[1]
     await apply([story[6]])
     async with driver.session() as session:
@@ -235,22 +274,22 @@ async def test_two_writers_at_once_lose_nothing(
     apply: Apply,
     story: list[Envelope],
 ) -> None:
-    """Topics shared out among processes: locks, retries after deadlocks, the same graph."""
+    """Topics are shared among processes: locks, retries after deadlocks, the same graph."""
     await apply(story)
     expected = await dump()
     await driver.execute_query("MATCH (n) DETACH DELETE n")
-    await context.forget_positions()
+    await context.clear_offsets()
 
     other = ProcessContext.create(settings)
     try:
         sinks = [GraphSink(context), GraphSink(other)]
 
-        async def take(sink: GraphSink, turn: int) -> None:
-            mine = [event for event in story if sum(event.data.TOPIC.encode()) % 2 == turn]
-            for number, event in enumerate(mine):
+        async def apply_half(sink: GraphSink, half: int) -> None:
+            own = [event for event in story if sum(event.data.TOPIC.encode()) % 2 == half]
+            for number, event in enumerate(own):
                 await sink.apply([received(event, number)])
 
-        await asyncio.gather(*(take(sink, turn) for turn, sink in enumerate(sinks)))
+        await asyncio.gather(*(apply_half(sink, half) for half, sink in enumerate(sinks)))
     finally:
         await other.aclose()
     assert await dump() == expected
@@ -262,20 +301,19 @@ async def test_the_graph_lags_while_events_wait(
     driver: AsyncDriver,
     story: list[Envelope],
 ) -> None:
-    """From the moment a batch is seen until it is in the graph, also across failures."""
+    """From the moment a batch is received until it is in the graph, also across failures."""
     ten_s_ago = time.time() - 10
     sent = received(story[0], 0)
     sent = replace(sent, record=replace(sent.record, timestamp=int(ten_s_ago * 1000)))
-    away = ProcessContext.create(settings.model_copy(update={"neo4j_uri": "bolt://127.0.0.1:9"}))
-    sink = GraphSink(away)
-    assert sink.lag_s() == 0
+    unreachable = ProcessContext.create(settings.model_copy(update={"neo4j_uri": UNREACHABLE}))
+    clock = LagClock()
+    assert clock.lag_s() == 0
     with pytest.raises(UnavailableError):
-        await sink.apply([sent])
-    assert 10 < sink.lag_s() < 60
-    sink._context = context
-    await sink.apply([sent])
-    assert sink.lag_s() == 0
-    await away.aclose()
+        await GraphSink(unreachable, clock).apply([sent])
+    await unreachable.aclose()
+    assert 10 < clock.lag_s() < 60
+    await GraphSink(context, clock).apply([sent])
+    assert clock.lag_s() == 0
 
 
 async def test_stubs_are_counted(
@@ -283,6 +321,6 @@ async def test_stubs_are_counted(
 ) -> None:
     v4 = next(event for event in story if getattr(event.data, "pipeline_version", None) == "v4")
     await apply([v4])
-    assert await context.graph.stubs() == 2
+    assert await context.graph.count_stubs() == 2
     await apply(story, first=10)
-    assert await context.graph.stubs() == 0
+    assert await context.graph.count_stubs() == 0

@@ -1,20 +1,20 @@
-"""Spellings and facts: pure functions."""
+"""Spellings of names, and facts from metadata."""
 
 from datetime import UTC, datetime
 
 import pytest
 
 from phonograph_events import MetadataEntry
-from phonograph_graph_sync.domain.catalogue import facts, values
+from phonograph_graph_sync.domain.facts import extract_facts, typed_values
 from phonograph_graph_sync.domain.graph import Label, Ref
 from phonograph_graph_sync.domain.names import (
     MAX_INDEXED_BYTES,
-    decoded_path,
-    display,
-    indexable,
-    musical_key,
-    normalized,
-    performers,
+    clean_name,
+    normalize_name,
+    parse_musical_key,
+    readable_path,
+    shorten_for_index,
+    split_credit,
 )
 
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ RECORDING = Ref(Label.RECORDING, ("r",))
     ],
 )
 def test_keys_of_tags_have_one_spelling(text: str, key: tuple[str, str] | None) -> None:
-    assert musical_key(text) == key
+    assert parse_musical_key(text) == key
 
 
 @pytest.mark.parametrize(
@@ -52,32 +52,33 @@ def test_keys_of_tags_have_one_spelling(text: str, key: tuple[str, str] | None) 
 def test_credits_name_the_main_artist_and_the_featured_ones(
     credit: str, main: str, featured: list[str]
 ) -> None:
-    assert performers(credit) == (main, featured)
+    assert split_credit(credit) == (main, featured)
 
 
 def test_names_are_compared_without_case_width_and_spaces() -> None:
-    assert normalized("  ＢＪÖRK  Guð ") == normalized("björk guð")
-    assert display("  a\t b ") == "a b"
+    assert normalize_name("  ＢＪÖRK  Guð ") == normalize_name("björk guð")
+    assert clean_name("  a\t b ") == "a b"
 
 
 def test_a_long_text_stays_distinct_and_can_be_indexed() -> None:
-    one, other = indexable("é" * 9000 + "1"), indexable("é" * 9000 + "2")
+    one, other = shorten_for_index("é" * 9000 + "1"), shorten_for_index("é" * 9000 + "2")
     assert one != other
     assert max(len(one.encode()), len(other.encode())) <= MAX_INDEXED_BYTES
-    assert indexable("short") == "short"
+    assert shorten_for_index("short") == "short"
 
 
 def test_paths_are_decoded() -> None:
-    assert decoded_path("file:///a%20b/%C3%A9.mp3") == "/a b/é.mp3"
-    assert decoded_path("file:///bad%FF") == "/bad\ufffd"
-    assert decoded_path("https://host/a%20b") == "https://host/a%20b"
+    assert readable_path("file:///a%20b/%C3%A9.mp3") == "/a b/é.mp3"
+    assert readable_path("file:///bad%FF") == "/bad\ufffd"
+    assert readable_path("FILE://localhost/a%20b") == "/a b"
+    assert readable_path("https://host/a%20b") == "https://host/a%20b"
 
 
 def test_lists_fan_out_and_anything_else_stays() -> None:
     """A JSON list has one typed value per entry; any other text stays one value (C-48)."""
 
     def read(value: str, value_type: str) -> list[tuple[str, str]]:
-        return values(MetadataEntry(key="k", value=value, value_type=value_type))
+        return typed_values(MetadataEntry(key="k", value=value, value_type=value_type))
 
     assert read('["a", 1, 1.5, true, null]', "json") == [
         ("a", "string"),
@@ -91,6 +92,6 @@ def test_lists_fan_out_and_anything_else_stays() -> None:
 
 
 def test_an_album_without_artist_has_an_empty_one() -> None:
-    """C-30: Neo4j neither merges on null nor constrains a node that lacks a property."""
-    found = facts(RECORDING, [MetadataEntry(key="album", value="X")], TIME)
+    """C-30: Neo4j neither merges on `null` nor constrains a node that lacks a property."""
+    found = extract_facts(RECORDING, [MetadataEntry(key="album", value="X")], TIME)
     assert Ref(Label.ALBUM, ("X", "")) in {fact.node.ref for fact in found}

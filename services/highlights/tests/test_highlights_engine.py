@@ -29,7 +29,7 @@ from phonograph_highlights.inference.clip_writer import ClipWriter
 from phonograph_highlights.inference.engine import HighlightsEngine
 from phonograph_highlights.inference.silence import SilenceDetector
 from phonograph_highlights.inference.tfidf import TfidfSegmenter
-from phonograph_media import MediaError, audio_silences, make_rendition, probe, read_rendition
+from phonograph_media import MediaError, find_silences, make_rendition, probe, read_rendition
 from phonograph_runtime.objects import ObjectStore
 
 RATE_HZ, FRAME_RATE, SIZE = 16_000, 5, (160, 90)
@@ -335,7 +335,7 @@ def test_a_clip_of_a_real_recording_begins_and_ends_in_silence(
 
     assert result.reason == "too_short"
     (clip,) = result.clips
-    assert any(r.start_s <= clip.start_s <= r.end_s for r in audio_silences(path))
+    assert any(r.start_s <= clip.start_s <= r.end_s for r in find_silences(path))
 
 
 def test_the_sample_lecture_has_its_two_topics(

@@ -1,7 +1,7 @@
-"""Sets the clock of a Python process an hour back as long as the file named by `WRONG_CLOCK` exists.
+"""Sets the clock of a Python process back by an hour while the file named by `WRONG_CLOCK` exists.
 
-A folder for `PYTHONPATH`: Python imports this module before any other. Monotonic clocks go on, as they do
-when a machine's clock is set.
+With this folder on `PYTHONPATH`, Python imports the module before any other. Monotonic clocks are unaffected,
+as they are when the clock of a machine is set.
 """
 
 import datetime as dt
@@ -9,19 +9,20 @@ import os
 import time
 
 _FLAG = os.environ["WRONG_CLOCK"]
-_RIGHT_NS = time.time_ns
+_CORRECT_NS = time.time_ns
 
 
-def _back_s() -> int:
-    return 3600 if os.path.exists(_FLAG) else 0  # noqa: PTH110  # pathlib would import half of Python
+def _error_s() -> int:
+    # Not pathlib: it would load much of the standard library before the clock is replaced.
+    return 3600 if os.access(_FLAG, os.F_OK) else 0
 
 
 class _Datetime(dt.datetime):
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> "_Datetime":
-        return super().now(tz) - dt.timedelta(seconds=_back_s())
+        return super().now(tz) - dt.timedelta(seconds=_error_s())
 
 
-time.time_ns = lambda: _RIGHT_NS() - _back_s() * 10**9
+time.time_ns = lambda: _CORRECT_NS() - _error_s() * 10**9
 time.time = lambda: time.time_ns() / 1e9
 dt.datetime = _Datetime

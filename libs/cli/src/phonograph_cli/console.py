@@ -1,154 +1,123 @@
-"""How every command prints, ends and finds its servers.
+"""Common options of the commands, and how they print and end.
 
-What costs time to import is imported where it is used: `--help` has to answer at once.
+Modules that are slow to import are imported where they are used, because `phonograph --help` must be fast.
 """
 
-import asyncio
 import json
-import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 
-if TYPE_CHECKING:
-    from neo4j import AsyncDriver
-
-    from phonograph_cli.project import Project
-    from phonograph_cli.recordings import RecordingReader
-    from phonograph_devstack import Addresses
-
 PIPE_WIDTH = 160
-"""Columns for a reader that is no terminal."""
-REJECTED, USAGE, NOT_UP, INTERRUPTED = 1, 2, 3, 130
+"""Columns where standard output is not a terminal."""
+REJECTED: Final = 1
+USAGE: Final = 2
+NOT_UP: Final = 3
+INTERRUPTED: Final = 130
 
 out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True)
 
 T = TypeVar("T")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait for what comes of it.")]
-
-
-def project(report: Callable[[str], None] = lambda _line: None) -> "Project":
-    """The checkout that this command works on."""
-    from phonograph_cli.project import Project
-
-    return Project.here(report=report)
-
-
-def progress(line: str) -> None:
-    """A step of something that takes long."""
-    err.print(f"  {line}", style="dim", highlight=False)
-
-
-def addresses() -> "Addresses":
-    """Of the running servers; the command ends when there are none."""
-    with clear_errors():
-        return project().stack.addresses()
-
-
-@asynccontextmanager
-async def graph() -> "AsyncIterator[AsyncDriver]":
-    """Connection to the graph.
-
-    Raises:
-        ConnectionError: it does not answer.
-    """
-    from phonograph_runtime.imports import import_alone
-
-    import_alone("neo4j", without=("numpy", "pandas", "pyarrow"))
-
-    from neo4j import AsyncGraphDatabase
-    from neo4j.exceptions import DriverError, Neo4jError
-
-    at = addresses()
-    login = (at.neo4j_user, at.neo4j_password)
-    try:
-        async with AsyncGraphDatabase.driver(at.neo4j_uri, auth=login, connection_timeout=10) as driver:
-            yield driver
-    except (DriverError, Neo4jError) as error:
-        raise ConnectionError(str(error)) from error
-
-
-async def read(question: "Callable[[RecordingReader], Awaitable[T]]") -> T:
-    """Ask the graph."""
-    from phonograph_cli.recordings import RecordingReader
-
-    async with graph() as driver:
-        return await question(RecordingReader(driver, project().objects))
-
-
-def run(action: Callable[[], Awaitable[T]]) -> T:
-    """Run something asynchronous; a server that is away is exit code 3."""
-    from aiokafka.errors import KafkaError
-
-    from phonograph_cli.kafka import MissingTopicError
-
-    async def main() -> T:
-        return await action()
-
-    try:
-        return asyncio.run(main())
-    except MissingTopicError as error:
-        fail(NOT_UP, f"{error} Create it with: phonograph migrate")
-    except (KafkaError, ConnectionError) as error:
-        told = " ".join(str(error).split())  # the graph's driver tells it in several lines
-        fail(NOT_UP, f"A server does not answer: {told}. Start it with: phonograph up")
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something that cannot be taken back; a pipe has to say --yes."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        fail(USAGE, f"{question} Say so with --yes.")
-    typer.confirm(question, abort=True)
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """What is wrong with the stack is a sentence and exit code 3; with a service, exit code 1."""
-    from phonograph_devstack import StackError
-    from phonograph_runtime.errors import PermanentError
-
-    try:
-        yield
-    except StackError as error:
-        fail(NOT_UP, str(error))
-    except PermanentError as error:
-        fail(REJECTED, error.message)
-    except OSError as error:
-        fail(NOT_UP, f"The stack's files cannot be used: {error}. Another place for them: PHONOGRAPH_HOME.")
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the outcome.")]
 
 
 def print_json(value: Any) -> None:
-    """The one document of `--json`."""
+    """Print the one document of `--json`."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def say(line: str, style: str | None = None) -> None:
-    """One line as it is, however long."""
+def print_line(line: str, style: str | None = None) -> None:
+    """Print a line without wrapping it or interpreting markup."""
     out.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
-def require_known(kind: str, name: str | None, names: Iterable[str]) -> None:
-    """End when a name was mistaken: it would match nothing, which looks like good news."""
-    there = list(names)
-    if name is not None and name not in there:
-        fail(USAGE, f"There is no {kind} {name!r}; there are: {', '.join(there)}.")
+def print_step(line: str) -> None:
+    """Print one step of a long operation on standard error."""
+    err.print(f"  {line}", style="dim", highlight=False)
 
 
 def fail(code: int, message: str) -> NoReturn:
-    """End with a sentence on standard error."""
+    """End the command with an exit code and a sentence on standard error."""
     err.print(message, highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it reconnects by itself, and tells of each attempt
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before an operation that cannot be undone; without a terminal `--yes` is required."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(USAGE, f"{question} Confirm with --yes.")
+    # A running event loop only notes the first Ctrl-C and would leave the prompt waiting.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        typer.confirm(question, abort=True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def require_known(kind: str, name: str | None, known: Iterable[str]) -> None:
+    """End the command if a name is unknown, because filtering by it would find nothing.
+
+    Args:
+        kind: What the name denotes, for the message.
+        name: Name that the user gave; None if the option was left out.
+        known: All valid names.
+    """
+    names = list(known)
+    if name is not None and name not in names:
+        fail(USAGE, f"There is no {kind} {name!r}; there are: {', '.join(names)}.")
+
+
+def require_match(kind: str, prefix: str, by_id: Mapping[str, T], *, listed_by: str) -> T:
+    """Return the only item whose ID is or begins with `prefix`; end the command if there is none or several.
+
+    Args:
+        kind: What the items are, for the message.
+        prefix: ID or unique prefix of one.
+        by_id: Items by ID.
+        listed_by: Command that lists the items.
+    """
+    if prefix in by_id:
+        return by_id[prefix]
+    found = [item for item_id, item in by_id.items() if item_id.startswith(prefix)]
+    if not found:
+        fail(USAGE, f"There is no {kind} {prefix}. See: {listed_by}")
+    if len(found) > 1:
+        fail(USAGE, f"The IDs of {len(found)} {kind}s begin with {prefix}: type more of the ID.")
+    return found[0]
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """End the command with a sentence and an exit code where an operation fails.
+
+    The exit code is `NOT_UP` if a server or the stack is at fault, and `REJECTED` otherwise.
+    """
+    from phonograph_cli.errors import MissingTopicError
+    from phonograph_devstack import StackError
+    from phonograph_events.errors import PhonographError
+    from phonograph_runtime.errors import UnavailableError
+
+    try:
+        yield
+    except UnavailableError as error:
+        message = " ".join(error.message.split())  # the graph's driver writes several lines
+        fail(NOT_UP, f"{error.server} does not answer: {message}. Start it with: phonograph up")
+    except (StackError, MissingTopicError) as error:
+        fail(NOT_UP, error.message)
+    except PhonographError as error:
+        fail(REJECTED, error.message)
+    except OSError as error:
+        fail(
+            NOT_UP,
+            f"The files of the stack cannot be used: {error}. Set PHONOGRAPH_HOME to use another folder.",
+        )

@@ -1,139 +1,141 @@
-"""Records that a service could not take: what lies there, why, and what came of trying again."""
+"""Dead letters: records that a service could not process, with the failure and the resolution."""
 
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from aiokafka import ConsumerRecord
-
-from phonograph_cli import kafka
+from phonograph_cli.kafka import KafkaClient, StoredRecord
 from phonograph_events import (
+    ACTION_HEADER,
+    BODY_HEADER,
     DEAD_LETTER_HEADER,
     DEAD_LETTER_SUFFIX,
+    DROP_ACTION,
+    ERROR_HEADER,
+    ORIGIN_HEADER,
+    REASON_HEADER,
+    RESOLUTION_HEADER,
+    SERVICE_HEADER,
     TARGET_HEADER,
     TOPICS,
     Record,
     dead_letter_topic,
 )
+from phonograph_events.envelope import DEAD_LETTER_HEADERS
 
-REPLAYED, DROPPED = "replayed", "dropped"
-BODY_GONE = "body gone"
-RESOLUTION_HEADER, ACTION_HEADER = "phonograph-resolution", "phonograph-action"
-ABOUT: Final = {
-    DEAD_LETTER_HEADER,
-    "phonograph-service",
-    "phonograph-origin",
-    "phonograph-reason",
-    "phonograph-error",
-    "phonograph-body",
-}
-"""Headers that the service adds to the record."""
-PATIENCE_S = 30.0
+REPLAYED: Final = "replayed"
+DROPPED: Final = "dropped"
+PARKED_AGAIN: Final = "parked again"
+SENT: Final = "sent"
+NO_ANSWER: Final = "no answer"
+BODY_GONE: Final = "body gone"
+ANSWER_TIMEOUT_S = 30.0
 
 EXPLANATIONS: Final = {
     "not_cloudevents": (
-        "A header that every event carries is missing, so nobody can tell what it is.",
-        "Mend the producer (docs/producing-events.md) and let it publish again; then drop this one.",
+        "A header that every event has is missing, so the type of the event is unknown.",
+        "Fix the producer (docs/producing-events.md) and let it publish again; then drop this one.",
     ),
     "unknown_type": (
         "No event known to this release of the service has this type and major version.",
-        "Is the producer newer? Update the service, then replay. Is the type wrong? Mend the producer; drop.",
+        "If the producer is newer, update the service, then replay. If the type is wrong, fix it, then drop.",
     ),
     "empty_body": (
         "The record has headers but no body.",
-        "Mend the producer and let it publish again; then drop this one.",
+        "Fix the producer and let it publish again; then drop this one.",
     ),
     "not_json": (
         "The body is not JSON, or not UTF-8.",
-        "Mend the producer and let it publish again; then drop this one.",
+        "Fix the producer and let it publish again; then drop this one.",
     ),
     "invalid": (
-        "The body breaks the event's schema; the error names the field. The schemas lie in schemas/events.",
-        "Is the producer wrong? Mend it; drop. Is the service too old or too strict? Update it, then replay.",
+        "The body violates the event's schema; the error names the field. Schemas are in schemas/events.",
+        "If the producer is wrong, fix it, then drop. If the service is too old, update it, then replay.",
     ),
     "too_large": (
-        "An event that this one leads to would be larger than Kafka takes.",
-        "The service must put the large part into the object store: update it, then replay.",
+        "An event that results from this one would be larger than Kafka accepts.",
+        "The service must store the large part in the object store: update it, then replay.",
     ),
     "refused_by_database": (
-        "PostgreSQL will never store a value of it: it is too long, or breaks a rule of a table.",
-        "The error names column or rule. Mend the service or the value, then replay; or drop.",
+        "PostgreSQL will never store one of its values: it is too long, or violates a constraint.",
+        "The error names the column or constraint. Fix the service or the value, then replay; or drop.",
     ),
     "refused_by_graph": (
-        "Neo4j will never store a value of it.",
-        "Mend the service, then replay. `phonograph graph check` tells what is missing meanwhile.",
+        "Neo4j will never store one of its values.",
+        "Fix the service, then replay. Until then `phonograph graph check` lists what is missing.",
     ),
     "too_large_for_graph": (
-        "The graph's transaction needs more memory than Neo4j gives one.",
+        "The graph's transaction needs more memory than Neo4j allows one transaction.",
         "Raise dbms.memory.transaction.total.max, then replay.",
     ),
     "missing_object": (
         "An object that the event names is not in the object store.",
-        "Bring it back, then replay; or drop.",
+        "Restore it, then replay; or drop.",
     ),
     "foreign_object": (
         "The event names an object outside the object store of this installation.",
         "Compare OBJECT_STORE_URL of the services, then replay; or drop.",
     ),
 }
+"""Meaning and advice by reason code."""
 UNEXPLAINED: Final = (
-    "The service tried again and again for its retry budget (20 s unless set) and failed with this error.",
-    "Look into the service's log. Once the cause is mended, replay.",
+    "The service retried until its retry budget was used up (20 s unless set) and failed with this error.",
+    "Read the service's log. Once the cause is fixed, replay.",
 )
-RUBBISH: Final = (
-    "No service parked it: somebody wrote it to the dead-letter topic directly.",
-    "Nothing can be done with it; Kafka removes it when it is 30 days old.",
+UNKNOWN_RECORD: Final = (
+    "No service parked it: it was written to the dead-letter topic directly.",
+    "It can neither be replayed nor dropped; Kafka deletes it after 30 days.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A parked record with what is known about its failure."""
+    """A parked record and what is known about its failure."""
 
     id: str
     service: str
     topic: str
     origin: str
-    """`topic/partition/offset`."""
+    """`topic/partition/offset` of the record that failed."""
     reason: str
     error: str
     parked_at: datetime
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
-    """The original ones."""
-    bodiless: bool = False
-    """Whether its body was too large for the dead-letter topic; it lies at its origin."""
+    """Headers of the record that failed."""
+    is_bodiless: bool = False
+    """True if the body was too large for the dead-letter topic, so that only the origin has it."""
     resolution: str | None = None
-    """`replayed` or `dropped`; null while it lies here."""
+    """`replayed` or `dropped`; None while it is parked."""
     resolved_at: datetime | None = None
 
     @property
     def state(self) -> str:
-        """In a word."""
+        """`parked`, `replayed` or `dropped`."""
         return self.resolution or "parked"
 
     @property
     def explanation(self) -> tuple[str, str]:
-        """What the reason means, and what to do."""
-        return EXPLANATIONS.get(self.reason, UNEXPLAINED) if self.service else RUBBISH
+        """Meaning of the reason, and advice."""
+        return EXPLANATIONS.get(self.reason, UNEXPLAINED) if self.service else UNKNOWN_RECORD
 
     @property
-    def data(self) -> Any:
-        """The body as JSON, if it is; null otherwise."""
+    def is_json(self) -> bool:
+        """True if the body is JSON other than `null`."""
         try:
-            return json.loads(self.value or b"")
+            return json.loads(self.value or b"") is not None
         except (ValueError, RecursionError):
-            return None
+            return False
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the dead letter for `--json`."""
         meaning, advice = self.explanation
-        body, encoding = decoded(self.value)
+        body, encoding = decode(self.value)
         return {
             "id": self.id,
             "state": self.state,
@@ -146,8 +148,8 @@ class DeadLetter:
             "advice": advice,
             "parked_at": self.parked_at.isoformat(),
             "resolved_at": None if self.resolved_at is None else self.resolved_at.isoformat(),
-            "key": decoded(self.key)[0],
-            "headers": {name: decoded(value)[0] for name, value in self.headers},
+            "key": decode(self.key)[0],
+            "headers": {name: decode(value)[0] for name, value in self.headers},
             "body": body,
             "body_encoding": encoding,
             "body_bytes": None if self.value is None else len(self.value),
@@ -155,26 +157,26 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of trying a letter again, or of dropping it."""
+class Resolution:
+    """Outcome of replaying or dropping a dead letter."""
 
-    letter: DeadLetter
+    dead_letter: DeadLetter
     outcome: str
-    """`replayed`, `dropped`, `parked again`, `sent` (nobody waited), `no answer`, `body gone` (not sent)."""
+    """`replayed`, `dropped`, `parked again`, `sent` (not waited for), `no answer`, `body gone` (not sent)."""
     successor: DeadLetter | None = None
-    """The new letter, if it was parked again."""
+    """The new dead letter if the record was parked again."""
 
     @property
-    def ok(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.outcome in {REPLAYED, DROPPED, "sent"}
+    def is_complete(self) -> bool:
+        """True if nothing is left to do."""
+        return self.outcome in {REPLAYED, DROPPED, SENT}
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the resolution for `--json`."""
         successor = self.successor
         return {
-            "id": self.letter.id,
-            "service": self.letter.service,
+            "id": self.dead_letter.id,
+            "service": self.dead_letter.service,
             "outcome": self.outcome,
             "successor": None if successor is None else successor.id,
             "reason": None if successor is None else successor.reason,
@@ -182,8 +184,8 @@ class Answer:
         }
 
 
-def decoded(raw: bytes | None) -> tuple[str | None, str | None]:
-    """Bytes as text, or in hexadecimal where they are none; and which of the two."""
+def decode(raw: bytes | None) -> tuple[str | None, str | None]:
+    """Return bytes as text and their encoding: `utf-8`, or `hex` for bytes that are not UTF-8."""
     if raw is None:
         return None, None
     try:
@@ -192,124 +194,140 @@ def decoded(raw: bytes | None) -> tuple[str | None, str | None]:
         return raw.hex(" "), "hex"
 
 
-async def dead_letters(servers: str) -> list[DeadLetter]:
-    """All of them, oldest first, those that were resolved among them."""
-    return fold(await kafka.read_all(servers, [dead_letter_topic(topic) for topic in TOPICS]))
+async def read_dead_letters(client: KafkaClient) -> list[DeadLetter]:
+    """Return all dead letters, resolved ones included, oldest first."""
+    return from_records(await client.read_all([dead_letter_topic(topic) for topic in TOPICS]))
 
 
-def fold(records: Iterable["ConsumerRecord[bytes | None, bytes | None]"]) -> list[DeadLetter]:
-    """Letters by their ids, each with what became of it; records that were sent twice count once."""
-    letters: dict[str, DeadLetter] = {}
-    resolved: dict[str, tuple[str, datetime]] = {}
+def from_records(records: Iterable[StoredRecord]) -> list[DeadLetter]:
+    """Return one dead letter per ID, with its resolution; a record that was sent twice counts once."""
+    parked: dict[str, DeadLetter] = {}
+    resolved: dict[str, dict[str, Any]] = {}
     for record in records:
-        resolution = _about(record).get(RESOLUTION_HEADER)
-        letter = _letter(record)
-        if resolution is None:
-            letters.setdefault(letter.id, letter)
+        dead_letter = _from_record(record)
+        if dead_letter.resolution is None:
+            parked.setdefault(dead_letter.id, dead_letter)
         else:
-            resolved[letter.id] = resolution, letter.parked_at
-    return [
-        replace(letter, resolution=resolved[key][0], resolved_at=resolved[key][1])
-        if key in resolved
-        else letter
-        for key, letter in letters.items()
-    ]
+            resolved[dead_letter.id] = {
+                "resolution": dead_letter.resolution,
+                "resolved_at": dead_letter.resolved_at,
+            }
+    return [replace(dead_letter, **resolved.get(dead_letter.id, {})) for dead_letter in parked.values()]
 
 
-async def settle(
-    servers: str, letters: Sequence[DeadLetter], *, drop: bool = False, patience_s: float = PATIENCE_S
-) -> list[Answer]:
-    """Send parked records to the services that could not take them, or have them given up.
+async def with_body(client: KafkaClient, dead_letter: DeadLetter) -> DeadLetter:
+    """Return the dead letter with a large body fetched from its origin, if Kafka still has it there."""
+    origin = re.fullmatch(r"(.+)/(\d+)/(\d+)", dead_letter.origin)
+    if not dead_letter.is_bodiless or origin is None:
+        return dead_letter
+    record = await client.read_one(origin[1], int(origin[2]), int(origin[3]))
+    # A topic that was created again counts from 0, so that another record can be at the same place.
+    if record is None or _identity(record.key, record.headers) != _identity(
+        dead_letter.key, dead_letter.headers
+    ):
+        return dead_letter
+    return replace(dead_letter, value=record.value, is_bodiless=False)
+
+
+async def resolve(
+    client: KafkaClient,
+    dead_letters: Sequence[DeadLetter],
+    *,
+    drop: bool = False,
+    timeout_s: float = ANSWER_TIMEOUT_S,
+) -> list[Resolution]:
+    """Send parked records to the services that could not process them, or have them dropped.
 
     Args:
-        servers: Kafka.
-        letters: parked by a service, not resolved.
-        drop: give them up.
-        patience_s: how long to wait for the next answer; 0 does not wait.
+        client: Connection to Kafka.
+        dead_letters: Dead letters that a service parked and that are not resolved.
+        drop: Whether to drop them.
+        timeout_s: Longest wait for the next answer; 0 does not wait for any.
     """
     if not drop:
-        letters = [await whole(servers, letter) for letter in letters]
-    gone = [] if drop else [Answer(letter, BODY_GONE) for letter in letters if letter.bodiless]
-    letters = [letter for letter in letters if drop or not letter.bodiless]
-    return gone + (await _settle(servers, letters, drop=drop, patience_s=patience_s) if letters else [])
+        dead_letters = [await with_body(client, dead_letter) for dead_letter in dead_letters]
+    sendable = [each for each in dead_letters if drop or not each.is_bodiless]
+    resolutions = [Resolution(each, BODY_GONE) for each in dead_letters if each.is_bodiless and not drop]
+    records = [_replay_record(each, drop=drop) for each in sendable]
+    if not records:
+        return resolutions
+    if not timeout_s:
+        await client.send(records)
+        return resolutions + [Resolution(each, SENT) for each in sendable]
+    # The tail is opened before sending, so that no answer is missed.
+    tail = await client.tail({dead_letter_topic(each.topic) for each in sendable})
+    places = await client.send(records)
+    waiting = {each.id: (each, place) for each, place in zip(sendable, places, strict=True)}
+    answers = await _collect_answers(tail.records(), waiting, timeout_s)
+    return resolutions + [answers.get(each.id, Resolution(each, NO_ANSWER)) for each in sendable]
 
 
-async def _settle(
-    servers: str, letters: Sequence[DeadLetter], *, drop: bool, patience_s: float
-) -> list[Answer]:
-    if not patience_s:
-        await kafka.send(servers, [_order(letter, drop=drop) for letter in letters])
-        return [Answer(letter, "sent") for letter in letters]
-    answers: dict[str, Answer] = {}
+async def _collect_answers(
+    records: AsyncIterator[StoredRecord], sent: Mapping[str, tuple[DeadLetter, str]], timeout_s: float
+) -> dict[str, Resolution]:
+    """Return resolutions by ID until all have arrived, or the next one takes longer than `timeout_s`."""
+    waiting = dict(sent)
+    resolutions: dict[str, Resolution] = {}
     parked: dict[str, DeadLetter] = {}
-    topics = {dead_letter_topic(letter.topic) for letter in letters}
-    async with kafka.tail(servers, topics) as tail:
-        sent = await kafka.send(servers, [_order(letter, drop=drop) for letter in letters])
-        places = {letter.id: place for letter, place in zip(letters, sent, strict=True)}
-        waiting = {letter.id: letter for letter in letters}
-        try:
-            async with asyncio.timeout(patience_s) as patience:
-                async for record in tail.records():
-                    told = _letter(record)
-                    resolution = _about(record).get(RESOLUTION_HEADER)
-                    if resolution is None:
-                        parked[told.origin] = told
-                    elif told.id in waiting:
-                        letter = waiting.pop(told.id)
-                        successor = parked.get(places[told.id])
-                        outcome = resolution if successor is None else "parked again"
-                        answers[letter.id] = Answer(letter, outcome, successor)
-                        patience.reschedule(asyncio.get_running_loop().time() + patience_s)
-                    if not waiting:
-                        break
-        except TimeoutError:
-            pass
-    return [answers.get(letter.id, Answer(letter, "no answer")) for letter in letters]
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout_s) as deadline:
+            async for record in records:
+                received = _from_record(record)
+                if received.resolution is None:
+                    # A service parks a record again before it resolves the old dead letter.
+                    parked[received.origin] = received
+                elif received.id in waiting:
+                    dead_letter, place = waiting.pop(received.id)
+                    successor = parked.get(place)
+                    outcome = received.resolution if successor is None else PARKED_AGAIN
+                    resolutions[received.id] = Resolution(dead_letter, outcome, successor)
+                    deadline.reschedule(loop.time() + timeout_s)
+                if not waiting:
+                    break
+    except TimeoutError:
+        pass
+    return resolutions
 
 
-async def whole(servers: str, letter: DeadLetter) -> DeadLetter:
-    """The letter with its body: a large one is fetched from its origin, if Kafka still has it."""
-    place = re.fullmatch(r"(.+)/(\d+)/(\d+)", letter.origin)
-    if not letter.bodiless or place is None:
-        return letter
-    record = await kafka.read_one(servers, place[1], int(place[2]), int(place[3]))
-    if record is None or (record.key, _ce_id(record.headers)) != (letter.key, _ce_id(letter.headers)):
-        return letter
-    return replace(letter, value=record.value, bodiless=False)
-
-
-def _order(letter: DeadLetter, *, drop: bool) -> Record:
-    """The record as it was, for the one service; or, to have it dropped, only its name."""
-    ours = [(TARGET_HEADER, letter.service.encode()), (DEAD_LETTER_HEADER, letter.id.encode())]
+def _replay_record(dead_letter: DeadLetter, *, drop: bool) -> Record:
+    """Return the original record for the one service; to drop the dead letter, only its ID and key."""
+    added = [
+        (TARGET_HEADER, dead_letter.service.encode()),
+        (DEAD_LETTER_HEADER, dead_letter.id.encode()),
+    ]
     if drop:
-        return Record(letter.topic, letter.key, None, [*ours, (ACTION_HEADER, b"drop")])
-    return Record(letter.topic, letter.key, letter.value, [*letter.headers, *ours])
+        headers = [*added, (ACTION_HEADER, DROP_ACTION.encode())]
+        return Record(dead_letter.topic, dead_letter.key, None, headers)
+    return Record(dead_letter.topic, dead_letter.key, dead_letter.value, [*dead_letter.headers, *added])
 
 
-def _ce_id(headers: Iterable[tuple[str, bytes | None]]) -> bytes | None:
-    return dict(headers).get("ce_id")
+def _identity(
+    key: bytes | None, headers: Iterable[tuple[str, bytes | None]]
+) -> tuple[bytes | None, bytes | None]:
+    return key, dict(headers).get("ce_id")
 
 
-def _about(record: "ConsumerRecord[bytes | None, bytes | None]") -> dict[str, str]:
-    return {name: bytes(value or b"").decode(errors="replace") for name, value in record.headers}
-
-
-def _letter(record: "ConsumerRecord[bytes | None, bytes | None]") -> DeadLetter:
-    about = _about(record)
+def _from_record(record: StoredRecord) -> DeadLetter:
+    texts = {name: bytes(value or b"").decode(errors="replace") for name, value in record.headers}
+    written_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    resolution = texts.get(RESOLUTION_HEADER)
     return DeadLetter(
-        id=about.get(DEAD_LETTER_HEADER, f"{record.topic}/{record.offset}"),
-        service=about.get("phonograph-service", ""),
+        id=texts.get(DEAD_LETTER_HEADER, f"{record.topic}/{record.offset}"),
+        service=texts.get(SERVICE_HEADER, ""),
         topic=record.topic.removesuffix(DEAD_LETTER_SUFFIX),
-        origin=about.get("phonograph-origin", ""),
-        reason=about.get("phonograph-reason", ""),
-        error=about.get("phonograph-error", ""),
-        parked_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        origin=texts.get(ORIGIN_HEADER, ""),
+        reason=texts.get(REASON_HEADER, ""),
+        error=texts.get(ERROR_HEADER, ""),
+        parked_at=written_at,
         key=record.key,
         value=record.value,
         headers=[
             (name, None if value is None else bytes(value))
             for name, value in record.headers
-            if name not in ABOUT
+            if name not in DEAD_LETTER_HEADERS
         ],
-        bodiless="phonograph-body" in about,
+        is_bodiless=BODY_HEADER in texts,
+        resolution=resolution,
+        resolved_at=None if resolution is None else written_at,
     )

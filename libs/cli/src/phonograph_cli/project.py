@@ -1,4 +1,4 @@
-"""Where this installation lies, and what its servers and services are given."""
+"""The folders, servers and services of one installation."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from phonograph_devstack import (
     Process,
     ProcessStatus,
     StackError,
-    stack_from,
+    select_stack,
 )
 from phonograph_devstack.monitoring import GRAFANA, PROMETHEUS
 from phonograph_events import Service
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 FIRST_PROBE_PORT = 8801
 OTLP_ENDPOINT = "PHONOGRAPH_OTLP_ENDPOINT"
-"""Where this command and the services that it starts send their traces; without it there are none."""
+"""Environment variable: where this command and the services that it starts send traces; none if unset."""
 READY = "/health/ready"
 MONITORING = (PROMETHEUS, GRAFANA)
 
@@ -49,20 +49,24 @@ class Project:
 
     @classmethod
     def here(cls, report: Callable[[str], None] = lambda _line: None) -> "Project":
-        """The checkout that this command was installed from, unless `PHONOGRAPH_ROOT` names another."""
+        """Return the checkout from which this command was installed, unless `PHONOGRAPH_ROOT` names another.
+
+        Args:
+            report: Called with each step of a long operation.
+        """
         root = os.environ.get("PHONOGRAPH_ROOT")
         return cls(Path(root) if root else Path(__file__).parents[4], report=report)
 
     @property
     def home(self) -> Path:
-        """Data, logs and process files."""
+        """Folder of data, logs and process files."""
         return Path(self.environment.get("PHONOGRAPH_HOME", self.root / ".phonograph"))
 
     @cached_property
     def stack(self) -> LocalStack | ExternalStack | ContainerStack:
-        """The servers: local child processes unless `PHONOGRAPH_STACK` says otherwise."""
+        """The servers: local child processes unless `PHONOGRAPH_STACK` names other ones."""
         cache = Path(self.environment.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "phonograph"
-        return stack_from(
+        return select_stack(
             self.environment.get("PHONOGRAPH_STACK", "local"),
             home=self.home,
             manifests=self.root / "deploy" / "devstack",
@@ -73,18 +77,18 @@ class Project:
 
     @property
     def object_store_url(self) -> str:
-        """Where services keep objects."""
+        """URL at which services store objects."""
         return self.environment.get("PHONOGRAPH_OBJECT_STORE", (self.home / "data" / "objects").as_uri())
 
     @property
     def objects(self) -> "ObjectStore":
-        """The object store itself."""
+        """The object store."""
         from phonograph_runtime.objects import ObjectStore
 
         return ObjectStore(self.object_store_url)
 
     def services(self) -> list[Service]:
-        """The services that are installed here."""
+        """Return the services that are installed here."""
         return sorted(Service(entry.name) for entry in entry_points(group="phonograph.services"))
 
     @property
@@ -99,13 +103,13 @@ class Project:
         )
 
     def up(self, *, monitoring: bool = False) -> None:
-        """Start what is missing: servers, roles, topics, migrations, services.
+        """Start the servers, create roles, schemas and topics, and start the services; safe to repeat.
 
         Args:
-            monitoring: Start Prometheus too. It is also started again when it has died.
+            monitoring: Whether to start Prometheus too. One that has died is started in any case.
         """
-        watched = monitoring or any(process.name in MONITORING for process in self.status())
-        if watched:
+        is_monitored = monitoring or any(process.name in MONITORING for process in self.status())
+        if is_monitored:
             self.monitoring.require_prometheus()
         self.stack.up()
         self.report("preparing database and topics")
@@ -113,31 +117,31 @@ class Project:
         self.report("starting services")
         services = [self._process(number, service) for number, service in enumerate(self.services())]
         self.stack.start(services)
-        if watched:
+        if is_monitored:
             ports = {process.name: process.port for process in services if process.port}
-            watching = self.monitoring.processes(ports)
-            self.report(f"starting {' and '.join(process.name for process in watching)}")
-            self.stack.start(watching)
+            monitors = self.monitoring.processes(ports)
+            self.report(f"starting {' and '.join(process.name for process in monitors)}")
+            self.stack.start(monitors)
 
     def stop(self, service: Service) -> None:
-        """End the service that runs here."""
+        """Stop a service that runs here."""
         self.stack.stop([service.value])
 
     def start(self, service: Service) -> None:
-        """Start a service again, on running servers."""
+        """Start a service; the servers must be running."""
         self.stack.start([self._process(self.services().index(service), service)])
 
     def status(self) -> list[ProcessStatus]:
-        """Servers and services; Prometheus and Grafana only where somebody asked for them."""
+        """Return servers and services, and Prometheus and Grafana if they were requested."""
         found = self.stack.status()
         return [process for process in found if process.name not in MONITORING or process.state != "stopped"]
 
     def prepare(self) -> None:
-        """Roles, topics and migrations; safe to repeat.
+        """Create roles and topics and upgrade every schema; safe to repeat.
 
         Raises:
-            StackError: PostgreSQL or Kafka is away, or refuses.
-            PermanentError: a database that this release must not touch.
+            StackError: PostgreSQL or Kafka cannot be reached, or refuses.
+            PermanentError: A database is at a revision that this release does not know.
         """
         import asyncpg
         from aiokafka.errors import KafkaError
@@ -154,63 +158,68 @@ class Project:
         from phonograph_runtime.provision import provision_database
 
         script = (self.root / "deploy" / "postgres" / "init.sql").read_text(encoding="utf-8")
-        asyncio.run(provision_database(addresses.postgres_url, script, self._passwords()))
-        asyncio.run(create_topics(addresses.kafka_bootstrap_servers))
+
+        async def create() -> None:
+            await provision_database(addresses.postgres_url, script, self._passwords())
+            await create_topics(addresses.kafka_bootstrap_servers)
+
+        asyncio.run(create())
         for service in self.services():
             folder = self.root / "migrations" / service.value
             migrations.upgrade(self.database_url(service), folder)
 
     def service_environment(self, service: Service) -> dict[str, str]:
-        """What a service's process is given: the caller's environment and the addresses of the stack."""
+        """Return the environment of a service: that of the caller and the addresses of the stack."""
         addresses = self.stack.addresses()
         prefix = service.role.upper()
-        ours = {
+        settings = {
             "DATABASE_URL": self.database_url(service),
             "KAFKA_BOOTSTRAP_SERVERS": addresses.kafka_bootstrap_servers,
             "OBJECT_STORE_URL": self.object_store_url,
             "MIGRATIONS": str(self.root / "migrations"),
         }
         if OTLP_ENDPOINT in self.environment:
-            ours["OTLP_ENDPOINT"] = self.environment[OTLP_ENDPOINT]
+            settings["OTLP_ENDPOINT"] = self.environment[OTLP_ENDPOINT]
         if service is Service.GRAPH_SYNC:
-            ours |= {
+            settings |= {
                 "NEO4J_URI": addresses.neo4j_uri,
                 "NEO4J_USER": addresses.neo4j_user,
                 "NEO4J_PASSWORD": addresses.neo4j_password,
             }
-        return {**self.environment, **{f"{prefix}_{name}": value for name, value in ours.items()}}
+        return {**self.environment, **{f"{prefix}_{name}": value for name, value in settings.items()}}
 
     def service_command(self, service: Service) -> str:
-        """The service's own command, beside this one."""
+        """Return the path of a service's own command, which is installed next to this one."""
         return str(Path(sys.executable).parent / f"phonograph-{service.value}")
 
     def _process(self, number: int, service: Service) -> Process:
         port = self.stack.free_port(service.value, FIRST_PROBE_PORT + number)
         prefix = service.role.upper()
-        home = f"{crc32(os.fsencode(self.home)):08x}"
-        ours = {f"{prefix}_HTTP_PORT": str(port), f"{prefix}_INSTANCE": f"{platform.node()}-{home}"}
+        home_id = f"{crc32(os.fsencode(self.home)):08x}"
+        # The instance name is the same after a restart, and differs between installations on one machine.
+        settings = {f"{prefix}_HTTP_PORT": str(port), f"{prefix}_INSTANCE": f"{platform.node()}-{home_id}"}
         return Process(
             name=service.value,
             command=(self.service_command(service),),
-            environment=self.service_environment(service) | ours,
+            environment=self.service_environment(service) | settings,
             health_url=f"http://127.0.0.1:{port}{READY}",
             port=port,
         )
 
     def database_url(self, service: Service) -> str:
-        """Login of a service on the running stack, with its own role."""
+        """Return the database URL of a service, with its own role."""
         url = urlsplit(self.stack.addresses().postgres_url)
         host = url.netloc.rpartition("@")[2]
         return f"postgresql+asyncpg://{service.role}:{self._passwords()[service]}@{host}{url.path}"
 
     def _passwords(self) -> dict[Service, str]:
-        """One password per service, made once and kept for this installation only."""
+        """Return one password per service, created once for this installation."""
         path = self.home / "passwords.json"
-        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        missing = [service for service in Service if service.value not in kept]
+        stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        missing = [service for service in Service if service.value not in stored]
         if missing:
-            kept |= {service.value: secrets.token_urlsafe(18) for service in missing}
+            stored |= {service.value: secrets.token_urlsafe(18) for service in missing}
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(json.dumps(kept))
-        return {service: kept[service.value] for service in Service}
+            path.touch(mode=0o600)  # before anything is written, so that no other user can ever read it
+            path.write_text(json.dumps(stored))
+        return {service: stored[service.value] for service in Service}

@@ -1,12 +1,10 @@
-"""Answers questions about recordings from the graph and the object store."""
+"""Recordings and jobs as the graph and the object store hold them."""
 
 import json
-import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from phonograph_cli.locations import to_uri
 from phonograph_events import Service
 from phonograph_events.documents import (
     Document,
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=Document)
 
-MIN_PREFIX = 8
+MIN_PREFIX_LENGTH = 8
+"""Fewest characters of a media ID that are looked up as a prefix."""
 
 _MEDIA: Final = ("file_name", "kind", "mime_type", "duration_s", "file_hash", "content_fp", "status")
 _MUSIC: Final = (
@@ -111,32 +110,36 @@ _ORDER: Final = {service.value: position for position, service in enumerate(Serv
 
 
 class RecordingReader:
-    """Reads the graph, and the documents whose addresses it holds."""
+    """Reads the graph, and the documents to which it refers."""
 
     def __init__(self, driver: "AsyncDriver", objects: ObjectStore) -> None:
         self._driver = driver
         self._objects = objects
 
-    async def find(self, what: str) -> str | None:
-        """Media id of a recording; null when there is none, or several.
+    async def find(self, wanted: str) -> str | None:
+        """Return the media ID of a recording, or None if there is none or if a prefix is ambiguous.
 
         Args:
-            what: a media id, the first eight or more characters of one, or a path or address at which the
-                recording, a duplicate of it or a rejected file was seen. The newest one counts.
+            wanted: A media ID or at least its first eight characters, or a path or URI at which the
+                recording, a duplicate of it or a rejected file was seen. The newest recording at a place
+                counts.
         """
-        prefix = what.strip().lower()
-        if len(prefix) >= MIN_PREFIX and re.fullmatch(r"[0-9a-f-]+", prefix):
+        prefix = wanted.strip().lower()
+        if len(prefix) >= MIN_PREFIX_LENGTH and re.fullmatch(r"[0-9a-f-]+", prefix):
             found = await self._rows(_BY_PREFIX, prefix=prefix)
-            if found:
-                return str(found[0]["id"]) if len(found) == 1 else None
-        found = await self._rows(_BY_PLACE, places=list(_places(what)))
+            if len(found) == 1:
+                return str(found[0]["id"])
+        found = await self._rows(_BY_PLACE, places=_places(wanted))
         return str(found[0]["id"]) if found else None
 
     async def show(self, media_id: str) -> dict[str, Any] | None:
-        """Everything that the services found: every key is there, null where there is nothing.
+        """Return everything that the services found; each key is present, with None where nothing was found.
+
+        Returns:
+            The recording as `phonograph show --json` prints it, or None if it is unknown.
 
         Raises:
-            PermanentError: `missing_object`, a document is not in the object store any more.
+            PermanentError: With reason `missing_object` if a document is no longer in the object store.
         """
         found = await self._rows(_RECORDING, id=media_id)
         if not found:
@@ -148,17 +151,17 @@ class RecordingReader:
         jobs = sorted(row["jobs"], key=lambda job: _ORDER.get(job.get("service", ""), len(_ORDER)))
         return {
             "media": media,
-            "music": _picked(row["music"], _MUSIC),
+            "music": _first(row["music"], _MUSIC),
             "transcript": await self._transcript(row["transcript"]),
             "speakers": await self._speakers(row["speakers"]),
             "tracklist": await self._tracklist(row["tracklist"]),
-            "rename": _picked(row["rename"], _RENAME),
+            "rename": _first(row["rename"], _RENAME),
             "highlights": await self._highlights(row["highlights"]),
             "jobs": [{name: job.get(name) for name in _JOB} for job in jobs],
         }
 
     async def jobs(self, *, status: str | None = None) -> list[dict[str, Any]]:
-        """Every job, the oldest first; times in ISO 8601."""
+        """Return every job, or those with a status, oldest first; times are in ISO 8601."""
         listed = []
         for row in await self._rows(_JOBS, status=status):
             job = {name: row["job"].get(name) for name in _LISTED_JOB}
@@ -167,7 +170,7 @@ class RecordingReader:
         return listed
 
     async def versions(self) -> dict[str, dict[str, int]]:
-        """What the graph holds: for each kind of thing its ids with their versions."""
+        """Return the versions that the graph holds, by kind and ID."""
         return {
             kind: {row["id"]: row["version"] for row in await self._rows(query)}
             for kind, query in _VERSIONS.items()
@@ -194,7 +197,7 @@ class RecordingReader:
             return None
         return {
             "silence_regions": [region.model_dump(mode="json") for region in document.silence_regions],
-            "segments": [each.model_dump(mode="json", include=_SEGMENT) for each in document.segments],
+            "segments": [segment.model_dump(mode="json", include=_SEGMENT) for segment in document.segments],
             "clips": [clip.model_dump(mode="json", include=_CLIP) for clip in document.clips],
         }
 
@@ -209,14 +212,14 @@ class RecordingReader:
             return [dict(record) async for record in result]
 
 
-def _picked(found: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any] | None:
+def _first(found: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any] | None:
     return {name: found[0].get(name) for name in names} if found else None
 
 
-def _places(what: str) -> Iterator[str]:
-    """How the graph may have written a place; a name that is not UTF-8 has an address, but no path."""
-    if what.encode(errors="ignore").decode() == what:
-        yield what
-    if "://" not in what:
-        path = os.path.abspath(os.path.expanduser(what))  # noqa: PTH100, PTH111  # keeps links
-        yield Path(path).as_uri()
+def _places(location: str) -> list[str]:
+    """Return the forms in which the graph may hold a place: as typed, and as a URI.
+
+    A name that is not UTF-8 is only held as a URI, in which its bytes are percent-encoded.
+    """
+    places = dict.fromkeys([location, to_uri(location)])
+    return [place for place in places if place.encode(errors="ignore").decode() == place]

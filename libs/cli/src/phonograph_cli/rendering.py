@@ -1,21 +1,23 @@
-"""How results look on a terminal, and on a pipe."""
+"""Progress and results as tables and lines for people."""
 
-import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from phonograph_cli.exporting import clock, track_name
-from phonograph_cli.following import FileProgress, Mark, State
+from phonograph_cli.export_formats import Recording, clock, track_name
+from phonograph_cli.locations import printable
+from phonograph_cli.progress import FileProgress, ServiceProgress, State
 from phonograph_events import Service
 
-MARKS = {State.WAITING: "·", State.WORKING: "▸", State.DONE: "✓", State.FAILED: "✗"}
-COLOURS = {State.WAITING: "dim", State.WORKING: "cyan", State.DONE: "green", State.FAILED: "red"}
-ORDER = [
+Rows: TypeAlias = list[tuple[str, ...]]
+
+SYMBOLS = {State.WAITING: "·", State.WORKING: "▸", State.DONE: "✓", State.FAILED: "✗"}
+STYLES = {State.WAITING: "dim", State.WORKING: "cyan", State.DONE: "green", State.FAILED: "red"}
+SERVICES = [
     Service.INGEST,
     Service.ANALYSIS,
     Service.TRANSCRIPTION,
@@ -23,130 +25,164 @@ ORDER = [
     Service.TRACKLIST,
     Service.HIGHLIGHTS,
 ]
+"""Services in the order of their columns."""
 MAX_SEGMENTS = 12
+MAX_KEYWORDS = 5
 
 
-def readable(text: str) -> str:
-    """A path as typed may hold bytes that are no text."""
-    return os.fsencode(text).decode(errors="replace")
+def progress_table(files: list[FileProgress], elapsed_s: float) -> Table:
+    """Return a table with one row per file and one column per service.
 
-
-def live_table(files: list[FileProgress], seconds: float) -> Table:
-    """One line per file, a mark per service."""
+    Args:
+        files: Files to show.
+        elapsed_s: Time since the files were requested, for the header.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("file", overflow="ellipsis", no_wrap=True, max_width=32)
-    for service in ORDER:
+    for service in SERVICES:
         table.add_column(service.value)
-    table.add_column(clock(seconds), justify="right")
+    table.add_column(clock(elapsed_s), justify="right")
     for file in files:
-        cells = [_cell(file.marks.get(service)) for service in ORDER]
-        table.add_row(readable(file.path).rpartition("/")[2], *cells, _outcome(file))
+        cells = [_service_cell(file.services.get(service)) for service in SERVICES]
+        table.add_row(printable(file.path).rpartition("/")[2], *cells, _outcome_cell(file))
     return table
 
 
-def _cell(mark: Mark | None) -> Text:
-    if mark is None:
-        return Text("–", style="dim")
-    text = MARKS[mark.state]
-    if mark.state is State.WORKING and mark.progress > 0:
-        text += f" {mark.progress:.0%}"
-    if mark.ended and mark.reason:
-        text += f" {mark.reason}"
-    elif mark.ended and mark.seconds is not None:
-        text += f" {mark.seconds:.1f} s"
-    return Text(text, style=COLOURS[mark.state])
+def change_line(file: FileProgress, service: Service) -> str:
+    """Return the progress of one service with a file as a line for logs and pipes."""
+    progress = file.services[service]
+    reason = f" ({progress.reason})" if progress.is_ended and progress.reason else ""
+    seconds = f" {progress.seconds:.1f} s" if progress.is_ended and progress.seconds is not None else ""
+    return f"{printable(file.path)}: {service} {progress.state}{reason}{seconds}"
 
 
-def _outcome(file: FileProgress) -> Text:
-    if file.outcome is None:
-        return Text("")
-    style = "green" if file.ok else "red"
-    return Text((file.reason or file.outcome) if file.ended else "", style=style)
-
-
-def plain_line(file: FileProgress, service: Service) -> str:
-    """A change of one service, for logs and pipes."""
-    mark = file.marks[service]
-    detail = f" ({mark.reason})" if mark.ended and mark.reason else ""
-    seconds = f" {mark.seconds:.1f} s" if mark.ended and mark.seconds is not None else ""
-    return f"{readable(file.path)}: {service} {mark.state}{detail}{seconds}"
-
-
-def ending_line(file: FileProgress) -> str:
-    """What became of a file, in one sentence."""
-    path = readable(file.path)
+def outcome_line(file: FileProgress) -> str:
+    """Return what became of a file, in one sentence."""
+    path = printable(file.path)
     if file.outcome == "rejected":
         return f"{path}: rejected ({file.reason}). {file.message}"
     if file.outcome == "duplicate":
-        return f"{path}: known already as {file.media_id} ({file.reason}). {file.message}"
-    failed = [service.value for service, mark in file.marks.items() if mark.state is State.FAILED]
-    if failed:
-        return f"{path}: {file.media_id}, but {', '.join(failed)} failed. See: phonograph jobs list"
+        return f"{path}: already known as {file.media_id} ({file.reason}). {file.message}"
+    if file.failed_services:
+        failed = ", ".join(service.value for service in file.failed_services)
+        return f"{path}: {file.media_id}, but {failed} failed. See: phonograph jobs list"
     return f"{path}: {file.media_id}"
 
 
-def recording(shown: dict[str, Any]) -> RenderableType:
-    """Everything known of one recording."""
-    media = shown["media"]
-    parts: list[RenderableType] = [_facts(shown)]
-    tracklist, highlights, transcript = shown["tracklist"], shown["highlights"], shown["transcript"]
-    if tracklist and tracklist["tracks"]:
-        rows = [(str(t["position"]), clock(t["start_time"]), track_name(t)) for t in tracklist["tracks"]]
-        parts.append(_table(f"Tracklist ({tracklist['source_type']})", rows))
-    if shown["rename"]:
-        parts.append(Text(f"Better name: {shown['rename']['proposed_filename']}", style="yellow"))
-    if highlights and highlights["segments"]:
-        segments = [
-            (clock(s["start"]), s["title"], ", ".join(s["keywords"][:5])) for s in highlights["segments"]
-        ]
-        parts.append(_table("Topics", segments))
-    if highlights and highlights["clips"]:
-        clips = [(clock(c["start"]), c["title"], c["uri"]) for c in highlights["clips"]]
-        parts.append(_table("Clips", clips))
-    if transcript and transcript["segments"]:
-        said = transcript["segments"]
-        lines = [(clock(s["start"]), s["speaker"] or "", s["text"]) for s in said[:MAX_SEGMENTS]]
-        if len(said) > MAX_SEGMENTS:
-            lines.append(("…", "", f"{len(said) - MAX_SEGMENTS} more: phonograph export ID --format txt"))
-        title = f"Transcript {transcript['pipeline_version']} ({transcript['engine']}, {transcript['model']})"
-        parts.append(_table(title, lines))
-    notes = [f"{job['service']}: {job['status']}, {job['reason']}" for job in shown["jobs"] if job["reason"]]
-    parts += [Text(note, style="dim") for note in dict.fromkeys(notes)]
-    return Panel(Group(*parts), title=f"{media['file_name']}", subtitle=media["media_id"], title_align="left")
+def recording_panel(recording: Recording) -> RenderableType:
+    """Return everything known about one recording."""
+    media = recording["media"]
+    sections = (_tracklist, _rename, _topics, _clips, _transcript, _job_notes)
+    parts = [_facts(recording), *(part for section in sections for part in section(recording))]
+    return Panel(Group(*parts), title=media["file_name"], subtitle=media["media_id"], title_align="left")
 
 
-def _facts(shown: dict[str, Any]) -> Text:
-    media, music, speakers = shown["media"], shown["music"], shown["speakers"]
-    facts = [media["mime_type"]] if media["mime_type"] else []
-    if media["duration_s"] is not None:
-        facts.append(clock(media["duration_s"]))
-    if media["status"] != "ready":
-        facts.append(media["status"])
-    if music and music["bpm"] is not None:
-        facts.append(f"{music['bpm']:.1f} BPM")
-    if music and music["key"]:
-        facts.append(f"{music['key']} {music['scale']}")
-    if music and music["loudness_lufs"] is not None:
-        facts.append(f"{music['loudness_lufs']:.1f} LUFS")
-    if speakers and speakers["count"]:
-        facts.append(f"{speakers['count']} speaker{'s' if speakers['count'] > 1 else ''}")
-    return Text(" · ".join(facts), style="bold")
-
-
-def _table(title: str, rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(title=title, box=None, show_header=False, title_justify="left", pad_edge=False)
-    for _ in rows[0]:
-        table.add_column(overflow="fold")
+def listing(columns: list[str], rows: list[list[str]]) -> Table:
+    """Return a plain table with a header."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def listing(columns: list[str], rows: list[list[str]]) -> Table:
-    """A plain table of anything."""
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)
+def _service_cell(progress: ServiceProgress | None) -> Text:
+    if progress is None:
+        return Text("–", style="dim")
+    text = SYMBOLS[progress.state]
+    if progress.state is State.WORKING and progress.progress > 0:
+        text += f" {progress.progress:.0%}"
+    if progress.is_ended and progress.reason:
+        text += f" {progress.reason}"
+    elif progress.is_ended and progress.seconds is not None:
+        text += f" {progress.seconds:.1f} s"
+    return Text(text, style=STYLES[progress.state])
+
+
+def _outcome_cell(file: FileProgress) -> Text:
+    if not file.is_ended:
+        return Text("")
+    return Text(file.reason or file.outcome or "", style="green" if file.has_succeeded else "red")
+
+
+def _facts(recording: Recording) -> Text:
+    media, music, speakers = recording["media"], recording["music"] or {}, recording["speakers"] or {}
+    count = speakers.get("count")
+    facts = [
+        media["mime_type"],
+        _formatted(media["duration_s"], clock),
+        media["status"] if media["status"] != "ready" else None,
+        _formatted(music.get("bpm"), "{:.1f} BPM".format),
+        f"{music['key']} {music['scale']}" if music.get("key") else None,
+        _formatted(music.get("loudness_lufs"), "{:.1f} LUFS".format),
+        f"{count} speaker{'s' if count > 1 else ''}" if count else None,
+    ]
+    return Text(" · ".join(fact for fact in facts if fact), style="bold")
+
+
+def _formatted(value: float | None, text: Callable[[float], str]) -> str | None:
+    return None if value is None else text(value)
+
+
+def _tracklist(recording: Recording) -> Iterator[RenderableType]:
+    tracklist = recording["tracklist"]
+    if tracklist and tracklist["tracks"]:
+        rows: Rows = [
+            (str(track["position"]), clock(track["start_time"]), track_name(track))
+            for track in tracklist["tracks"]
+        ]
+        yield _titled_table(f"Tracklist ({tracklist['source_type']})", rows)
+
+
+def _rename(recording: Recording) -> Iterator[RenderableType]:
+    if recording["rename"]:
+        yield Text(f"Better name: {recording['rename']['proposed_filename']}", style="yellow")
+
+
+def _topics(recording: Recording) -> Iterator[RenderableType]:
+    highlights = recording["highlights"]
+    if highlights and highlights["segments"]:
+        rows: Rows = [
+            (clock(segment["start"]), segment["title"], ", ".join(segment["keywords"][:MAX_KEYWORDS]))
+            for segment in highlights["segments"]
+        ]
+        yield _titled_table("Topics", rows)
+
+
+def _clips(recording: Recording) -> Iterator[RenderableType]:
+    highlights = recording["highlights"]
+    if highlights and highlights["clips"]:
+        rows: Rows = [(clock(clip["start"]), clip["title"], clip["uri"]) for clip in highlights["clips"]]
+        yield _titled_table("Clips", rows)
+
+
+def _transcript(recording: Recording) -> Iterator[RenderableType]:
+    transcript = recording["transcript"]
+    if transcript and transcript["segments"]:
+        segments = transcript["segments"]
+        rows: Rows = [
+            (clock(segment["start"]), segment["speaker"] or "", segment["text"])
+            for segment in segments[:MAX_SEGMENTS]
+        ]
+        if len(segments) > MAX_SEGMENTS:
+            rows.append(("…", "", f"{len(segments) - MAX_SEGMENTS} more: phonograph export ID --format txt"))
+        model = f"{transcript['engine']}, {transcript['model']}"
+        yield _titled_table(f"Transcript {transcript['pipeline_version']} ({model})", rows)
+
+
+def _job_notes(recording: Recording) -> Iterator[RenderableType]:
+    notes = (
+        f"{job['service']}: {job['status']}, {job['reason']}" for job in recording["jobs"] if job["reason"]
+    )
+    for note in dict.fromkeys(notes):  # several jobs of a service may end alike
+        yield Text(note, style="dim")
+
+
+def _titled_table(title: str, rows: Rows) -> Table:
+    table = Table(title=title, box=None, show_header=False, title_justify="left", pad_edge=False)
+    for _ in rows[0]:
+        table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

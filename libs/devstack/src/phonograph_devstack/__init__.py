@@ -5,7 +5,7 @@ from phonograph_devstack.errors import StackError
 from phonograph_devstack.external import ExternalStack
 from phonograph_devstack.local import LocalStack
 from phonograph_devstack.monitoring import Monitoring
-from phonograph_devstack.selection import stack_from
+from phonograph_devstack.selection import select_stack
 from phonograph_devstack.services import Addresses, Process, ServiceHost
 from phonograph_devstack.supervisor import ProcessStatus
 
@@ -19,5 +19,5 @@ __all__ = [
     "ProcessStatus",
     "ServiceHost",
     "StackError",
-    "stack_from",
+    "select_stack",
 ]

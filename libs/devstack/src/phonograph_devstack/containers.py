@@ -1,4 +1,4 @@
-"""The three servers in Docker containers, where there is an engine."""
+"""The three servers in Docker containers."""
 
 import hashlib
 import secrets
@@ -11,11 +11,11 @@ from typing import Any
 
 from phonograph_devstack.errors import StackError
 from phonograph_devstack.kafka import broker_count
-from phonograph_devstack.neo4j import PASSWORD, USER, returns_one
+from phonograph_devstack.neo4j import LOGIN, answers_query
 from phonograph_devstack.postgres import DATABASE, SUPERUSER, run_sql
 from phonograph_devstack.services import Addresses, ServiceHost
 
-_ANSWERS_WITHIN_S = 180.0
+_READY_TIMEOUT_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +23,18 @@ class _Image:
     name: str
     port: int
     environment: Mapping[str, str]
-    answers: Callable[[int], bool]
+    is_ready: Callable[[int], bool]
 
 
 class ContainerStack(ServiceHost):
-    """PostgreSQL, Kafka and Neo4j by testcontainers. They outlive the command; `down` stops them, data kept.
+    """PostgreSQL, Kafka and Neo4j in testcontainers, which outlive the command that starts them.
 
     Args:
         home: Folder for the services' logs, ports and process files, and the superuser's password.
-        report: Takes one line of progress at a time.
+        report: Called with each line of progress.
 
     Raises:
-        StackError: testcontainers is not installed, or no Docker engine answers.
+        StackError: If testcontainers is not installed, or no Docker daemon answers.
     """
 
     def __init__(self, home: Path, *, report: Callable[[str], None] = print) -> None:
@@ -48,54 +48,58 @@ class ContainerStack(ServiceHost):
                 "PHONOGRAPH_STACK=testcontainers needs the package testcontainers: "
                 "install phonograph-devstack[containers]."
             ) from error
-        # The reaper would remove the containers when this command ends.
+        # The reaper of testcontainers would remove the containers when this command ends.
         testcontainers_config.ryuk_disabled = True
         try:
-            self._engine = DockerClient().client
-            self._engine.ping()
+            self._docker = DockerClient().client
+            self._docker.ping()
         except (DockerException, OSError) as error:
             raise StackError(
-                f"PHONOGRAPH_STACK=testcontainers needs a Docker engine, and none answers ({error}). "
-                "Start it, or leave the variable away to use the local servers."
+                f"PHONOGRAPH_STACK=testcontainers needs a Docker daemon, and none answers ({error}). "
+                "Start it, or unset the variable to use the local servers."
             ) from error
 
     def up(self) -> Addresses:
-        """Start what does not run and wait until each answers.
+        """Start the containers that are not running and wait until all servers are ready; data are kept.
 
         Raises:
-            StackError: one does not answer in time.
+            StackError: If a server is not ready in time.
         """
         with self._supervisor.lock():
             for server, image in self._images().items():
                 self._start(server, image)
         for server, image in self._images().items():
             port = self._port(server)
-            deadline = time.monotonic() + _ANSWERS_WITHIN_S
-            while not image.answers(port):
+            deadline = time.monotonic() + _READY_TIMEOUT_S
+            while not image.is_ready(port):
                 if time.monotonic() > deadline:
                     raise StackError(
                         f"The container {self._name(server)} does not answer on port {port} "
-                        f"after {_ANSWERS_WITHIN_S:.0f} s: see `docker logs {self._name(server)}`."
+                        f"after {_READY_TIMEOUT_S:.0f} s: see `docker logs {self._name(server)}`."
                     )
                 time.sleep(0.2)
         return self.addresses()
 
     def addresses(self) -> Addresses:
-        """Addresses of the running containers.
+        """Return the addresses of the running containers.
 
         Raises:
-            StackError: one of them does not run.
+            StackError: If one of them is not running.
         """
         return Addresses(
             postgres_url=f"postgresql://{SUPERUSER}:{self._password()}@127.0.0.1:{self._port('postgres')}/{DATABASE}",
             kafka_bootstrap_servers=f"127.0.0.1:{self._port('kafka')}",
             neo4j_uri=f"bolt://127.0.0.1:{self._port('neo4j')}",
-            neo4j_user=USER,
-            neo4j_password=PASSWORD,
+            neo4j_user=LOGIN[0],
+            neo4j_password=LOGIN[1],
         )
 
     def down(self, *, wipe: bool = False) -> None:
-        """Stop the services, then the containers; `wipe` removes them with their data."""
+        """Stop the services, then the containers.
+
+        Args:
+            wipe: Also remove the containers with their data.
+        """
         with self._supervisor.lock():
             self._stop_services([])
             for server in self._images():
@@ -114,12 +118,17 @@ class ContainerStack(ServiceHost):
                 {"POSTGRES_PASSWORD": password, "POSTGRES_DB": DATABASE},
                 lambda port: run_sql(port, password, "SELECT 1").returncode == 0,
             ),
-            "kafka": _Image("apache/kafka:4.1.1", 9092, {}, lambda port: _quietly(broker_count, port) > 0),
+            "kafka": _Image(
+                "apache/kafka:4.1.1",
+                9092,
+                {},
+                lambda port: _zero_if_unreachable(broker_count, port) > 0,
+            ),
             "neo4j": _Image(
                 "neo4j:5.26-community",
                 7687,
                 {"NEO4J_AUTH": "none"},
-                lambda port: bool(_quietly(returns_one, port)),
+                lambda port: bool(_zero_if_unreachable(answers_query, port)),
             ),
         }
 
@@ -133,7 +142,7 @@ class ContainerStack(ServiceHost):
         port = self._supervisor.free_port(server, image.port)
         environment = dict(image.environment)
         if server == "kafka":
-            # Clients reach it by the port of the host, so it has to listen and advertise there.
+            # Clients connect to the port of the host, so Kafka must advertise that port.
             environment |= {
                 "KAFKA_NODE_ID": "1",
                 "KAFKA_PROCESS_ROLES": "broker,controller",
@@ -146,21 +155,23 @@ class ContainerStack(ServiceHost):
                 "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
             }
         self._report(f"Starting a container of {image.name}.")
-        fresh = DockerContainer(image.name, name=self._name(server), env=environment)
-        fresh.ports[f"{image.port}/tcp"] = ("127.0.0.1", port)
-        fresh.start()
+        created = DockerContainer(image.name, name=self._name(server), env=environment)
+        created.ports[f"{image.port}/tcp"] = ("127.0.0.1", port)
+        created.start()
 
     def _container(self, server: str) -> Any:
         from docker.errors import NotFound
 
         with suppress(NotFound):
-            return self._engine.containers.get(self._name(server))
+            return self._docker.containers.get(self._name(server))
         return None
 
     def _port(self, server: str) -> int:
         container = self._container(server)
         if container is None or container.status != "running":
-            raise StackError(f"The stack is not up: {self._name(server)} does not run. Run `phonograph up`.")
+            raise StackError(
+                f"The stack is not up: {self._name(server)} is not running. Run `phonograph up`."
+            )
         port = self._images()[server].port
         return int(container.attrs["HostConfig"]["PortBindings"][f"{port}/tcp"][0]["HostPort"])
 
@@ -176,8 +187,8 @@ class ContainerStack(ServiceHost):
         return path.read_text()
 
 
-def _quietly(ask: Callable[[str, int], int], port: int) -> int:
+def _zero_if_unreachable(request: Callable[[str, int], int], port: int) -> int:
     try:
-        return ask("127.0.0.1", port)
+        return request("127.0.0.1", port)
     except OSError:
         return 0

@@ -1,9 +1,9 @@
-"""The one error of the local stack."""
+"""The error of the local stack."""
 
 from phonograph_events.errors import PhonographError
 
 
 class StackError(PhonographError):
-    """The stack cannot do what was asked; the message is shown to the user unchanged."""
+    """An operation of the stack failed; the message is shown to the user unchanged."""
 
     reason = "stack"

@@ -1,4 +1,4 @@
-"""Servers that somebody else runs; services still run here."""
+"""Servers run by others; only the services run on this machine."""
 
 import socket
 from collections.abc import Callable, Mapping
@@ -20,15 +20,15 @@ _DEFAULT_PORTS = {"postgresql": 5432, "kafka": 9092, "bolt": 7687, "neo4j": 7687
 
 
 class ExternalStack(ServiceHost):
-    """Addresses out of an environment.
+    """Servers whose addresses are read from the environment.
 
     Args:
         home: Folder for the services' logs, ports and process files.
         environment: Holds PHONOGRAPH_POSTGRES_URL, PHONOGRAPH_KAFKA, PHONOGRAPH_NEO4J_URI, _USER, _PASSWORD.
-        report: Takes one line of progress at a time.
+        report: Called with each line of progress.
 
     Raises:
-        StackError: names the variables that are missing.
+        StackError: If variables are missing; the message names them.
     """
 
     def __init__(
@@ -37,43 +37,53 @@ class ExternalStack(ServiceHost):
         super().__init__(home, report=report)
         missing = [variable for variable in _VARIABLES.values() if not environment.get(variable)]
         if missing:
-            raise StackError(f"PHONOGRAPH_STACK=external needs {', '.join(missing)} in the environment.")
+            raise StackError(
+                f"PHONOGRAPH_STACK=external needs {', '.join(missing)} in the environment. Set them."
+            )
         self._addresses = Addresses(
             **{field: environment[variable] for field, variable in _VARIABLES.items()}
         )
 
     def up(self) -> Addresses:
-        """Look whether somebody listens at each address.
+        """Check that a server listens at each address.
 
         Raises:
-            StackError: nobody does; names the variable and the address.
+            StackError: If none listens; the message names the variable and the address.
         """
-        places = {
+        urls = {
             "PHONOGRAPH_POSTGRES_URL": self._addresses.postgres_url,
             "PHONOGRAPH_KAFKA": f"kafka://{self._addresses.kafka_bootstrap_servers.split(',')[0]}",
             "PHONOGRAPH_NEO4J_URI": self._addresses.neo4j_uri,
         }
-        for variable, url in places.items():
+        for variable, url in urls.items():
             parts = urlsplit(url)
             host = parts.hostname or "127.0.0.1"
             port = parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0], 0)
             try:
                 socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_S).close()
             except OSError as error:
-                raise StackError(f"{variable}: nothing answers at {host}:{port} ({error}).") from error
+                raise StackError(
+                    f"{variable}: nothing answers at {host}:{port} ({error}). "
+                    "Start that server or correct the address."
+                ) from error
         return self._addresses
 
     def addresses(self) -> Addresses:
-        """The addresses as given."""
+        """Return the addresses from the environment."""
         return self._addresses
 
     def down(self, *, wipe: bool = False) -> None:
-        """Stop the services; the servers are not ours.
+        """Stop the services; external servers keep running.
+
+        Args:
+            wipe: Not supported: the data of external servers are never removed.
 
         Raises:
-            StackError: a wipe was asked for.
+            StackError: If `wipe` is set.
         """
         with self._supervisor.lock():
             self._stop_services([])
         if wipe:
-            raise StackError("The services are stopped; the data of external servers are not ours to wipe.")
+            raise StackError(
+                "The services are stopped, but this command never wipes external servers. Wipe them there."
+            )

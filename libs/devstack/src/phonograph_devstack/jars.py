@@ -1,4 +1,4 @@
-"""The jars of Kafka and Neo4j: known coordinates, fetched once, verified at every use."""
+"""The jars of Kafka and Neo4j: pinned coordinates, fetched once, verified at every use."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ _ATTEMPTS = 3
 _TIMEOUT_S = 60
 
 Fetch = Callable[["Jar"], bytes]
-"""Gives the content of a jar; raises OSError when it cannot be had."""
+"""Returns the content of a jar; raises OSError if it cannot be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +31,37 @@ class Jar:
 
     @property
     def path(self) -> Path:
-        """Where it lies in a Maven repository, and in our cache."""
+        """Return the path of the jar in a Maven repository and in the cache."""
         suffix = f"-{self.classifier}" if self.classifier else ""
         folder = Path(*self.group.split("."), self.artifact, self.version)
         return folder / f"{self.artifact}-{self.version}{suffix}.jar"
 
 
 def read_manifest(path: Path) -> tuple[Jar, ...]:
-    """The jars of a manifest, in its order."""
+    """Return the jars of a manifest, in its order.
+
+    Raises:
+        StackError: If the manifest cannot be read or has an invalid line.
+    """
     try:
         lines = path.read_text().splitlines()
     except OSError as error:
-        raise StackError(f"The list of jars {path} cannot be read: {error.strerror}.") from error
+        raise StackError(f"The manifest {path} cannot be read: {error.strerror}. Check the file.") from error
     jars = []
     for number, line in enumerate(lines, 1):
         coordinate, _, sha256 = line.partition(" ")
         parts = coordinate.split(":")
         if len(parts) not in (3, 4) or len(sha256) != 64:
             raise StackError(
-                f"{path}:{number} is not `group:artifact:version[:classifier] sha256`: {line!r}."
+                f"{path}:{number} is not `group:artifact:version[:classifier] sha256`: {line!r}. Correct it."
             )
         jars.append(Jar(parts[0], parts[1], parts[2], parts[3] if len(parts) == 4 else "", sha256))
     return tuple(jars)
 
 
-def fetch_from_repository() -> Fetch:
-    """A fetch from the Maven repository that jgo knows, or from those of the user's own jgo settings."""
-    # Imported here: they take longer than most commands, which fetch nothing.
+def make_repository_fetch() -> Fetch:
+    """Return a fetch from the repositories in the user's jgo settings and from jgo's default repository."""
+    # Imported here because the import takes longer than most commands, which fetch nothing.
     import requests
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
@@ -83,22 +87,28 @@ def fetch_from_repository() -> Fetch:
     return fetch
 
 
-def jars_on_disk(
+def ensure_jars(
     manifest: Path, cache: Path, *, fetch: Fetch | None = None, report: Callable[[str], None]
 ) -> list[Path]:
-    """Paths of a manifest's jars in the cache, after fetching the missing ones.
+    """Fetch the missing jars of a manifest and return the paths of all its jars in the cache.
+
+    Args:
+        manifest: File with one jar per line.
+        cache: Folder of the jars.
+        fetch: Source of missing jars; by default a Maven repository.
+        report: Called with each line of progress.
 
     Raises:
-        StackError: a jar cannot be had, or is not the one that the manifest names.
+        StackError: If a jar cannot be fetched, or its checksum differs from the manifest.
     """
     jars = read_manifest(manifest)
     missing = [jar for jar in jars if not (cache / jar.path).exists()]
     with ThreadPoolExecutor(_THREADS) as pool:
         if missing:
             report(f"Fetching {len(missing)} jars of {manifest.stem} into {cache} (once).")
-            get = fetch or fetch_from_repository()
-            list(pool.map(lambda jar: _store(jar, cache, get), missing))
-        return list(pool.map(lambda jar: _verified(jar, cache), jars))
+            fetch_jar = fetch or make_repository_fetch()
+            list(pool.map(lambda jar: _store(jar, cache, fetch_jar), missing))
+        return list(pool.map(lambda jar: _verify(jar, cache), jars))
 
 
 def _store(jar: Jar, cache: Path, fetch: Fetch) -> None:
@@ -112,20 +122,20 @@ def _store(jar: Jar, cache: Path, fetch: Fetch) -> None:
         ) from error
     path = cache / jar.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed: a command that is interrupted leaves no half jar.
+    # Written under a temporary name and renamed, so that an interrupted command leaves no partial jar.
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     part.write_bytes(content)
     part.replace(path)
 
 
-def _verified(jar: Jar, cache: Path) -> Path:
+def _verify(jar: Jar, cache: Path) -> Path:
     path = cache / jar.path
     found = _sha256(path)
     if found != jar.sha256:
         path.unlink()
         raise StackError(
             f"{path} is not the expected file and was deleted: SHA-256 should be {jar.sha256}, was {found}. "
-            "Run the command again to fetch it anew; if it comes back, something on the way alters downloads."
+            "Run the command again to fetch it. If the error recurs, something alters your downloads."
         )
     return path
 

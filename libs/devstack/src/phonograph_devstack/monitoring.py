@@ -1,4 +1,4 @@
-"""Prometheus and, where there is one, Grafana: they watch the services of a stack."""
+"""Prometheus and, if it is installed, Grafana, which monitor the services of a stack."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from phonograph_devstack.services import Process, ServiceHost
 
 PROMETHEUS, GRAFANA = "prometheus", "grafana"
 JOB = "phonograph"
-"""Prometheus' name for all our services; each is told apart by the label `service`."""
+"""Prometheus' job name of all our services; the label `service` distinguishes them."""
 
 _PROMETHEUS_PORT, _GRAFANA_PORT = 9090, 3000
 _SCRAPE_INTERVAL = timedelta(seconds=5)
@@ -21,15 +21,15 @@ _GRAFANA_HOME = Path("/usr/share/grafana")
 
 @dataclass(frozen=True, slots=True)
 class Monitoring:
-    """What watches one stack.
+    """The monitoring of one stack.
 
     Args:
         host: Runs the processes.
-        home: Folder of the stack; data lie in `data/prometheus` and `data/grafana`.
-        environment: `PHONOGRAPH_PROMETHEUS` and `PHONOGRAPH_GRAFANA` name programs not on the `PATH`.
+        home: Folder of the stack; data are stored in `data/prometheus` and `data/grafana`.
+        environment: `PHONOGRAPH_PROMETHEUS` and `PHONOGRAPH_GRAFANA` name programs outside the `PATH`.
         rules: Alert rules to load.
         provisioning: Grafana's data source and dashboards.
-        interval: Between two scrapes, and between two looks at the rules.
+        interval: Time between two scrapes, and between two evaluations of the rules.
     """
 
     host: ServiceHost
@@ -40,22 +40,25 @@ class Monitoring:
     interval: timedelta = _SCRAPE_INTERVAL
 
     def processes(self, ports: Mapping[str, int]) -> list[Process]:
-        """Prometheus for services on these ports of 127.0.0.1, and Grafana where it is installed.
+        """Return the processes to start: Prometheus and, if it is installed, Grafana.
+
+        Args:
+            ports: Ports of the services on 127.0.0.1, by service.
 
         Raises:
-            StackError: there is no Prometheus on this machine.
+            StackError: If Prometheus is not installed.
         """
         prometheus = self._prometheus(ports)
-        grafana = _program("PHONOGRAPH_GRAFANA", ("grafana", "grafana-server"), self.environment)
+        grafana = _find_program("PHONOGRAPH_GRAFANA", ("grafana", "grafana-server"), self.environment)
         return [prometheus] if grafana is None else [prometheus, self._grafana(grafana, prometheus)]
 
     def require_prometheus(self) -> str:
-        """Path of the program.
+        """Return the path of Prometheus.
 
         Raises:
-            StackError: it is not on this machine; says how to get it.
+            StackError: If it is not installed; the message explains how to install it.
         """
-        program = _program("PHONOGRAPH_PROMETHEUS", ("prometheus",), self.environment)
+        program = _find_program("PHONOGRAPH_PROMETHEUS", ("prometheus",), self.environment)
         if program is None:
             raise StackError(
                 "Prometheus is not installed: run `apt-get install prometheus`, "
@@ -68,19 +71,23 @@ class Monitoring:
         folder = (self.home / "data" / PROMETHEUS).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         targets, configuration = folder / "targets.json", folder / "prometheus.json"
-        # Prometheus watches this file: services may change their ports while it runs.
-        _write(
+        # Prometheus rereads this file: services may change their ports while it is running.
+        _write_json(
             targets,
             [
                 {"targets": [f"127.0.0.1:{port}"], "labels": {"service": service}}
                 for service, port in sorted(ports.items())
             ],
         )
-        every = f"{round(self.interval.total_seconds() * 1000)}ms"
-        _write(
+        interval = f"{round(self.interval.total_seconds() * 1000)}ms"
+        _write_json(
             configuration,
             {
-                "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+                "global": {
+                    "scrape_interval": interval,
+                    "scrape_timeout": interval,
+                    "evaluation_interval": interval,
+                },
                 "rule_files": [str(self.rules.resolve())],
                 "scrape_configs": [{"job_name": JOB, "file_sd_configs": [{"files": [str(targets)]}]}],
             },
@@ -102,8 +109,8 @@ class Monitoring:
 
     def _grafana(self, program: str, prometheus: Process) -> Process:
         folder = (self.home / "data" / GRAFANA).resolve()
-        beside = Path(program).resolve().parent.parent
-        homepath = beside if (beside / "conf" / "defaults.ini").exists() else _GRAFANA_HOME
+        unpacked = Path(program).resolve().parent.parent
+        homepath = unpacked if (unpacked / "conf" / "defaults.ini").exists() else _GRAFANA_HOME
         port = self.host.free_port(GRAFANA, _GRAFANA_PORT)
         settings = {
             "GF_SERVER_HTTP_ADDR": "127.0.0.1",
@@ -128,23 +135,23 @@ class Monitoring:
         )
 
 
-def _program(variable: str, names: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
-    """A program's path; None where it is not installed.
+def _find_program(variable: str, names: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+    """Return the path of a program, or None if it is not installed.
 
     Raises:
-        StackError: the variable names something that is no program.
+        StackError: If the variable names something that is not a program.
     """
-    given = environment.get(variable)
-    if given:
-        found = shutil.which(given)
+    configured = environment.get(variable)
+    if configured:
+        found = shutil.which(configured)
         if found is None:
-            raise StackError(f"{variable} is {given!r}, and there is no program there.")
+            raise StackError(f"{variable} is {configured!r}, which is not a program. Correct or unset it.")
         return found
     found_on_path = (shutil.which(name, path=environment.get("PATH")) for name in names)
     return next((program for program in found_on_path if program), None)
 
 
-def _write(path: Path, content: object) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(content, indent=2))
-    fresh.replace(path)
+def _write_json(path: Path, content: object) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(content, indent=2))
+    temporary.replace(path)

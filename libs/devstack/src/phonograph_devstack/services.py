@@ -1,9 +1,7 @@
-"""Services as local processes; the part that every kind of stack has."""
+"""Services as local processes, common to every kind of stack."""
 
 import http.client
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,17 +12,17 @@ from phonograph_devstack import procfs
 from phonograph_devstack.errors import StackError
 from phonograph_devstack.supervisor import ProcessStatus, Supervisor
 
-_HEALTHY_WITHIN_S = 120.0
-_STOP_WITHIN_S = 30.0
+_HEALTHY_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 30.0
 _HTTP_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the three servers answer."""
+    """The addresses of the three servers."""
 
     postgres_url: str
-    """Of the superuser, with password and database: postgresql://USER:PASSWORD@HOST:PORT/phonograph."""
+    """URL of the superuser with password and database: postgresql://USER:PASSWORD@HOST:PORT/phonograph."""
     kafka_bootstrap_servers: str
     neo4j_uri: str
     neo4j_user: str
@@ -33,24 +31,24 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One service to run."""
+    """A service to run."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     """All that the process gets; nothing is added from the caller's own environment."""
     health_url: str | None
-    """Answers 200 once the service is ready; None: it is not waited for."""
+    """URL that answers 200 once the service is ready; None to start without waiting."""
     port: int | None
-    """For `status` only."""
+    """Port that `status` shows."""
 
 
 class ServiceHost:
-    """Starts, watches and stops services on this machine.
+    """Starts, monitors and stops services on this machine.
 
     Args:
         home: Folder for logs, ports and process files, for example `.phonograph`; one per checkout.
-        report: Takes one line of progress at a time.
+        report: Called with each line of progress.
     """
 
     def __init__(self, home: Path, *, report: Callable[[str], None] = print) -> None:
@@ -59,42 +57,42 @@ class ServiceHost:
         self._supervisor = Supervisor(home, report)
 
     def start(self, processes: Sequence[Process]) -> None:
-        """Start those that do not run, then wait until every one of them is healthy.
+        """Start the processes that are not running, then wait until all are healthy.
 
         Raises:
-            StackError: one ended or stayed unhealthy; names its log and the last lines.
+            StackError: If a process ended or stayed unhealthy; the message contains the end of its log.
         """
         with self._supervisor.lock():
-            before = {process.name for process in processes if self._supervisor.running(process.name)}
+            running = {process.name for process in processes if self._supervisor.running_record(process.name)}
             for process in processes:
-                if process.name not in before:
+                if process.name not in running:
                     self._spawn(process)
             for process in processes:
                 try:
                     self._wait_until_healthy(process)
                 except StackError:
-                    # Killed a moment ago, it may still have looked alive.
-                    if process.name not in before or self._supervisor.running(process.name):
+                    # A process that was killed just before may still have looked alive.
+                    if process.name not in running or self._supervisor.running_record(process.name):
                         raise
                     self._spawn(process)
                     self._wait_until_healthy(process)
 
     def stop(self, names: Sequence[str]) -> None:
-        """Ask services to end, and wait until they have."""
+        """Stop services and wait until they have ended."""
         with self._supervisor.lock():
-            self._supervisor.stop(names, signal.SIGTERM, timeout_s=_STOP_WITHIN_S)
+            self._supervisor.stop(names, signal.SIGTERM, timeout_s=_STOP_TIMEOUT_S)
 
     def free_port(self, name: str, preferred: int) -> int:
-        """A port for the process of this name, the same one as long as it runs or the port stays free."""
+        """Return a port for a process; it stays the same while the process runs or the port is free."""
         with self._supervisor.lock():
             return self._supervisor.free_port(name, preferred)
 
     def log_path(self, name: str) -> Path:
-        """The log of a server or service."""
+        """Return the path of the log of a server or service."""
         return self._supervisor.log_path(name)
 
     def status(self) -> list[ProcessStatus]:
-        """Every process that was ever started here, by name."""
+        """Return the status of every process that was ever started here, sorted by name."""
         return [self._supervisor.status(name) for name in self._supervisor.names()]
 
     def _spawn(self, process: Process) -> None:
@@ -102,21 +100,25 @@ class ServiceHost:
 
     def _wait_until_healthy(self, process: Process) -> None:
         if process.health_url:
-            answers = partial(self._is_healthy, process.name, process.health_url)
-            self._supervisor.wait(process.name, answers, timeout_s=_HEALTHY_WITHIN_S)
+            is_healthy = partial(self._is_healthy, process.name, process.health_url)
+            self._supervisor.wait_until_ready(process.name, is_healthy, timeout_s=_HEALTHY_TIMEOUT_S)
 
     def _is_healthy(self, name: str, url: str) -> bool:
-        port = urlsplit(url).port
-        # A service of another checkout may have taken the port: the answer must come from ours.
-        if port and not any(procfs.listens(pid, port) for pid in self._supervisor.members(name)):
+        address = urlsplit(url)
+        port = address.port
+        # A service of another checkout may have taken the port: the answer must come from our process.
+        if port and not any(procfs.is_listening(pid, port) for pid in self._supervisor.find_pids(name)):
             return False
+        connection = http.client.HTTPConnection(address.hostname or "", port, timeout=_HTTP_TIMEOUT_S)
         try:
-            with urllib.request.urlopen(url, timeout=_HTTP_TIMEOUT_S) as response:  # noqa: S310  # our own address
-                return bool(response.status == http.client.OK)
-        except (urllib.error.URLError, OSError, http.client.HTTPException):
+            connection.request("GET", address.path or "/")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def _stop_services(self, servers: Sequence[str]) -> None:
-        known = {*self._supervisor.names(), *self._supervisor.names_alive()}
+        known = {*self._supervisor.names(), *self._supervisor.names_running()}
         services = sorted(known.difference(servers))
-        self._supervisor.stop(services, signal.SIGTERM, timeout_s=_STOP_WITHIN_S)
+        self._supervisor.stop(services, signal.SIGTERM, timeout_s=_STOP_TIMEOUT_S)

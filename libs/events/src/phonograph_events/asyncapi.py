@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 documents: one per service, one of the whole; bodies and headers by reference."""
+"""AsyncAPI 3.0 documents, one per service and one of the whole system, referring to the JSON Schemas."""
 
 from typing import Any
 
@@ -6,40 +6,44 @@ from phonograph_events.enums import Service
 from phonograph_events.envelope import CONTENT_TYPE
 from phonograph_events.topics import DEAD_LETTER_SUFFIX, TOPICS, Topic, TopicConfig
 
-BINDING = "0.5.0"
+BINDING_VERSION = "0.5.0"
 
 
-def asyncapi(service: Service | None = None) -> dict[str, Any]:
-    """What a service sends and receives; without a service, what everybody does."""
+def build_asyncapi(service: Service | None = None) -> dict[str, Any]:
+    """Return the document of a service; without a service, the document of the whole system."""
     topics = [topic for topic in TOPICS.values() if service in {None, *topic.producers, *topic.consumers}]
     channels: dict[str, Any] = {}
-    messages: dict[str, Any] = {"dead-letter": _dead_letter()}
+    messages: dict[str, Any] = {"dead-letter": _dead_letter_message()}
     operations: dict[str, Any] = {}
     for topic in topics:
-        own, letters = topic.configs
-        channels[own.name] = _channel(own, topic.event.event_type(), _sentence(topic))
+        config, dead_letter_config = topic.configs
+        channels[config.name] = _channel(config, topic.event.event_type(), _summary(topic))
         messages[topic.event.event_type()] = _message(topic)
         readers = [name for name in topic.consumers if service in {None, name} and name in set(Service)]
         if readers:
-            channels[letters.name] = _channel(
-                letters, "dead-letter", f"Records of {own.name} that a service could not take, and their end."
+            channels[dead_letter_config.name] = _channel(
+                dead_letter_config,
+                "dead-letter",
+                f"Records of {config.name} that a service could not process, and their resolutions.",
             )
         for name in topic.producers:
             if service in {None, name}:
-                operations[f"{name}-sends-{own.name}"] = _operation(name, "send", own)
+                operations[f"{name}-sends-{config.name}"] = _operation(name, "send", config)
         for name in topic.consumers:
             if service in {None, name}:
-                operations[f"{name}-receives-{own.name}"] = _operation(name, "receive", own)
+                operations[f"{name}-receives-{config.name}"] = _operation(name, "receive", config)
         for name in readers:
-            operations[f"{name}-sends-{letters.name}"] = _operation(name, "send", letters)
-    who = service.value if service else "whole"
+            operations[f"{name}-sends-{dead_letter_config.name}"] = _operation(
+                name, "send", dead_letter_config
+            )
+    subject = service.value if service else "whole"
     return {
         "asyncapi": "3.0.0",
-        "id": f"urn:phonograph:{who}",
+        "id": f"urn:phonograph:{subject}",
         "info": {
-            "title": f"Phonograph {who}" if service else "Phonograph",
+            "title": f"Phonograph {subject}" if service else "Phonograph",
             "version": "1.0.0",
-            "description": f"What the service {who} sends and receives on Kafka."
+            "description": f"Messages that the service {subject} sends and receives on Kafka."
             if service
             else "Events of recorded media on Kafka.",
         },
@@ -49,34 +53,34 @@ def asyncapi(service: Service | None = None) -> dict[str, Any]:
                 "host": "127.0.0.1:9092",
                 "protocol": "kafka",
                 "protocolVersion": "4.1",
-                "description": "The local stack; `phonograph status` tells its port.",
+                "description": "The local stack; `phonograph status` shows its port.",
             }
         },
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages, "correlationIds": {"request": _correlation()}},
+        "components": {"messages": messages, "correlationIds": {"request": _correlation_id()}},
     }
 
 
-def _sentence(topic: Topic) -> str:
+def _summary(topic: Topic) -> str:
     return (topic.event.__doc__ or "").splitlines()[0]
 
 
-def _channel(layout: TopicConfig, message: str, description: str) -> dict[str, Any]:
+def _channel(config: TopicConfig, message: str, description: str) -> dict[str, Any]:
     return {
-        "address": layout.name,
+        "address": config.name,
         "description": description,
         "messages": {"event": {"$ref": f"#/components/messages/{message}"}},
         "bindings": {
             "kafka": {
-                "topic": layout.name,
-                "partitions": layout.partitions,
+                "topic": config.name,
+                "partitions": config.partitions,
                 "topicConfiguration": {
-                    "cleanup.policy": layout.cleanup.split(","),
-                    "retention.ms": int(layout.config["retention.ms"]),
-                    "max.message.bytes": layout.max_message_bytes,
+                    "cleanup.policy": config.cleanup.split(","),
+                    "retention.ms": int(config.config["retention.ms"]),
+                    "max.message.bytes": config.max_message_bytes,
                 },
-                "bindingVersion": BINDING,
+                "bindingVersion": BINDING_VERSION,
             }
         },
     }
@@ -87,7 +91,7 @@ def _message(topic: Topic) -> dict[str, Any]:
     return {
         "name": event_type,
         "title": topic.event.__name__,
-        "summary": _sentence(topic),
+        "summary": _summary(topic),
         "contentType": CONTENT_TYPE,
         "headers": {
             "type": "object",
@@ -101,47 +105,47 @@ def _message(topic: Topic) -> dict[str, Any]:
         "bindings": {
             "kafka": {
                 "key": {"type": "string", "description": f"The text of `{topic.event.KEY}` in the body."},
-                "bindingVersion": BINDING,
+                "bindingVersion": BINDING_VERSION,
             }
         },
     }
 
 
-def _dead_letter() -> dict[str, Any]:
+def _dead_letter_message() -> dict[str, Any]:
     return {
         "name": "dead-letter",
         "title": "DeadLetter",
-        "summary": "A record as it was, with the reason in its headers; or word that one is settled.",
+        "summary": "An unchanged record with the reason in its headers, or the resolution of an earlier one.",
         "contentType": "application/octet-stream",
         "headers": {"type": "object", "allOf": [{"$ref": "../dead-letter-headers.schema.json"}]},
-        "payload": {"description": "The bytes of the record, whatever they are."},
+        "payload": {"description": "The unchanged bytes of the record."},
         "bindings": {
             "kafka": {
                 "key": {"type": "string", "description": "The key of the record."},
-                "bindingVersion": BINDING,
+                "bindingVersion": BINDING_VERSION,
             }
         },
     }
 
 
-def _correlation() -> dict[str, Any]:
+def _correlation_id() -> dict[str, Any]:
     return {
-        "description": "Joins all events that one request led to.",
+        "description": "Common to all events that one request led to.",
         "location": "$message.header#/ce_correlationid",
     }
 
 
-def _operation(who: str, action: str, layout: TopicConfig) -> dict[str, Any]:
+def _operation(name: str, action: str, config: TopicConfig) -> dict[str, Any]:
     verb = "receives" if action == "receive" else "sends"
     operation: dict[str, Any] = {
         "action": action,
-        "channel": {"$ref": f"#/channels/{layout.name}"},
-        "summary": f"{who} {verb} {layout.name.removesuffix(DEAD_LETTER_SUFFIX)}"
-        + (" that it could not take." if layout.name.endswith(DEAD_LETTER_SUFFIX) else "."),
-        "tags": [{"name": who}],
-        "messages": [{"$ref": f"#/channels/{layout.name}/messages/event"}],
+        "channel": {"$ref": f"#/channels/{config.name}"},
+        "summary": f"{name} {verb} {config.name.removesuffix(DEAD_LETTER_SUFFIX)}"
+        + (" records that it could not process." if config.name.endswith(DEAD_LETTER_SUFFIX) else "."),
+        "tags": [{"name": name}],
+        "messages": [{"$ref": f"#/channels/{config.name}/messages/event"}],
     }
-    if action == "receive" and who in set(Service):
-        group = {"type": "string", "enum": [who]}
-        operation["bindings"] = {"kafka": {"groupId": group, "bindingVersion": BINDING}}
+    if action == "receive" and name in set(Service):
+        group = {"type": "string", "enum": [name]}
+        operation["bindings"] = {"kafka": {"groupId": group, "bindingVersion": BINDING_VERSION}}
     return operation

@@ -1,4 +1,4 @@
-"""The full results that services keep in the object store; result events carry their addresses.
+"""Full result documents, stored in the object store; result events carry their URIs.
 
 Times are seconds from the start of the file. The shapes are those of `phonograph show --json`.
 """
@@ -13,12 +13,12 @@ class Document(BaseModel):
 
     @classmethod
     def document_type(cls) -> str:
-        """Its name with its major version, for example `phonograph.document.transcript.v1`."""
+        """Return the name with its major version, for example `phonograph.document.transcript.v1`."""
         return f"phonograph.document.{cls.__name__.removesuffix('Document').lower()}.v1"
 
 
 class Word(Document):
-    """One recognised word."""
+    """One recognized word."""
 
     word: str
     start: float | None
@@ -28,7 +28,7 @@ class Word(Document):
 
 
 class TranscriptSegment(Document):
-    """A stretch of speech by one speaker, or of unknown speaker."""
+    """A passage of speech by one speaker; `speaker` is `null` if unknown."""
 
     start: float
     end: float
@@ -39,7 +39,7 @@ class TranscriptSegment(Document):
 
 
 class TranscriptWarning(Document):
-    """Something a reader of the transcript should know; `segment` is an index into `segments`."""
+    """A problem that readers of the transcript should know of; `segment` is an index into `segments`."""
 
     code: str
     message: str
@@ -47,7 +47,7 @@ class TranscriptWarning(Document):
 
 
 class TranscriptDocument(Document):
-    """What was said; v4 says by whom."""
+    """A transcript; `pipeline_version` v4 includes the speakers."""
 
     pipeline_version: str
     engine: str
@@ -59,7 +59,7 @@ class TranscriptDocument(Document):
 
 
 class Turn(Document):
-    """One speaker talking."""
+    """One turn of a speaker."""
 
     start: float
     end: float
@@ -67,7 +67,7 @@ class Turn(Document):
 
 
 class SpeakersDocument(Document):
-    """Who speaks when."""
+    """The turns of all speakers of a recording."""
 
     engine: str
     count: int = Field(ge=0)
@@ -75,7 +75,7 @@ class SpeakersDocument(Document):
 
 
 class MusicDocument(Document):
-    """Everything measured on the music; null where there is nothing to measure, `reasons` says why."""
+    """All measurements of the music; a value not measured is `null`, with a code in `reasons`."""
 
     engine: str
     algorithm_build: str
@@ -122,7 +122,7 @@ class TracklistDocument(Document):
 
 
 class SilenceRegion(Document):
-    """A stretch without sound, without picture, or both."""
+    """A time range without sound, without picture, or without both."""
 
     start: float
     end: float
@@ -130,7 +130,7 @@ class SilenceRegion(Document):
 
 
 class ContentSegment(Document):
-    """A stretch about one topic."""
+    """A time range about one subject."""
 
     segment_id: str | None = None
     start: float
@@ -141,7 +141,7 @@ class ContentSegment(Document):
 
 
 class Clip(Document):
-    """A cut of the file, with its own subtitles."""
+    """A clip of the file, with its own subtitles and thumbnail."""
 
     clip_id: str
     start: float
@@ -154,7 +154,7 @@ class Clip(Document):
 
 
 class HighlightsDocument(Document):
-    """Silence, topics and clips of a talk."""
+    """The silence regions, content segments and clips of a talk."""
 
     silence_regions: list[SilenceRegion] = []
     segments: list[ContentSegment] = []

@@ -1,11 +1,11 @@
-"""The closed vocabularies that events carry; readers accept unknown words."""
+"""Enumerations that events carry; readers accept unknown values."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class Service(StrEnum):
-    """A service, as it names itself in `source` and in job summaries."""
+    """A service, under the name that it uses in `source` and in job summaries."""
 
     INGEST = "ingest"
     ANALYSIS = "analysis"
@@ -17,12 +17,12 @@ class Service(StrEnum):
 
     @property
     def role(self) -> str:
-        """Its name where no hyphen may stand: PostgreSQL role and schema, Python package, environment."""
+        """Return the name with underscores: for PostgreSQL roles, Python packages and variables."""
         return self.value.replace("-", "_")
 
 
 class Profile(StrEnum):
-    """What the producer says the file is; decides which services look at it."""
+    """The content that the producer states; it decides which services process the file."""
 
     AUTO = "auto"
     MUSIC = "music"
@@ -32,14 +32,14 @@ class Profile(StrEnum):
 
 
 class MediaKind(StrEnum):
-    """Whether the file has moving pictures; a cover is not one."""
+    """Video if the file has moving pictures, otherwise audio; cover art is not video."""
 
     AUDIO = "audio"
     VIDEO = "video"
 
 
 class JobStatus(StrEnum):
-    """State of a job; completed and failed are final."""
+    """State of a job; `completed` and `failed` are final."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -49,14 +49,14 @@ class JobStatus(StrEnum):
 
 
 class DuplicateKind(StrEnum):
-    """What two files have in common."""
+    """The property that two duplicate files share."""
 
     SAME_BYTES = "same_bytes"
     SAME_SOUND = "same_sound"
 
 
 class PipelineVersion(StrEnum):
-    """Level of a transcript: v1 recognised, v2 enhanced, v3 multi-pass, v4 with speakers."""
+    """Level of a transcript: v1 recognized, v2 enhanced, v3 multi-pass, v4 with speakers."""
 
     V1 = "v1"
     V2 = "v2"
@@ -65,7 +65,7 @@ class PipelineVersion(StrEnum):
 
 
 class HighlightsStage(StrEnum):
-    """How much of the highlights an event holds."""
+    """The extent of the highlights in an event."""
 
     SILENCE = "silence"
     SEGMENTS = "segments"
@@ -86,4 +86,4 @@ RESULT_SERVICES: Final[dict[Profile, frozenset[Service]]] = {
     Profile.MEETING: frozenset({Service.TRANSCRIPTION, Service.DIARIZATION, Service.HIGHLIGHTS}),
     Profile.LECTURE: frozenset({Service.TRANSCRIPTION, Service.HIGHLIGHTS}),
 }
-"""Which services give a result for a file of each profile."""
+"""The services that produce a result for a file, by its profile."""

@@ -20,7 +20,7 @@ from phonograph_events.topics import EVENTS
 
 CONTENT_TYPE = "application/json"
 OWN_PREFIX = "phonograph-"
-"""Prefix of every header that Phonograph defines beside the CloudEvents attributes."""
+"""Prefix of every header that Phonograph defines in addition to the CloudEvents attributes."""
 TARGET_HEADER = "phonograph-target"
 ACTION_HEADER = "phonograph-action"
 DEAD_LETTER_HEADER = "phonograph-dead-letter"
@@ -36,38 +36,38 @@ DROP_ACTION = "drop"
 """Value of `ACTION_HEADER` that resolves a dead letter without processing its record."""
 
 HEADERS: Final[dict[str, str]] = {
-    "content-type": "Of the body: `application/json`.",
-    "ce_specversion": "`1.0`.",
-    "ce_id": "Unique among the events of one source, at most 200 characters; ours are UUIDv7. "
-    "An event that comes a second time has the same `ce_source` and `ce_id`: do nothing for it.",
-    "ce_source": "Who published: a service's name, or any URI reference, at most 200 characters.",
-    "ce_type": "Which event, with its major version: tells the schema of the body.",
-    "ce_subject": "What it is about; also the key of the record.",
-    "ce_time": "When it was published, RFC 3339.",
-    "ce_dataschema": "`urn:phonograph:` and the type: the `$id` of the body's schema.",
-    "ce_correlationid": "The same on every event that one request led to, at most 200 characters; "
-    "the request's `ce_id` where the producer gave none.",
-    "ce_causationid": "`ce_id` of the event that led to this one; absent on a request.",
-    "ce_aggregateversion": "Version of what the event describes, a whole number from 1: "
-    "ignore what is older than what you hold.",
-    "ce_traceparent": "W3C trace context, where the producer traces.",
-    "traceparent": "The same, where OpenTelemetry looks for it.",
-    TARGET_HEADER: "On a replayed record: the one service that it is for; all others pass it over.",
-    ACTION_HEADER: "On a replayed record: `drop` gives its dead letter up instead of taking it.",
+    "content-type": "Media type of the body: `application/json`.",
+    "ce_specversion": "Version of CloudEvents: `1.0`.",
+    "ce_id": "Unique among the events of one source, at most 200 characters; Phonograph uses UUIDv7. "
+    "An event that is delivered again has the same `ce_source` and `ce_id`: ignore it.",
+    "ce_source": "The publisher: the name of a service or any URI reference, at most 200 characters.",
+    "ce_type": "Type of the event with its major version; it determines the schema of the body.",
+    "ce_subject": "What the event is about; also the key of the record.",
+    "ce_time": "Time of publication, RFC 3339.",
+    "ce_dataschema": "`urn:phonograph:` followed by the type: the `$id` of the body's schema.",
+    "ce_correlationid": "Common to all events that one request led to, at most 200 characters; "
+    "the request's `ce_id` if the producer set none.",
+    "ce_causationid": "`ce_id` of the event that caused this one; absent on a request.",
+    "ce_aggregateversion": "Version of the object that the event describes, an integer from 1: "
+    "ignore an event older than the version that you have.",
+    "ce_traceparent": "W3C trace context, if the producer traces.",
+    "traceparent": "The same value, under the name that OpenTelemetry reads.",
+    TARGET_HEADER: "On a replayed record: the only service that processes it; all others skip it.",
+    ACTION_HEADER: "On a replayed record: `drop` discards its dead letter without processing it.",
 }
-"""What each header of an event says. A producer gives the first five; our services give what they know."""
+"""Meaning of each header of an event. External producers must set at least the first five."""
 DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
-    DEAD_LETTER_HEADER: "Id of the dead letter, the same when it is resolved.",
-    SERVICE_HEADER: "Which service could not take the record.",
+    DEAD_LETTER_HEADER: "Id of the dead letter; its resolution has the same id.",
+    SERVICE_HEADER: "Name of the service that could not process the record.",
     ORIGIN_HEADER: "`topic/partition/offset` of the record.",
-    REASON_HEADER: "Why, in a word.",
-    ERROR_HEADER: "Why, in a sentence.",
-    BODY_HEADER: "Only where the body was too large for this topic: the service's table has it.",
-    LAST_OFFSET_HEADER: "Only where no record of a batch could be read: offset of its last record. "
-    "The body is the batch itself.",
-    RESOLUTION_HEADER: "Only on the record without a body that settles a letter: how it was.",
+    REASON_HEADER: "Code of the reason.",
+    ERROR_HEADER: "The reason as a sentence.",
+    BODY_HEADER: "Only if the body is too large for this topic: it is stored in the service's table.",
+    LAST_OFFSET_HEADER: "Only if no record of a batch could be read: offset of its last record. "
+    "The body is then the batch itself.",
+    RESOLUTION_HEADER: "Only on the record without a body that resolves a dead letter: how it was resolved.",
 }
-"""What the headers of a dead letter say; beside them it keeps the headers and the bytes of the record."""
+"""Meaning of the headers that a dead letter has in addition to the headers of its record."""
 
 
 class EventError(PermanentError, ValueError):
@@ -78,7 +78,7 @@ class EventError(PermanentError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A Kafka record, for any client."""
+    """A Kafka record, independent of the client library."""
 
     topic: str
     key: bytes | None
@@ -88,7 +88,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What led to an event: kept so that all events of one request can be joined."""
+    """The event that caused another one; it joins all events of one request."""
 
     event_id: str
     correlation_id: str
@@ -101,37 +101,66 @@ class Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(min_length=1, max_length=200)
-    """Unique among the events of one source; ours are UUIDv7."""
+    """Unique among the events of one source; Phonograph uses UUIDv7."""
     source: str = Field(min_length=1, max_length=200)
     type: str
     subject: str
     time: datetime
     correlationid: str = Field(max_length=200)
-    """Joins all events that one request led to."""
+    """Common to all events that one request led to."""
     causationid: str | None = Field(default=None, max_length=200)
     aggregateversion: int = Field(default=1, ge=1)
     traceparent: str | None = None
     data: Event
 
     def as_cause(self) -> Cause:
-        """This event as the cause of the next one."""
+        """Return this event as the cause of another one."""
         return Cause(self.id, self.correlationid, self.traceparent)
 
     def to_record(self) -> Record:
-        """The record to send. The key is the subject, so that one file's events stay in order."""
-        about = Cause(self.causationid or "", self.correlationid, self.traceparent)
-        return _record(self.data, self.id, self.source, self.subject, self.time, about, self.aggregateversion)
+        """Return the record to send; its key is the subject, so that one file's events stay in order."""
+        cause = Cause(self.causationid or "", self.correlationid, self.traceparent)
+        return _serialize(
+            self.data,
+            event_id=self.id,
+            source=self.source,
+            time=self.time,
+            subject=self.subject,
+            cause=cause,
+            version=self.aggregateversion,
+        )
 
 
 def record(event: Event, *, source: str, cause: Cause | None = None, version: int = 1) -> Record:
-    """The record of a new event, as `envelope(…).to_record()` gives it, without the envelope between."""
-    event_id = _event_id()
-    about = cause or Cause("", event_id)
-    return _record(event, event_id, source, event.subject, datetime.now(UTC), about, version)
+    """Return the record of a new event, like `envelope(…).to_record()` but without the envelope.
+
+    Args:
+        event: Body of the event.
+        source: Publisher: the name of a service.
+        cause: Event that led to this one; its correlation id and trace context are kept.
+        version: Version of the object that the event describes, from 1.
+    """
+    event_id = _new_event_id()
+    return _serialize(
+        event,
+        event_id=event_id,
+        source=source,
+        subject=event.subject,
+        time=datetime.now(UTC),
+        cause=cause or Cause("", event_id),
+        version=version,
+    )
 
 
-def _record(  # noqa: PLR0917  # called from two places, on the way of every event
-    event: Event, event_id: str, source: str, subject: str, time: datetime, cause: Cause, version: int
+def _serialize(
+    event: Event,
+    *,
+    event_id: str,
+    source: str,
+    subject: str,
+    time: datetime,
+    cause: Cause,
+    version: int,
 ) -> Record:
     headers = [
         *_fixed_headers(event.event_type(), source),
@@ -173,16 +202,16 @@ def envelope(
     correlation_id: str | None = None,
     version: int = 1,
 ) -> Envelope:
-    """Wrap a body for publishing.
+    """Return a new event with its CloudEvents attributes.
 
     Args:
-        event: the body.
-        source: who publishes; a service's name, or any URI reference of a producer outside.
-        cause: what led to this event; its correlation id and trace are kept.
-        correlation_id: joins all events of one request; a new one when neither it nor a cause is given.
-        version: version of the aggregate that the event describes, from 1.
+        event: Body of the event.
+        source: Publisher: the name of a service, or any URI reference of an external producer.
+        cause: Event that led to this one; its correlation id and trace context are kept.
+        correlation_id: Common to all events of one request; by default that of the cause, or a new one.
+        version: Version of the object that the event describes, from 1.
     """
-    event_id = _event_id()
+    event_id = _new_event_id()
     inherited = cause.correlation_id if cause else event_id
     return Envelope(
         id=event_id,
@@ -199,25 +228,30 @@ def envelope(
 
 
 def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
-    """Read a record that any CloudEvents producer may have written.
+    """Return the event of a record that any CloudEvents producer may have written.
 
     Raises:
-        EventError: `not_cloudevents` (a `ce_` header is missing), `unknown_type`, `empty_body`,
+        EventError: With reason `not_cloudevents` (a `ce_` header is missing), `unknown_type`, `empty_body`,
             `not_json` or `invalid` (a field is missing or wrong; the message names it).
     """
     attributes: dict[str, Any] = {
         attribute: raw.decode(errors="replace")
         for name, raw in headers
-        if raw and (attribute := _attribute(name))
+        if raw and (attribute := _attribute_name(name))
     }
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:
-        raise EventError(f"The header ce_{missing[0]} is missing.", reason="not_cloudevents")
+        raise EventError(
+            f"The header ce_{missing[0]} is missing; CloudEvents requires it.", reason="not_cloudevents"
+        )
     model = EVENTS.get(attributes["type"])
     if model is None:
-        raise EventError(f"No event has the type {attributes['type']!r}.", reason="unknown_type")
+        raise EventError(
+            f"The event type {attributes['type']!r} is unknown; docs/events.md lists all types.",
+            reason="unknown_type",
+        )
     if not value:
-        raise EventError("The record has no body.", reason="empty_body")
+        raise EventError("The record has no body; it must be a JSON object.", reason="empty_body")
     try:
         data = model.model_validate_json(value)
         attributes.setdefault("correlationid", attributes["id"])
@@ -236,8 +270,8 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
 
 
 @lru_cache(maxsize=1000)
-def _attribute(header: str) -> str | None:
-    """The CloudEvents attribute that a header holds; its case is the producer's affair."""
+def _attribute_name(header: str) -> str | None:
+    """Return the CloudEvents attribute of a header, or None; producers may write the name in any case."""
     name = header.lower()
     if name == "traceparent":
         return name
@@ -245,17 +279,18 @@ def _attribute(header: str) -> str | None:
 
 
 def uuid7() -> UUID:
-    """A UUID that sorts by time (RFC 9562, version 7): 48 bits of milliseconds, 74 random bits."""
+    """Return a UUID that sorts by time (RFC 9562, version 7): 48 bits of milliseconds, 74 random bits."""
     return UUID(int=_uuid7())
 
 
 def _uuid7() -> int:
-    chance = random.getrandbits(74)  # a name, not a secret; `os.urandom` costs a system call for each event
+    # An id is not a secret; `os.urandom` would cost a system call for each event.
+    random_bits = random.getrandbits(74)
     value = (time.time_ns() // 1_000_000) << 80
-    return value | 0x7 << 76 | (chance >> 62) << 64 | 0x2 << 62 | (chance & ((1 << 62) - 1))
+    return value | 0x7 << 76 | (random_bits >> 62) << 64 | 0x2 << 62 | (random_bits & ((1 << 62) - 1))
 
 
-def _event_id() -> str:
-    """The text of a `uuid7`, without the object between."""
+def _new_event_id() -> str:
+    """Return the text of a new `uuid7` without creating a UUID object."""
     digits = f"{_uuid7():032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -10,7 +10,7 @@ class PhonographError(Exception):
     """A failure with a reason code for programs and a sentence for people."""
 
     reason: str = "error"
-    """Reason code; a class gives the default, an instance may replace it."""
+    """Reason code: the default of the class, which an instance may replace."""
 
     def __init__(self, message: str, *, reason: str | None = None) -> None:
         """Create the error.

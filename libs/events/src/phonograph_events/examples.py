@@ -1,4 +1,4 @@
-"""One example of every event: what `schemas/examples` shows and what the tests read back."""
+"""One example of every event, published in `schemas/examples` and used by tests."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -26,7 +26,7 @@ _URI = "file:///music/Night%20Drive.mp3"
 _STORE = "file:///var/lib/phonograph/objects"
 
 
-def _media(kind: MediaKind = MediaKind.AUDIO) -> MediaRef:
+def _media_ref(kind: MediaKind = MediaKind.AUDIO) -> MediaRef:
     return MediaRef(
         media_id=_MEDIA_ID,
         uri=_URI,
@@ -45,13 +45,13 @@ def _media(kind: MediaKind = MediaKind.AUDIO) -> MediaRef:
     )
 
 
-def _job(service: Service, engine: str | None = None, reason: str | None = None) -> JobSummary:
+def _job_summary(service: Service, engine: str | None = None, reason: str | None = None) -> JobSummary:
     return JobSummary(
         job_id=_JOB_ID, service=service, engine=engine, seconds=4.2, waited_s=0.3, reason=reason
     )
 
 
-def _document(service: Service) -> str:
+def _document_uri(service: Service) -> str:
     return f"{_STORE}/results/{_MEDIA_ID}/{service}/{_RESULT_ID}.json"
 
 
@@ -66,11 +66,11 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     payloads.MediaReady(
         media_id=_MEDIA_ID,
-        media=_media(),
+        media=_media_ref(),
         container="mp3",
         audio=payloads.Stream(codec="mp3", sample_rate_hz=44_100, channels=2, bit_rate=192_000),
         tags={"artist": ["Nova Lights"], "title": ["Night Drive"]},
-        job=_job(Service.INGEST, "pyav"),
+        job=_job_summary(Service.INGEST, "pyav"),
     ),
     payloads.MediaRejected(
         media_id=_MEDIA_ID,
@@ -78,24 +78,24 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         file_name="empty.mp3",
         reason="empty",
         message="empty.mp3 holds no bytes.",
-        job=_job(Service.INGEST, reason="empty"),
+        job=_job_summary(Service.INGEST, reason="empty"),
     ),
     payloads.MediaDuplicated(
         media_id=_MEDIA_ID,
-        media=_media(),
+        media=_media_ref(),
         duplicate=DuplicateKind.SAME_SOUND,
         uri="file:///music/Night%20Drive.flac",
         file_name="Night Drive.flac",
         file_hash="2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
-        job=_job(Service.INGEST, reason="same_sound"),
+        job=_job_summary(Service.INGEST, reason="same_sound"),
     ),
     payloads.MediaMoved(media_id=_MEDIA_ID, from_uri=_URI, to_uri="file:///archive/Night%20Drive.mp3"),
     payloads.MediaDeleted(media_id=_MEDIA_ID, uri=_URI, deleted_at=datetime(2026, 11, 21, 12, tzinfo=UTC)),
     payloads.MusicAnalyzed(
         media_id=_MEDIA_ID,
-        media=_media(),
-        job=_job(Service.ANALYSIS, "essentia"),
-        document_uri=_document(Service.ANALYSIS),
+        media=_media_ref(),
+        job=_job_summary(Service.ANALYSIS, "essentia"),
+        document_uri=_document_uri(Service.ANALYSIS),
         result_id=_RESULT_ID,
         algorithm_build="2.1b6.dev1389",
         bpm=124.0,
@@ -109,9 +109,9 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     payloads.TranscriptionCompleted(
         media_id=_MEDIA_ID,
-        media=_media(),
-        job=_job(Service.TRANSCRIPTION, "faster-whisper"),
-        document_uri=_document(Service.TRANSCRIPTION),
+        media=_media_ref(),
+        job=_job_summary(Service.TRANSCRIPTION, "faster-whisper"),
+        document_uri=_document_uri(Service.TRANSCRIPTION),
         result_id=_RESULT_ID,
         pipeline_version=PipelineVersion.V1,
         version=1,
@@ -123,9 +123,9 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     payloads.DiarizationCompleted(
         media_id=_MEDIA_ID,
-        media=_media(),
-        job=_job(Service.DIARIZATION, "pyannote"),
-        document_uri=_document(Service.DIARIZATION),
+        media=_media_ref(),
+        job=_job_summary(Service.DIARIZATION, "pyannote"),
+        document_uri=_document_uri(Service.DIARIZATION),
         meeting_id=_RESULT_ID,
         speaker_count=1,
         turn_count=7,
@@ -134,9 +134,9 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     payloads.TracklistCompleted(
         media_id=_MEDIA_ID,
-        media=_media(),
-        job=_job(Service.TRACKLIST),
-        document_uri=_document(Service.TRACKLIST),
+        media=_media_ref(),
+        job=_job_summary(Service.TRACKLIST),
+        document_uri=_document_uri(Service.TRACKLIST),
         recording_id=_MEDIA_ID,
         tracklist_id=_RESULT_ID,
         source_type="cue_file",
@@ -146,7 +146,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     payloads.RenameProposed(
         media_id=_MEDIA_ID,
-        media=_media(),
+        media=_media_ref(),
         proposal_id=_RESULT_ID,
         recording_id=_MEDIA_ID,
         current_filename="Night Drive.mp3",
@@ -156,9 +156,9 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     payloads.HighlightsCompleted(
         media_id=_MEDIA_ID,
-        media=_media(),
-        job=_job(Service.HIGHLIGHTS, "tfidf"),
-        document_uri=_document(Service.HIGHLIGHTS),
+        media=_media_ref(),
+        job=_job_summary(Service.HIGHLIGHTS, "tfidf"),
+        document_uri=_document_uri(Service.HIGHLIGHTS),
         stage=HighlightsStage.SEGMENTS,
         silence_region_count=2,
         segments=[
@@ -208,7 +208,7 @@ EXAMPLES: Final[tuple[Event, ...]] = (
 
 
 def example_envelope(event: Event) -> Envelope:
-    """An example with fixed attributes."""
+    """Return the envelope of an example, with fixed attributes."""
     return Envelope(
         id="01936d4f-7c00-7a10-8000-0000000000ff",
         source="example",

@@ -1,6 +1,6 @@
-"""The body of every event: what each one says.
+"""The body of every event.
 
-Times are seconds from the start of the file; `reason` is a lower-case word, `message` a sentence.
+Times are seconds from the start of the file; `reason` is a lower-case code, `message` a sentence.
 """
 
 from datetime import datetime
@@ -36,40 +36,40 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class EventModel(BaseModel):
-    """A piece of a body: immutable, open to fields of later versions."""
+    """Base of every model in an event body: immutable, open to fields of later versions."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Event(EventModel):
-    """A body with its place on Kafka. Subclasses name their topic; the type follows from it."""
+    """An event body with its Kafka topic, from which the event type is derived."""
 
     TOPIC: ClassVar[str]
     VERSION: ClassVar[int] = 1
-    """From 2 on the topic ends in it: `media-ready-v2`."""
+    """Major version; from 2 on, the topic name ends in it: `media-ready-v2`."""
     KEY: ClassVar[str] = "media_id"
-    """The field whose text is the Kafka key."""
+    """Name of the field whose text is the Kafka key."""
 
     media_id: UUID
 
     @classmethod
     @cache
     def event_type(cls) -> str:
-        """CloudEvents type, for example `phonograph.media.ready.v1`."""
+        """Return the CloudEvents type, for example `phonograph.media.ready.v1`."""
         name = cls.TOPIC.removesuffix(f"-v{cls.VERSION}")
         return f"phonograph.{name.replace('-', '.')}.v{cls.VERSION}"
 
     @property
     def subject(self) -> str:
-        """What the event is about; also the Kafka key, so that one file's events stay in order."""
+        """Return what the event is about; also the Kafka key, so that one file's events stay in order."""
         return str(getattr(self, self.KEY))
 
 
 class Options(EventModel):
-    """What the producer knows about the file; null leaves it to the services."""
+    """Facts that the producer knows about the file; the services determine a value that is `null`."""
 
     language: str | None = None
-    """ISO 639-1 code of the speech."""
+    """ISO 639-1 code of the spoken language."""
     speakers: int | None = Field(default=None, ge=1)
     """Exact number of speakers."""
     min_speakers: int | None = Field(default=None, ge=1)
@@ -77,14 +77,14 @@ class Options(EventModel):
 
 
 class MediaRef(EventModel):
-    """The file that an event is about: enough to work on it without asking anybody else."""
+    """The file that an event is about, with everything that a service needs to process it."""
 
     media_id: UUID
     uri: str
-    """Where the original file lies."""
+    """URI of the original file."""
     file_name: str
     file_size: int = Field(ge=0)
-    """Bytes."""
+    """Size in bytes."""
     kind: MediaKind | str
     mime_type: str
     duration_s: float
@@ -93,52 +93,52 @@ class MediaRef(EventModel):
     secondary_hash: str
     """XXH3-128 of the bytes, hexadecimal."""
     content_fp: str
-    """Fingerprint of the decoded sound: `pcm16k1:` and a SHA-256."""
+    """Fingerprint of the decoded sound: `pcm16k1:` followed by a SHA-256."""
     rendition_uri: str
-    """16 kHz mono s16le WAV in the object store."""
+    """URI of the 16 kHz mono s16le WAV in the object store."""
     profile: Profile | str = Profile.AUTO
     owner: str | None = None
     priority: int = 0
     options: Options = Options()
 
     def wants(self, service: Service) -> bool:
-        """Whether a service should look at this file. An unknown profile counts as `auto`."""
+        """Return whether a service should process this file; an unknown profile counts as `auto`."""
         known = self.profile in set(Profile)
         return service in RESULT_SERVICES[Profile(self.profile) if known else Profile.AUTO]
 
 
 class JobSummary(EventModel):
-    """The job behind a result."""
+    """The job that produced a result."""
 
     job_id: UUID
     service: Service | str
     engine: str | None = None
     model: str | None = None
     seconds: float | None = None
-    """Time in the engine."""
+    """Seconds of processing in the engine."""
     waited_s: float | None = None
-    """Time between the request and the start."""
+    """Seconds between the request and the start."""
     attempt: int = 1
     reason: str | None = None
-    """Why there is nothing, or not more, in the result."""
+    """Code of the reason why the result is empty or incomplete."""
 
 
 class IngestRequested(Event):
-    """A producer asks for a file to be taken in."""
+    """A producer requests that a file be ingested."""
 
     TOPIC: ClassVar[str] = "ingest-requested"
     KEY: ClassVar[str] = "uri"
 
     media_id: UUID | None = None  # type: ignore[assignment]  # a request comes before the media id
     uri: str = Field(min_length=1)
-    """A local path or `file://` address."""
+    """A local path or a `file://` URI."""
     profile: Profile | str = Profile.AUTO
     owner: str | None = None
     priority: int = Field(default=0, ge=-100, le=100)
-    """Larger goes first."""
+    """Files with a larger value are processed first."""
     options: Options = Options()
     request_id: str | None = Field(default=None, max_length=200)
-    """The producer's own id: a second request with the same owner and id does nothing."""
+    """An id chosen by the producer; a second request with the same owner and id has no effect."""
 
 
 class Chapter(EventModel):
@@ -150,7 +150,7 @@ class Chapter(EventModel):
 
 
 class Stream(EventModel):
-    """What the probe read of the sound or the picture."""
+    """Properties of the audio or video stream, read from the headers of the file."""
 
     codec: str
     sample_rate_hz: int | None = None
@@ -162,7 +162,7 @@ class Stream(EventModel):
 
 
 class MediaReady(Event):
-    """A new file is known, measured and ready for work."""
+    """A new file was ingested and is ready to be processed."""
 
     TOPIC: ClassVar[str] = "media-ready"
 
@@ -172,13 +172,13 @@ class MediaReady(Event):
     video: Stream | None = None
     chapters: list[Chapter] = []
     tags: dict[str, list[str]] = {}
-    """Tag name in lower case to its values."""
+    """Values of each tag, by its name in lower case."""
     warnings: list[str] = []
     job: JobSummary
 
 
 class MediaRejected(Event):
-    """A file was asked for that cannot be taken in."""
+    """A requested file cannot be ingested."""
 
     TOPIC: ClassVar[str] = "media-rejected"
 
@@ -190,22 +190,22 @@ class MediaRejected(Event):
 
 
 class MediaDuplicated(Event):
-    """A file was asked for that is known already; `media_id` is the first one's."""
+    """A requested file is a duplicate; `media_id` is that of the file ingested first."""
 
     TOPIC: ClassVar[str] = "media-duplicated"
 
     media: MediaRef
-    """The first one."""
+    """The file that was ingested first."""
     duplicate: DuplicateKind | str
     uri: str
-    """Where the second one lies."""
+    """URI of the duplicate."""
     file_name: str
     file_hash: str
     job: JobSummary
 
 
 class MediaMoved(Event):
-    """A known file lies elsewhere now."""
+    """A known file has a new URI."""
 
     TOPIC: ClassVar[str] = "media-moved"
 
@@ -214,7 +214,7 @@ class MediaMoved(Event):
 
 
 class MediaDeleted(Event):
-    """A known file is gone."""
+    """A known file no longer exists."""
 
     TOPIC: ClassVar[str] = "media-deleted"
 
@@ -223,7 +223,7 @@ class MediaDeleted(Event):
 
 
 class Result(Event):
-    """What a service found: a summary and the address of the full document."""
+    """The result of a service: a summary and the URI of the full document."""
 
     DOCUMENT: ClassVar[type[Document]]
 
@@ -233,7 +233,7 @@ class Result(Event):
 
 
 class MusicAnalyzed(Result):
-    """Tempo, key and character of the music; null with a word in `reasons` where there is none."""
+    """Tempo, key and character of the music; a value not measured is `null`, with a code in `reasons`."""
 
     TOPIC: ClassVar[str] = "music-analyzed"
     DOCUMENT: ClassVar[type[Document]] = MusicDocument
@@ -252,7 +252,7 @@ class MusicAnalyzed(Result):
 
 
 class TranscriptionCompleted(Result):
-    """What was said. v1 first; v4, its child, when the speakers are known."""
+    """A transcript; v1 comes first, its child v4 follows when the speakers are known."""
 
     TOPIC: ClassVar[str] = "transcription-completed"
     DOCUMENT: ClassVar[type[Document]] = TranscriptDocument
@@ -273,7 +273,7 @@ class TranscriptionCompleted(Result):
 
 
 class SpeakerSummary(EventModel):
-    """One voice of a recording."""
+    """One speaker of a recording."""
 
     speaker_id: UUID
     label: str
@@ -283,7 +283,7 @@ class SpeakerSummary(EventModel):
 
 
 class DiarizationCompleted(Result):
-    """Who spoke when."""
+    """The speakers of a recording and when each of them speaks."""
 
     TOPIC: ClassVar[str] = "diarization-completed"
     DOCUMENT: ClassVar[type[Document]] = SpeakersDocument
@@ -306,7 +306,7 @@ class MetadataEntry(EventModel):
 
 
 class TracklistCompleted(Result):
-    """The recording's metadata and, where there is one, its tracklist."""
+    """The metadata of a recording and, if it has one, its tracklist."""
 
     TOPIC: ClassVar[str] = "tracklist-completed"
     DOCUMENT: ClassVar[type[Document]] = TracklistDocument
@@ -318,11 +318,11 @@ class TracklistCompleted(Result):
     tracks: list[Track] = Field(default=[], max_length=1000)
     metadata: list[MetadataEntry] = []
     warnings: list[str] = []
-    """Sentences on a cue sheet that could be read in part, or not at all."""
+    """Sentences about a cue sheet that could be read only in part, or not at all."""
 
 
 class RenameProposed(Event):
-    """A better file name, from the tags."""
+    """A better file name, derived from the tags."""
 
     TOPIC: ClassVar[str] = "rename-proposed"
 
@@ -336,7 +336,7 @@ class RenameProposed(Event):
 
 
 class HighlightsCompleted(Result):
-    """Silence, topics and clips. Stage `silence` comes first; `segments` holds everything."""
+    """Silence, content segments and clips; stage `silence` comes first, `segments` contains all."""
 
     TOPIC: ClassVar[str] = "highlights-completed"
     DOCUMENT: ClassVar[type[Document]] = HighlightsDocument
@@ -348,7 +348,7 @@ class HighlightsCompleted(Result):
 
 
 class JobProgressed(Event):
-    """A job started or went on."""
+    """A job started or progressed."""
 
     TOPIC: ClassVar[str] = "job-progressed"
 
@@ -361,7 +361,7 @@ class JobProgressed(Event):
 
 
 class JobFailed(Event):
-    """An attempt failed; `final` when there will be no other without help."""
+    """An attempt of a job failed; `final` if it will not be retried automatically."""
 
     TOPIC: ClassVar[str] = "job-failed"
 
@@ -376,7 +376,7 @@ class JobFailed(Event):
 
 
 class JobRetryRequested(Event):
-    """Somebody asks for a failed job to be tried again."""
+    """A user requests that a failed job be retried."""
 
     TOPIC: ClassVar[str] = "job-retry-requested"
 
@@ -385,7 +385,7 @@ class JobRetryRequested(Event):
 
 
 class JobCancelRequested(Event):
-    """Somebody asks for a job to be given up: it fails for good with the reason `cancelled`."""
+    """A user requests that a job be canceled: it fails permanently with the reason `cancelled`."""
 
     TOPIC: ClassVar[str] = "job-cancel-requested"
 
@@ -394,7 +394,7 @@ class JobCancelRequested(Event):
 
 
 class InventoryRequested(Event):
-    """Somebody asks every service what it holds; `media_id` is nil, `check_id` names the question."""
+    """A user requests the inventory of every service; `media_id` is nil, `check_id` identifies it."""
 
     TOPIC: ClassVar[str] = "inventory-requested"
 
@@ -402,7 +402,7 @@ class InventoryRequested(Event):
 
 
 class InventoryReported(Event):
-    """What one service holds: how many of each kind, and the address of the list of ids and versions."""
+    """The inventory of one service: counts by kind, and the URI of the list of ids and versions."""
 
     TOPIC: ClassVar[str] = "inventory-reported"
 
@@ -413,6 +413,6 @@ class InventoryReported(Event):
 
     @field_validator("document_uri")
     @classmethod
-    def _is_address(cls, value: str) -> str:
+    def _check_uri(cls, value: str) -> str:
         AnyUrl(value)
         return value

@@ -1,4 +1,4 @@
-"""Every topic: who owns it, who writes it, who reads it, how it is kept."""
+"""Every Kafka topic as data: its event, producers, consumers, partitions and retention."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ DEAD_LETTER_SUFFIX = "-dlq"
 DEAD_LETTER_RETENTION: Final = timedelta(days=30)
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_DEAD_LETTER_BYTES: Final = 5 * 1024 * 1024
-"""A parked record and what we say of it: it must never be refused, for it would block the outbox."""
+"""Fits any record and its dead-letter headers: a dead letter that Kafka refuses blocks the outbox."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicConfig:
-    """How a topic must lie on Kafka."""
+    """The configuration of a topic on Kafka."""
 
     name: str
     partitions: int
@@ -28,7 +28,7 @@ class TopicConfig:
 
     @property
     def config(self) -> Mapping[str, str]:
-        """Kafka's own names and words."""
+        """Return the settings under Kafka's names."""
         retention_ms = -1 if self.retention is None else int(self.retention.total_seconds() * 1000)
         return {
             "cleanup.policy": self.cleanup,
@@ -39,30 +39,30 @@ class TopicConfig:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as data."""
+    """A topic with its event, producers and consumers."""
 
     event: type[Event]
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     partitions: int = 4
     retention: timedelta | None = None
-    """Null keeps everything: the graph can be rebuilt from the first offset."""
+    """None keeps every record, so that the graph can be rebuilt from the first offset."""
     cleanup: str = "delete"
     max_message_bytes: int = MAX_MESSAGE_BYTES
 
     @property
     def name(self) -> str:
-        """Name on Kafka."""
+        """Return the name on Kafka."""
         return self.event.TOPIC
 
     @property
     def owner(self) -> str:
-        """Who answers for the topic: its first producer."""
+        """Return the service responsible for the topic: its first producer."""
         return self.producers[0]
 
     @property
     def configs(self) -> tuple[TopicConfig, TopicConfig]:
-        """Of the topic and of its dead letters."""
+        """Return the configurations of the topic and of its dead-letter topic."""
         return (
             TopicConfig(self.name, self.partitions, self.cleanup, self.retention, self.max_message_bytes),
             TopicConfig(
@@ -114,5 +114,5 @@ EVENTS: Final[dict[str, type[Event]]] = {topic.event.event_type(): topic.event f
 
 
 def dead_letter_topic(topic: str) -> str:
-    """Where records of a topic go that a consumer could not take."""
+    """Return the name of the topic for records that a consumer of `topic` could not process."""
     return f"{topic}{DEAD_LETTER_SUFFIX}"

@@ -1,6 +1,6 @@
 """Probing, decoding, resampling and cutting of audio and video with PyAV.
 
-Every time is counted in seconds from the first sample of sound; without sound, from the first frame.
+Times are in seconds from the first sample of sound; in a file without sound, from the first frame.
 """
 
 from phonograph_media.cut import cut
@@ -14,8 +14,8 @@ from phonograph_media.rendition import (
     read_rendition,
     read_rendition_pcm,
 )
-from phonograph_media.silence import Region, audio_silences, blank_frames
-from phonograph_media.video_frames import thumbnail
+from phonograph_media.silence import Region, find_blank_frames, find_silences
+from phonograph_media.video_frames import write_thumbnail
 
 __all__ = [
     "SAMPLE_RATE_HZ",
@@ -27,15 +27,15 @@ __all__ = [
     "Region",
     "Rendition",
     "VideoStream",
-    "audio_silences",
-    "blank_frames",
     "cut",
     "decode_blocks",
     "decode_mono",
     "decode_stereo",
+    "find_blank_frames",
+    "find_silences",
     "make_rendition",
     "probe",
     "read_rendition",
     "read_rendition_pcm",
-    "thumbnail",
+    "write_thumbnail",
 ]

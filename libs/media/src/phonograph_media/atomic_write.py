@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that appear under their name only when they are complete."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """Give a path beside `target`, of the same suffix; it becomes `target` when the block ends well."""
+    """Yield a temporary path with the suffix of `target`, which replaces `target` if the block succeeds."""
     part = target.with_stem(f"{target.stem}.part")
     try:
         yield part

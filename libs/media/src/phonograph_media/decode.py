@@ -1,6 +1,6 @@
-"""Sound out of a file, in blocks of constant memory: decoded, mixed down and resampled by FFmpeg.
+"""Decoding, mixing and resampling of sound by FFmpeg, in blocks and with constant memory.
 
-Blocks do not depend on how the container cuts its packets: FFmpeg's resampler keeps its state over them.
+Blocks do not depend on the packets of the container: FFmpeg's resampler keeps its state between them.
 """
 
 import struct
@@ -20,16 +20,16 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 from numpy.typing import NDArray
 
-from phonograph_media.errors import MediaError, shown
-from phonograph_media.source import audio_of, opened, packets_of, start_s
+from phonograph_media.errors import MediaError, display_name
+from phonograph_media.source import open_media, read_packets, require_audio, stream_start_s
 
 Layout = Literal["mono", "stereo"]
 SampleFormat = Literal["s16", "flt"]
 
-_ENOUGH = 0.95
-_NOTICEABLE_S = 0.25
-# Formats whose header states a length. Others guess it from the bit rate, which proves nothing.
-_STATES_LENGTH = {
+_MIN_COMPLETE_SHARE = 0.95
+_MIN_REPORTED_LOSS_S = 0.25
+# Formats whose header states a length. FFmpeg only estimates the length of others from the bit rate.
+_FORMATS_WITH_LENGTH = {
     "mov,mp4,m4a,3gp,3g2,mj2",
     "matroska,webm",
     "flac",
@@ -43,8 +43,8 @@ _STATES_LENGTH = {
 
 
 @dataclass(slots=True)
-class Tally:
-    """What was met on the way through a file."""
+class DecodeStatistics:
+    """Counts of packets and times while a file is decoded."""
 
     packets: int = 0
     damaged: int = 0
@@ -53,30 +53,31 @@ class Tally:
     """End of the last packet, counted from the first sample."""
 
     def count_damage(self) -> None:
-        """One more packet could not be read or decoded."""
+        """Count a packet that could not be read or decoded."""
         self.damaged += 1
 
-    def warnings(self, promised_s: float | None) -> tuple[str, ...]:
-        """Sentences on what is missing from sound that is otherwise whole."""
-        said = []
+    def warnings(self, stated_duration_s: float | None) -> tuple[str, ...]:
+        """Return sentences about the parts that are missing from an otherwise complete file."""
+        sentences = []
         if self.damaged:
-            said.append(f"{self.damaged} of {self.packets} packets are damaged and were left out.")
-        if promised_s is not None and promised_s - self.decoded_s > _NOTICEABLE_S:
-            said.append(
-                f"The file promises {promised_s:.1f} s of sound; {self.decoded_s:.1f} s could be decoded."
+            sentences.append(f"{self.damaged} of {self.packets} packets are damaged and were left out.")
+        if stated_duration_s is not None and stated_duration_s - self.decoded_s > _MIN_REPORTED_LOSS_S:
+            sentences.append(
+                f"The file states {stated_duration_s:.1f} s of sound; "
+                f"{self.decoded_s:.1f} s could be decoded."
             )
-        return tuple(said)
+        return tuple(sentences)
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """Sound of one file, to be read once."""
+class DecodedSound:
+    """The decoded sound of a file; its frames can be iterated once."""
 
     frames: Iterator[AudioFrame]
-    """Packed frames at the rate, layout and format asked for, their `pts` counting samples from 0."""
-    tally: Tally
-    promised_s: float | None
-    """Length that the container states, where it states one."""
+    """Packed frames in the requested rate, layout and format; `pts` counts samples from 0."""
+    statistics: DecodeStatistics
+    stated_duration_s: float | None
+    """Length that the container states, or None if it states none."""
 
 
 def decode_mono(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float32]:
@@ -86,7 +87,7 @@ def decode_mono(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float32]
         Shape (samples,), about [-1, 1] (lossy codecs may exceed it).
 
     Raises:
-        MediaError: any of its reasons but `not_video`.
+        MediaError: With any reason except `not_video`.
     """
     return np.concatenate(list(decode_blocks(path, sample_rate_hz=sample_rate_hz, channels=1)))[:, 0]
 
@@ -98,7 +99,7 @@ def decode_stereo(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float3
         Shape (samples, 2), about [-1, 1] (lossy codecs may exceed it).
 
     Raises:
-        MediaError: any of its reasons but `not_video`.
+        MediaError: With any reason except `not_video`.
     """
     return np.concatenate(list(decode_blocks(path, sample_rate_hz=sample_rate_hz)))
 
@@ -106,127 +107,153 @@ def decode_stereo(path: Path, sample_rate_hz: int = 44_100) -> NDArray[np.float3
 def decode_blocks(
     path: Path, *, sample_rate_hz: int = 44_100, channels: int = 2, block_s: float = 60.0
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode `path` in blocks, so that memory does not grow with its length.
+    """Decode `path` in blocks, so that the memory used does not depend on its length.
+
+    Args:
+        path: File to decode.
+        sample_rate_hz: Sample rate of the blocks.
+        channels: 1 to mix all channels down, 2 for stereo; a mono source is duplicated.
+        block_s: Approximate length of a block, in seconds.
 
     Yields:
-        Shape (frames, channels), about `block_s` seconds each; a mono source is duplicated.
+        Shape (frames, channels), about [-1, 1].
 
     Raises:
-        MediaError: as `decode_stereo`, when the first or the last block is asked for.
+        MediaError: With any reason except `not_video`, when the first or the last block is requested.
     """
-    with opened(path) as container:
-        mono = channels == 1 or audio_of(container, path).channels == 1
+    with open_media(path) as container:
+        mono = channels == 1 or require_audio(container, path).channels == 1
         layout: Layout = "mono" if mono else "stereo"
-        sound = sound_of(container, path, sample_rate_hz=sample_rate_hz, layout=layout, sample_format="flt")
+        sound = decode_sound(
+            container, path, sample_rate_hz=sample_rate_hz, layout=layout, sample_format="flt"
+        )
         width = 1 if mono else 2
-        held: list[NDArray[np.float32]] = []
+        pending: list[NDArray[np.float32]] = []
         count = 0
         for frame in sound.frames:
-            held.append(frame.to_ndarray()[0].astype(np.float32).reshape(-1, width))
+            pending.append(frame.to_ndarray()[0].astype(np.float32).reshape(-1, width))
             count += frame.samples
             if count >= block_s * sample_rate_hz:
-                yield _joined(held, channels)
-                held, count = [], 0
-        if held:
-            yield _joined(held, channels)
+                yield _join(pending, channels)
+                pending, count = [], 0
+        if pending:
+            yield _join(pending, channels)
 
 
-def _joined(frames: list[NDArray[np.float32]], channels: int) -> NDArray[np.float32]:
+def _join(frames: list[NDArray[np.float32]], channels: int) -> NDArray[np.float32]:
     block = np.concatenate(frames)
     return np.repeat(block, 2, axis=1) if block.shape[1] < channels else block
 
 
-def sound_of(
+def decode_sound(
     container: InputContainer,
     path: Path,
     *,
     sample_rate_hz: int,
     layout: Layout,
     sample_format: SampleFormat,
-) -> Sound:
-    """Prepare to decode the sound of an opened container; nothing is read until `frames` are.
+) -> DecodedSound:
+    """Prepare to decode the sound of an open container; reading starts with the iteration of `frames`.
 
-    After the last frame, the iterator raises MediaError `truncated`, `no_audio` or `not_media` where the file
-    held substantially less than it promises, nothing, or little but damage.
+    After the last frame, the iterator raises `MediaError` if the file contains substantially less sound than
+    it states (`truncated`), none (`no_audio`) or mostly damaged packets (`not_media`).
+
+    Args:
+        container: Open container, at its start.
+        path: File of the container, for error messages.
+        sample_rate_hz: Sample rate of the frames.
+        layout: Channel layout of the frames.
+        sample_format: Sample format of the frames.
+
+    Raises:
+        MediaError: `no_audio` or `unsupported`, as `require_audio`.
     """
-    stream = audio_of(container, path)
-    promised_s = _promised_s(container, stream, path)
-    tally = Tally()
-    frames = _checked(
-        _converted(_decoded(container, stream, tally), sample_rate_hz, layout, sample_format),
-        tally,
-        promised_s,
+    stream = require_audio(container, path)
+    stated_duration_s = _stated_duration_s(container, stream, path)
+    statistics = DecodeStatistics()
+    frames = _verify_completeness(
+        _resample(_decode_packets(container, stream, statistics), sample_rate_hz, layout, sample_format),
+        statistics,
+        stated_duration_s,
         path,
     )
-    return Sound(frames=frames, tally=tally, promised_s=promised_s)
+    return DecodedSound(frames=frames, statistics=statistics, stated_duration_s=stated_duration_s)
 
 
-def _decoded(container: InputContainer, stream: AudioStream, tally: Tally) -> Iterator[AudioFrame]:
-    # Only where the stream states no length of its own must the other streams tell how far the file goes.
+def _decode_packets(
+    container: InputContainer, stream: AudioStream, statistics: DecodeStatistics
+) -> Iterator[AudioFrame]:
+    # The other streams are needed only to find the end of the file if the audio stream states no length.
     if stream.duration is not None:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-    zero_s = start_s(stream)
-    for packet in packets_of(container, on_damage=tally.count_damage):
+    zero_s = stream_start_s(stream)
+    for packet in read_packets(container, on_damage=statistics.count_damage):
         if not packet.size:
             continue
         if packet.pts is not None:
             end = packet.pts + (packet.duration or 0)
-            tally.reached_s = max(tally.reached_s, float(end * packet.time_base) - zero_s)
+            statistics.reached_s = max(statistics.reached_s, float(end * packet.time_base) - zero_s)
         if packet.stream_index == stream.index:
-            tally.packets += 1
-            yield from _frames(stream, packet, tally)
-    yield from _frames(stream, None, tally)
+            statistics.packets += 1
+            yield from _decode_packet(stream, packet, statistics)
+    yield from _decode_packet(stream, None, statistics)
 
 
-def _frames(stream: AudioStream, packet: "Packet[Stream] | None", tally: Tally) -> Iterator[AudioFrame]:
+def _decode_packet(
+    stream: AudioStream, packet: "Packet[Stream] | None", statistics: DecodeStatistics
+) -> Iterator[AudioFrame]:
     try:
         frames = stream.decode(packet)
     except av.EOFError:
         return
     except av.FFmpegError:
-        tally.count_damage()
+        statistics.count_damage()
         return
     for frame in frames:
-        tally.decoded_s += frame.samples / frame.sample_rate
+        statistics.decoded_s += frame.samples / frame.sample_rate
         yield frame
 
 
-def _converted(
+def _resample(
     frames: Iterator[AudioFrame],
     sample_rate_hz: int,
     layout: Layout,
     sample_format: SampleFormat,
 ) -> Iterator[AudioFrame]:
     graph: Graph | None = None
-    form: tuple[int, str, str] | None = None
+    current_format: tuple[int, str, str] | None = None
     samples_in = samples_out = 0
 
-    def ready(graph: Graph) -> Iterator[AudioFrame]:
+    def drain(graph: Graph) -> Iterator[AudioFrame]:
         nonlocal samples_out
-        for frame in pulled(graph):
+        for frame in drain_audio(graph):
             frame.pts = samples_out
             samples_out += frame.samples
             yield frame
 
     for frame in frames:
-        now = (frame.sample_rate, frame.format.name, frame.layout.name)
-        if graph is None or form != now:
+        frame_format = (frame.sample_rate, frame.format.name, frame.layout.name)
+        if graph is None or current_format != frame_format:
+            # The sample rate or layout may change within a file; the old graph is drained first.
             if graph is not None:
                 graph.push(None)
-                yield from ready(graph)
-            graph, form, samples_in = _converter(frame, sample_rate_hz, layout, sample_format), now, 0
+                yield from drain(graph)
+            graph = _build_resampler(frame, sample_rate_hz, layout, sample_format)
+            current_format, samples_in = frame_format, 0
         frame.pts, frame.time_base = samples_in, Fraction(1, frame.sample_rate)
         samples_in += frame.samples
         graph.push(frame)
-        yield from ready(graph)
+        yield from drain(graph)
     if graph is not None:
         graph.push(None)
-        yield from ready(graph)
+        yield from drain(graph)
 
 
-def _converter(frame: AudioFrame, sample_rate_hz: int, layout: Layout, sample_format: SampleFormat) -> Graph:
+def _build_resampler(
+    frame: AudioFrame, sample_rate_hz: int, layout: Layout, sample_format: SampleFormat
+) -> Graph:
     graph = Graph()
     channels = len(frame.layout.channels)
     nodes = [
@@ -238,10 +265,10 @@ def _converter(frame: AudioFrame, sample_rate_hz: int, layout: Layout, sample_fo
         )
     ]
     if channels > 2 and " channels" in frame.layout.name:
-        # Without speaker positions FFmpeg refuses to mix down: take every channel alike.
+        # FFmpeg refuses to mix down channels without speaker positions; all channels get the same weight.
         mix = "+".join(f"c{channel}" for channel in range(channels))
         nodes.append(graph.add("pan", f"mono|c0<{mix}"))
-    # Integer arithmetic gives the same bits on every processor; rematrix_maxval keeps a mix from clipping.
+    # Integer arithmetic is bit-identical on every processor; rematrix_maxval prevents clipping of the mix.
     nodes.append(
         graph.add(
             "aresample",
@@ -254,8 +281,8 @@ def _converter(frame: AudioFrame, sample_rate_hz: int, layout: Layout, sample_fo
     return graph
 
 
-def pulled(graph: Graph) -> Iterator[AudioFrame]:
-    """Frames that an audio filter graph has ready."""
+def drain_audio(graph: Graph) -> Iterator[AudioFrame]:
+    """Yield the frames that are ready in an audio filter graph."""
     while True:
         try:
             frame = graph.pull()
@@ -265,45 +292,45 @@ def pulled(graph: Graph) -> Iterator[AudioFrame]:
             yield frame
 
 
-def _checked(
-    frames: Iterator[AudioFrame], tally: Tally, promised_s: float | None, path: Path
+def _verify_completeness(
+    frames: Iterator[AudioFrame], statistics: DecodeStatistics, stated_duration_s: float | None, path: Path
 ) -> Iterator[AudioFrame]:
     yield from frames
-    reached_s = max(tally.reached_s, tally.decoded_s)
-    if promised_s is not None and reached_s < _ENOUGH * promised_s:
+    reached_s = max(statistics.reached_s, statistics.decoded_s)
+    if stated_duration_s is not None and reached_s < _MIN_COMPLETE_SHARE * stated_duration_s:
         raise MediaError(
-            f"{shown(path)} ends early: {reached_s:.1f} s of {promised_s:.1f} s are there. "
+            f"{display_name(path)} ends early: {reached_s:.1f} s of {stated_duration_s:.1f} s are present. "
             "Copy or download it again.",
             reason="truncated",
         )
-    if tally.damaged * 2 > tally.packets or (tally.packets and not tally.decoded_s):
+    if statistics.damaged * 2 > statistics.packets or (statistics.packets and not statistics.decoded_s):
         raise MediaError(
-            f"{shown(path)} has no sound that can be decoded: {tally.damaged} of {tally.packets} packets are "
-            "damaged. Copy or download it again.",
+            f"{display_name(path)} has no sound that can be decoded: {statistics.damaged} of "
+            f"{statistics.packets} packets are damaged. Copy or download it again.",
             reason="not_media",
         )
-    if not tally.decoded_s:
+    if not statistics.decoded_s:
         raise MediaError(
-            f"{shown(path)} has room for sound but no sound in it. Record it again.", reason="no_audio"
+            f"{display_name(path)} has an audio stream without any sound. Record it again.", reason="no_audio"
         )
 
 
-def _promised_s(container: InputContainer, stream: AudioStream, path: Path) -> float | None:
+def _stated_duration_s(container: InputContainer, stream: AudioStream, path: Path) -> float | None:
     stated_s = (
         float(stream.duration * stream.time_base)
         if stream.duration and stream.time_base
         else (container.duration or 0) / av.time_base
     )
     name = container.format.name
-    if name in _STATES_LENGTH or (name == "mp3" and _has_mp3_length(path)):
+    if name in _FORMATS_WITH_LENGTH or (name == "mp3" and _states_mp3_length(path)):
         return stated_s or None
     if name == "wav":
-        return stated_s * _wav_stated_share(path) or None
+        return stated_s * _wav_stated_size_ratio(path) or None
     return None
 
 
-def _has_mp3_length(path: Path) -> bool:
-    """Whether a Xing, Info or VBRI header counts the frames; without one FFmpeg guesses from the bit rate."""
+def _states_mp3_length(path: Path) -> bool:
+    """Return whether a Xing, Info or VBRI header counts the frames; FFmpeg otherwise uses the bit rate."""
     with path.open("rb") as file:
         head = file.read(10)
         if head[:3] == b"ID3" and len(head) == 10:
@@ -315,8 +342,8 @@ def _has_mp3_length(path: Path) -> bool:
     return any(magic in first_frame for magic in (b"Xing", b"Info", b"VBRI"))
 
 
-def _wav_stated_share(path: Path) -> float:
-    """Size that a RIFF header states, over the size of the file; 1 where a stream's writer left it open."""
+def _wav_stated_size_ratio(path: Path) -> float:
+    """Return the size in the RIFF header divided by the file size; 1 if a live stream left it unset."""
     with path.open("rb") as file:
         magic, stated = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
     size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Why a file cannot be used: one exception with a reason word for programs and a sentence for people."""
+"""The error of a file that cannot be used, with a reason code for programs and a sentence for people."""
 
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ Reason = Literal[
 
 
 class MediaError(PermanentError):
-    """A file that cannot be probed, decoded or cut: the same file fails again."""
+    """A file that cannot be probed, decoded or cut; the same file fails again."""
 
     reason: Reason = "unsupported"
 
@@ -28,12 +28,12 @@ class MediaError(PermanentError):
         """Create the error.
 
         Args:
-            message: Names the file, says what is wrong with it and what to do.
+            message: The file, what is wrong with it and what to do.
             reason: Reason code.
         """
         super().__init__(message, reason=reason)
 
 
-def shown(path: Path) -> str:
-    """File name for a message, always valid UTF-8: bytes that are not are shown as U+FFFD."""
+def display_name(path: Path) -> str:
+    """Return the file name for a message, in valid UTF-8; other bytes are shown as U+FFFD."""
     return path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

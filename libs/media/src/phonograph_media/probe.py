@@ -1,4 +1,4 @@
-"""What a file says about itself: container, streams, chapters and tags, without decoding it."""
+"""Reading of container, streams, chapters and tags from the headers of a file, without decoding it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +8,17 @@ from av.audio.stream import AudioStream as AvAudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream as AvVideoStream
 
-from phonograph_media.source import opened, streams_of
+from phonograph_media.source import open_media, select_streams
 
 _TECHNICAL_TAGS = {"major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id"}
 
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """The sound of a file, as its header describes it."""
+    """The audio stream of a file, as its header describes it."""
 
     codec: str
-    """FFmpeg's name of the codec, `unknown` where no decoder is at hand."""
+    """FFmpeg's name of the codec, or `unknown` if no decoder is available."""
     sample_rate_hz: int
     channels: int
     bit_rate: int | None
@@ -27,7 +27,7 @@ class AudioStream:
 
 @dataclass(frozen=True, slots=True)
 class VideoStream:
-    """The moving picture of a file; attached pictures are not video."""
+    """The video stream of a file; attached pictures are not video."""
 
     codec: str
     width: int
@@ -47,7 +47,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the container promises; `Rendition.duration_s` is what it holds."""
+    """The description in the file's headers; `Rendition.duration_s` is the length actually decoded."""
 
     container: str
     """FFmpeg's name of the format, such as `mov,mp4,m4a,3gp,3g2,mj2`."""
@@ -58,7 +58,7 @@ class Probe:
     video: VideoStream | None
     chapters: tuple[Chapter, ...]
     tags: dict[str, str]
-    """Keys in lower case; the container's win over its audio stream's. Technical ones are left out."""
+    """Keys in lower case, without technical ones; the container's tags override the audio stream's."""
     has_cover: bool
 
 
@@ -68,21 +68,21 @@ def probe(path: Path) -> Probe:
     Raises:
         MediaError: `missing`, `empty`, `directory`, `unreadable`, `bad_name`, `not_media` or `truncated`.
     """
-    with opened(path) as container:
-        found = streams_of(container)
+    with open_media(path) as container:
+        streams = select_streams(container)
         return Probe(
             container=container.format.name,
             duration_s=container.duration / av.time_base if container.duration else None,
             bit_rate=container.bit_rate or None,
-            audio=_audio(found.audio) if found.audio is not None else None,
-            video=_video(found.video) if found.video is not None else None,
-            chapters=_chapters(container),
-            tags=_tags(container, found.audio),
-            has_cover=found.has_cover,
+            audio=_describe_audio(streams.audio) if streams.audio is not None else None,
+            video=_describe_video(streams.video) if streams.video is not None else None,
+            chapters=_read_chapters(container),
+            tags=_merge_tags(container, streams.audio),
+            has_cover=streams.has_cover,
         )
 
 
-def _audio(stream: AvAudioStream) -> AudioStream:
+def _describe_audio(stream: AvAudioStream) -> AudioStream:
     context = getattr(stream, "codec_context", None)
     if context is None:
         return AudioStream(codec="unknown", sample_rate_hz=0, channels=0, bit_rate=None)
@@ -94,7 +94,7 @@ def _audio(stream: AvAudioStream) -> AudioStream:
     )
 
 
-def _video(stream: AvVideoStream) -> VideoStream:
+def _describe_video(stream: AvVideoStream) -> VideoStream:
     context = getattr(stream, "codec_context", None)
     rate = stream.average_rate
     return VideoStream(
@@ -105,7 +105,7 @@ def _video(stream: AvVideoStream) -> VideoStream:
     )
 
 
-def _chapters(container: InputContainer) -> tuple[Chapter, ...]:
+def _read_chapters(container: InputContainer) -> tuple[Chapter, ...]:
     return tuple(
         Chapter(
             start_s=float(mark["start"] * mark["time_base"]),
@@ -117,7 +117,7 @@ def _chapters(container: InputContainer) -> tuple[Chapter, ...]:
     )
 
 
-def _tags(container: InputContainer, audio: AvAudioStream | None) -> dict[str, str]:
-    of_stream = audio.metadata if audio is not None else {}
-    both = {key.lower(): value for tags in (of_stream, container.metadata) for key, value in tags.items()}
-    return {key: value for key, value in both.items() if key not in _TECHNICAL_TAGS}
+def _merge_tags(container: InputContainer, audio: AvAudioStream | None) -> dict[str, str]:
+    stream_tags = audio.metadata if audio is not None else {}
+    merged = {key.lower(): value for tags in (stream_tags, container.metadata) for key, value in tags.items()}
+    return {key: value for key, value in merged.items() if key not in _TECHNICAL_TAGS}

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phonograph_media.atomic_write import atomic_write
-from phonograph_media.decode import sound_of
-from phonograph_media.errors import MediaError, shown
-from phonograph_media.source import opened
+from phonograph_media.decode import decode_sound
+from phonograph_media.errors import MediaError, display_name
+from phonograph_media.source import open_media
 
 SAMPLE_RATE_HZ = 16_000
 _BYTES_PER_SAMPLE = 2
@@ -19,36 +19,39 @@ _BYTES_PER_SAMPLE = 2
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """What was written, and what it sounds like to a machine."""
+    """A written rendition with its length and fingerprint."""
 
     duration_s: float
     sample_count: int
     content_fp: str
     """`pcm16k1:` and the SHA-256 of the samples as s16le bytes."""
-    silent: bool
-    """Nothing but digital silence: such a fingerprint does not tell two files apart."""
+    is_silent: bool
+    """The file contains only digital silence, whose fingerprint does not distinguish two files."""
     warnings: tuple[str, ...] = ()
-    """Sentences on damage that was passed over."""
+    """Sentences about damaged parts that were skipped."""
 
 
 def make_rendition(source: Path, target: Path) -> Rendition:
     """Decode `source` once, write it to `target` as a 16 kHz mono s16le WAV and fingerprint it.
 
-    Memory does not grow with the length. `target` appears only when it is whole.
+    The memory used does not depend on the length. `target` appears only when it is complete.
 
-    The fingerprint is equal for the same samples in any lossless container (WAV, FLAC, ALAC, AIFF, MKV),
-    whatever its packet sizes and tags, and for a lossy file and its 16-bit decoded copy. A lossy stream that
-    is copied into another container keeps it where that container tells the encoder's padding (MP4 to MOV or
-    M4A, Ogg to WebM or MKV). FFmpeg drops the padding of MP3 and AAC on the way into MKV and MPEG-TS: the
-    copy plays 10 to 50 ms more and counts as other sound.
+    The same samples have the same fingerprint in any lossless container (WAV, FLAC, ALAC, AIFF, MKV), with
+    any packet sizes and tags; so have a lossy file and its 16-bit decoded copy. A lossy stream that is copied
+    into another container keeps its fingerprint if that container records the encoder's padding (MP4 to MOV
+    or M4A, Ogg to WebM or MKV). FFmpeg drops the padding of MP3 and AAC when copying into MKV or MPEG-TS: the
+    copy is 10 to 50 ms longer and counts as different sound.
 
     Raises:
-        MediaError: any of its reasons but `not_video`.
+        MediaError: With any reason except `not_video`.
+        OSError: If `target` cannot be written.
     """
     digest = hashlib.sha256()
-    sample_count, silent = 0, True
-    with opened(source) as container, atomic_write(target) as part, part.open("wb") as file:
-        sound = sound_of(container, source, sample_rate_hz=SAMPLE_RATE_HZ, layout="mono", sample_format="s16")
+    sample_count, is_silent = 0, True
+    with open_media(source) as container, atomic_write(target) as part, part.open("wb") as file:
+        sound = decode_sound(
+            container, source, sample_rate_hz=SAMPLE_RATE_HZ, layout="mono", sample_format="s16"
+        )
         with wave.open(file, "wb") as wav:
             wav.setnchannels(1)
             wav.setsampwidth(_BYTES_PER_SAMPLE)
@@ -57,25 +60,25 @@ def make_rendition(source: Path, target: Path) -> Rendition:
                 block = frame.to_ndarray().astype("<i2").tobytes()
                 digest.update(block)
                 wav.writeframesraw(block)
-                silent = silent and not any(block)
+                is_silent = is_silent and not any(block)
                 sample_count += frame.samples
     return Rendition(
         duration_s=sample_count / SAMPLE_RATE_HZ,
         sample_count=sample_count,
         content_fp=f"pcm16k1:{digest.hexdigest()}",
-        silent=silent,
-        warnings=sound.tally.warnings(sound.promised_s),
+        is_silent=is_silent,
+        warnings=sound.statistics.warnings(sound.stated_duration_s),
     )
 
 
 def read_rendition(path: Path) -> NDArray[np.float32]:
-    """Read what `make_rendition` wrote.
+    """Return the samples of a rendition that `make_rendition` wrote.
 
     Returns:
         Shape (samples,), [-1, 1), 16 kHz mono.
 
     Raises:
-        MediaError: `missing`, `truncated`, or `unsupported` for any other kind of file.
+        MediaError: `missing`, `truncated`, or `unsupported` if the file is not a rendition.
     """
     samples = np.frombuffer(read_rendition_pcm(path), dtype="<i2").astype(np.float32)
     samples /= 32_768
@@ -83,33 +86,33 @@ def read_rendition(path: Path) -> NDArray[np.float32]:
 
 
 def read_rendition_pcm(path: Path) -> bytes:
-    """Read the samples that `make_rendition` wrote as s16le bytes.
+    """Return the samples of a rendition that `make_rendition` wrote, as s16le bytes.
 
     Raises:
-        MediaError: `missing`, `truncated`, or `unsupported` for any other kind of file.
+        MediaError: `missing`, `truncated`, or `unsupported` if the file is not a rendition.
     """
     try:
         with path.open("rb") as file, wave.open(file, "rb") as wav:
-            form = (wav.getnchannels(), wav.getsampwidth(), wav.getframerate())
-            promised = wav.getnframes()
-            samples = wav.readframes(promised)
+            wav_format = (wav.getnchannels(), wav.getsampwidth(), wav.getframerate())
+            stated_count = wav.getnframes()
+            samples = wav.readframes(stated_count)
     except FileNotFoundError as error:
         raise MediaError(
-            f"The rendition {shown(path)} does not exist. Ingest the file again.", reason="missing"
+            f"The rendition {display_name(path)} does not exist. Ingest the file again.", reason="missing"
         ) from error
     except (wave.Error, EOFError) as error:
-        raise _no_rendition(path) from error
-    if form != (1, _BYTES_PER_SAMPLE, SAMPLE_RATE_HZ):
-        raise _no_rendition(path)
-    if len(samples) < promised * _BYTES_PER_SAMPLE:
+        raise _not_a_rendition_error(path) from error
+    if wav_format != (1, _BYTES_PER_SAMPLE, SAMPLE_RATE_HZ):
+        raise _not_a_rendition_error(path)
+    if len(samples) < stated_count * _BYTES_PER_SAMPLE:
         raise MediaError(
-            f"The rendition {shown(path)} ends early. Ingest the file again.", reason="truncated"
+            f"The rendition {display_name(path)} ends early. Ingest the file again.", reason="truncated"
         )
     return samples
 
 
-def _no_rendition(path: Path) -> MediaError:
+def _not_a_rendition_error(path: Path) -> MediaError:
     return MediaError(
-        f"{shown(path)} is no 16 kHz mono rendition. Make one with make_rendition first.",
+        f"{display_name(path)} is not a 16 kHz mono rendition. Create one with make_rendition first.",
         reason="unsupported",
     )

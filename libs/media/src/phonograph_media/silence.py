@@ -1,6 +1,6 @@
-"""Where a file is silent and where its picture is blank.
+"""Detection of silence and of black pictures.
 
-Sources: FFmpeg's silencedetect and blackdetect filters, read from frame metadata.
+Source: FFmpeg's filters silencedetect and blackdetect, whose results are read from frame metadata.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,32 +11,39 @@ from pathlib import Path
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from phonograph_media.decode import pulled, sound_of
+from phonograph_media.decode import decode_sound, drain_audio
 from phonograph_media.rendition import SAMPLE_RATE_HZ
-from phonograph_media.source import opened, streams_of, time_zero_s
-from phonograph_media.video_frames import fitted, frames_of, pulled_pictures
+from phonograph_media.source import open_media, select_streams, time_zero_s
+from phonograph_media.video_frames import decode_video, drain_video, fit_frame
 
-_LOOK_AT = (320, 320)
+_DETECTION_BOX = (320, 320)
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A stretch of a file, in seconds from its first sample of sound."""
+    """A time range of a file, in seconds from its first sample of sound."""
 
     start_s: float
     end_s: float
 
 
-def audio_silences(path: Path, *, noise_db: float = -35.0, min_duration_s: float = 0.5) -> list[Region]:
-    """Find where the sound, mixed down to 16 kHz mono, stays below `noise_db` (dB full scale).
+def find_silences(path: Path, *, noise_db: float = -35.0, min_duration_s: float = 0.5) -> list[Region]:
+    """Return the regions in which the sound, mixed down to 16 kHz mono, is silent.
 
-    The same regions are found in a file and in its rendition. A silence that lasts to the end ends there.
+    A file and its rendition have the same regions. A silence that lasts to the end of the file ends there.
+
+    Args:
+        path: File to examine.
+        noise_db: Level below which sound counts as silence, in dB relative to full scale.
+        min_duration_s: Shortest silence to report, in seconds.
 
     Raises:
-        MediaError: any of its reasons but `not_video`.
+        MediaError: With any reason except `not_video`.
     """
-    with opened(path) as container:
-        sound = sound_of(container, path, sample_rate_hz=SAMPLE_RATE_HZ, layout="mono", sample_format="s16")
+    with open_media(path) as container:
+        sound = decode_sound(
+            container, path, sample_rate_hz=SAMPLE_RATE_HZ, layout="mono", sample_format="s16"
+        )
         graph = Graph()
         graph.link_nodes(
             graph.add_abuffer(
@@ -50,38 +57,42 @@ def audio_silences(path: Path, *, noise_db: float = -35.0, min_duration_s: float
         for frame in sound.frames:
             samples += frame.samples
             graph.push(frame)
-            marks.extend(done.metadata for done in pulled(graph))
+            marks.extend(frame_out.metadata for frame_out in drain_audio(graph))
         graph.push(None)
-        marks.extend(done.metadata for done in pulled(graph))
-        return list(_regions(marks, "silence", samples / SAMPLE_RATE_HZ))
+        marks.extend(frame_out.metadata for frame_out in drain_audio(graph))
+        return list(_parse_regions(marks, "silence", samples / SAMPLE_RATE_HZ))
 
 
-def blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region]:
-    """Find where the picture is black (98 % of it below 10 % of the range of brightness).
+def find_blank_frames(path: Path, *, min_duration_s: float = 1.0) -> list[Region]:
+    """Return the regions in which the picture is black: 98 % of it is below 10 % of the brightness range.
 
-    A file without video has no blank frames. A blank stretch that lasts to the end ends there.
+    A file without video has no such regions. A black region that lasts to the end of the file ends there.
+
+    Args:
+        path: File to examine.
+        min_duration_s: Shortest region to report, in seconds.
 
     Raises:
-        MediaError: the file cannot be opened.
+        MediaError: If the file cannot be opened.
     """
-    with opened(path) as container:
-        video = streams_of(container).video
+    with open_media(path) as container:
+        video = select_streams(container).video
         if video is None:
             return []
         zero_s = time_zero_s(container)
         graph: Graph | None = None
         marks: list[dict[str, str]] = []
         end_s = 0.0
-        for frame in frames_of(container, video):
-            small = fitted(frame, _LOOK_AT)
+        for frame in decode_video(container, video):
+            small = fit_frame(frame, _DETECTION_BOX)
             if graph is None:
                 graph = _black_detector(small)
             end_s = frame.time + float(frame.duration * (frame.time_base or 0))
             graph.vpush(small)
-            marks.extend(done.metadata for done in pulled_pictures(graph))
+            marks.extend(frame_out.metadata for frame_out in drain_video(graph))
         return [
             Region(max(0.0, region.start_s - zero_s), region.end_s - zero_s)
-            for region in _regions(marks, "black", end_s)
+            for region in _parse_regions(marks, "black", end_s)
             if region.end_s - region.start_s >= min_duration_s
         ]
 
@@ -98,12 +109,12 @@ def _black_detector(frame: VideoFrame) -> Graph:
     return graph
 
 
-def _regions(marks: Iterable[dict[str, str]], what: str, end_s: float) -> Iterator[Region]:
+def _parse_regions(marks: Iterable[dict[str, str]], kind: str, end_s: float) -> Iterator[Region]:
     started_s: float | None = None
     for mark in marks:
-        if (start := mark.get(f"lavfi.{what}_start")) is not None:
+        if (start := mark.get(f"lavfi.{kind}_start")) is not None:
             started_s = max(0.0, float(start))
-        if (end := mark.get(f"lavfi.{what}_end")) is not None and started_s is not None:
+        if (end := mark.get(f"lavfi.{kind}_end")) is not None and started_s is not None:
             yield Region(started_s, float(end))
             started_s = None
     if started_s is not None and end_s > started_s:

@@ -262,6 +262,8 @@ class Database:
                 transaction = Transaction(self.source, cause, self.job_table, self._max_retries, work)
                 yield transaction
                 await transaction.flush()
+        except UnavailableError:
+            raise  # it names its server, which may be another one than PostgreSQL
         except Exception as error:
             if is_unavailable(error):
                 raise UnavailableError(str(error), server=SERVER) from error

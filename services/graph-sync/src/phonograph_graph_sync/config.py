@@ -7,15 +7,15 @@ from phonograph_runtime.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """The runtime's settings, and where Neo4j is."""
+    """The runtime's settings and the address of Neo4j."""
 
     model_config = SettingsConfigDict(env_prefix="GRAPH_SYNC_")
 
     neo4j_uri: str = Field(
-        default="bolt://127.0.0.1:7687", title="Neo4j", description="Bolt address; the local default."
+        default="bolt://127.0.0.1:7687", title="Neo4j", description="Bolt address; that of the local stack."
     )
     neo4j_user: str = Field(
-        default="neo4j", title="User of Neo4j", description="The only user that Community has at first."
+        default="neo4j", title="User of Neo4j", description="The only user of a new Neo4j Community server."
     )
     neo4j_password: SecretStr = Field(
         default=SecretStr(""),

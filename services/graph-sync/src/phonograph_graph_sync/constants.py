@@ -3,11 +3,14 @@
 from datetime import timedelta
 from typing import Final
 
+SERVER: Final = "Neo4j"
+"""Name of the server behind the graph, as errors and log lines name it."""
+
 CONSUMER: Final = "graph-sync"
-"""Name under which the graph keeps the offsets that it holds."""
+"""Name under which the graph stores the offsets that it contains."""
 
 REBUILD_LOCK: Final = "graph-sync.rebuild"
 """Advisory lock in PostgreSQL: one rebuild at a time."""
 
 SAMPLE_INTERVAL: Final = timedelta(minutes=1)
-"""How often stubs are counted."""
+"""Time between two counts of the stubs."""

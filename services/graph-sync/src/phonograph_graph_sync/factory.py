@@ -1,34 +1,37 @@
-"""Builds everything: connections once for the process, the service's own objects per transaction."""
-
-from functools import cached_property
+"""Builds the objects of the service: connections once per process, use cases per transaction."""
 
 from phonograph_events import TOPICS, Service
 from phonograph_graph_sync.config import Settings
 from phonograph_graph_sync.graph.neo4j import Neo4jGraph, connect
 from phonograph_graph_sync.services.mirror import MirrorService
-from phonograph_graph_sync.storage.positions import SqlPositions
+from phonograph_graph_sync.storage.offsets import SqlOffsetStore
 from phonograph_runtime.database import Database, Transaction
 
 
 class ProcessContext:
-    """What lives as long as the process: the connections to Neo4j and PostgreSQL."""
+    """The connections of one process to Neo4j and PostgreSQL."""
 
-    def __init__(self, settings: Settings, *, rebuilds: bool) -> None:
-        self.settings = settings
-        self.database = Database(settings, source=Service.GRAPH_SYNC.value)
-        self._rebuilds = rebuilds
+    def __init__(self, *, database: Database, graph: Neo4jGraph, is_rebuild: bool) -> None:
+        self.database = database
+        self.graph = graph
+        self.is_rebuild = is_rebuild
+        """Whether this process rebuilds the graph."""
 
     @classmethod
-    def create(cls, settings: Settings, *, rebuilds: bool = False) -> "ProcessContext":
-        """Build it; nothing is connected before it is needed."""
-        return cls(settings, rebuilds=rebuilds)
+    def create(cls, settings: Settings, *, is_rebuild: bool = False) -> "ProcessContext":
+        """Create the connections; none is opened before it is needed.
 
-    @cached_property
-    def graph(self) -> Neo4jGraph:
-        """The graph."""
-        password = self.settings.neo4j_password.get_secret_value()
-        auth = (self.settings.neo4j_user, password) if password else None
-        return Neo4jGraph(connect(self.settings.neo4j_uri, auth), rebuilds=self._rebuilds)
+        Args:
+            settings: Addresses and passwords.
+            is_rebuild: Whether this process rebuilds the graph.
+        """
+        password = settings.neo4j_password.get_secret_value()
+        driver = connect(settings.neo4j_uri, (settings.neo4j_user, password) if password else None)
+        return cls(
+            database=Database(settings, source=Service.GRAPH_SYNC.value),
+            graph=Neo4jGraph(driver, is_rebuild=is_rebuild),
+            is_rebuild=is_rebuild,
+        )
 
     @property
     def topics(self) -> list[str]:
@@ -36,16 +39,15 @@ class ProcessContext:
         return [topic.name for topic in TOPICS.values() if Service.GRAPH_SYNC in topic.consumers]
 
     def mirror_service(self, transaction: Transaction) -> MirrorService:
-        """The use cases, on one transaction."""
-        return MirrorService(graph=self.graph, positions=SqlPositions(transaction.session))
+        """Return the use cases on one transaction."""
+        return MirrorService(graph=self.graph, offsets=SqlOffsetStore(transaction.session))
 
-    async def forget_positions(self) -> None:
-        """Forget in PostgreSQL how far the graph had come."""
+    async def clear_offsets(self) -> None:
+        """Delete the offsets in PostgreSQL."""
         async with self.database.transaction() as transaction:
-            await SqlPositions(transaction.session).clear()
+            await SqlOffsetStore(transaction.session).clear()
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if "graph" in self.__dict__:
-            await self.graph.aclose()
+        await self.graph.aclose()
         await self.database.aclose()

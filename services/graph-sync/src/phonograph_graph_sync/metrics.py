@@ -1,4 +1,4 @@
-"""What Neo4j Community does not tell of itself."""
+"""Metrics of the graph, which Neo4j Community does not export."""
 
 from typing import Final
 
@@ -6,8 +6,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from phonograph_runtime.metrics import LATENCY_BUCKETS_S
 
-KINDS: Final = ("nodes", "parts", "edges")
-RETRIED: Final = ("commit", "Neo.TransientError.Transaction.DeadlockDetected")
+ROW_KINDS: Final = ("nodes", "parts", "edges")
+LOST_CONNECTION: Final = "commit"
+"""Code for a transaction that was tried again although Neo4j reported no error."""
+RETRY_CODES: Final = (LOST_CONNECTION, "Neo.TransientError.Transaction.DeadlockDetected")
 
 ROWS = Counter("graph_sync_rows_total", "Rows sent to Neo4j: nodes, parts or edges", ["kind"])
 TX_SECONDS = Histogram(
@@ -24,7 +26,7 @@ LAG_SECONDS = Gauge(
 )
 STUB_NODES = Gauge("graph_stub_nodes", "Nodes that others point to and whose own event has not come yet")
 
-for _kind in KINDS:
+for _kind in ROW_KINDS:
     ROWS.labels(_kind)
-for _code in RETRIED:
+for _code in RETRY_CODES:
     TX_RETRIES.labels(_code)

@@ -1,4 +1,4 @@
-"""Who speaks when in a recording, and the voiceprint of each speaker."""
+"""The turns of the speakers in a recording, and the voiceprint of each."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,1 +1,1 @@
-"""What events say about the graph: pure functions and frozen values."""
+"""The shape of the graph and the changes that events make to it: pure functions and frozen values."""

@@ -1,11 +1,11 @@
-"""The shape of the graph, and changes that give the same graph in any order.
+"""The shape of the graph, and changes that produce the same graph in any order.
 
-Neither topics nor replays keep the order of events, so every change is one of these:
+Neither topics nor replays preserve the order of events, so every change is one of these:
 
-- a `Node` that several recordings may share, or the stub of one still to come: only ever added;
+- a `Node` that several recordings may share, or the stub of one that is still to come: only ever added;
 - a link: an `Edge` that stays true: only ever added;
-- a `Part`: what one kind of event says about one node; the newest event's word replaces the older one's;
-- a `Sighting`: what was last said about a file at an address.
+- a `Facet`: what one kind of event states about one node; a newer one replaces an older one;
+- a `Sighting`: the last statement about a file at an address.
 """
 
 from collections.abc import Iterable, Mapping
@@ -51,11 +51,10 @@ KEYS: Final[dict[Label, tuple[str, ...]]] = dict.fromkeys(Label, ("id",)) | {
 }
 """The properties that make a node of a label unique."""
 
-
 SHARED: Final = frozenset(
     {Label.ALBUM, Label.ARTIST, Label.GENRE, Label.KEY, Label.LOCATION, Label.METADATA, Label.TOPIC}
 )
-"""Labels of nodes that are only added to; all others have parts, or belong to one."""
+"""Labels of nodes that are only added to; all others have facets, or belong to one."""
 
 
 class Relation(StrEnum):
@@ -82,20 +81,20 @@ class Relation(StrEnum):
 
 
 class Aspect(StrEnum):
-    """What a part is about; names the property that holds the order of the newest word."""
+    """Aspects of a node that a facet can state; `<aspect>_order` is the property with the newest order."""
 
     MEDIA = "media"
     STATUS = "status"
     PLACE = "place"
     MUSIC = "music"
-    CATALOGUE = "catalogue"
+    CATALOG = "catalogue"
     HIGHLIGHTS = "highlights"
     RESULT = "result"
 
 
-PART_EDGES: Final[dict[Aspect, tuple[Relation, ...]]] = {
+FACET_EDGES: Final[dict[Aspect, tuple[Relation, ...]]] = {
     Aspect.MUSIC: (Relation.IN_KEY,),
-    Aspect.CATALOGUE: (
+    Aspect.CATALOG: (
         Relation.HAS_METADATA,
         Relation.PERFORMED_BY,
         Relation.PART_OF,
@@ -103,12 +102,13 @@ PART_EDGES: Final[dict[Aspect, tuple[Relation, ...]]] = {
         Relation.IN_KEY,
     ),
 }
-"""Edges to shared nodes that are replaced with a part; each carries the part's name."""
-PART_CHILDREN: Final[dict[Aspect, tuple[Relation, ...]]] = {
+"""Edges to shared nodes that are replaced with a facet; each has the aspect in its property `part`."""
+
+FACET_CHILDREN: Final[dict[Aspect, tuple[Relation, ...]]] = {
     Aspect.MUSIC: (Relation.HAS_ANALYSIS,),
     Aspect.HIGHLIGHTS: (Relation.HAS_HIGHLIGHTS, Relation.HAS_SEGMENT, Relation.HAS_CLIP),
 }
-"""Edges to nodes that belong to a part and go with it."""
+"""Edges to nodes that belong to a facet and are replaced with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Ref:
     key: tuple[str, ...]
 
     def properties(self) -> dict[str, str]:
-        """The key as properties."""
+        """Return the key as properties."""
         return dict(zip(KEYS[self.label], self.key, strict=True))
 
 
@@ -129,16 +129,16 @@ class Node:
 
     ref: Ref
     created_at: datetime
-    """The earliest event's time is kept."""
+    """The earliest event's time is stored."""
     properties: Properties = field(default_factory=dict)
-    """Nothing but what follows from the key."""
+    """Only properties that follow from the key."""
     confidence: float | None = None
-    """The highest is kept (C-37)."""
+    """The highest is stored (C-37)."""
     release_date: str | None = None
-    """The earliest is kept."""
+    """The earliest is stored."""
 
-    def merged(self, other: "Node") -> "Node":
-        """Both as one."""
+    def merge(self, other: "Node") -> "Node":
+        """Return one node from two with the same key."""
         confidences = [value for value in (self.confidence, other.confidence) if value is not None]
         dates = [value for value in (self.release_date, other.release_date) if value is not None]
         return replace(
@@ -151,7 +151,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An edge; `identity` holds the properties that tell it from others between the same two nodes."""
+    """An edge; `identity` has the properties that distinguish it from others between the same two nodes."""
 
     start: Ref
     relation: Relation
@@ -163,7 +163,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A node that belongs to a part: written and removed with it."""
+    """A node that belongs to a facet: written and deleted with it."""
 
     ref: Ref
     relation: Relation
@@ -173,8 +173,8 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What one kind of event says about one node. The one with the highest `order` stands."""
+class Facet:
+    """The state of one aspect of a node, as one kind of event reports it; the highest `order` applies."""
 
     owner: Ref
     aspect: Aspect
@@ -186,10 +186,10 @@ class Part:
     """They start at the owner and end at shared nodes."""
     children: tuple[Child, ...] = ()
 
-    def merged(self, other: "Part") -> "Part":
-        """The newer word, with the times of both."""
+    def merge(self, other: "Facet") -> "Facet":
+        """Return the newer facet, with the times of both."""
         return replace(
-            max(self, other, key=lambda part: part.order),
+            max(self, other, key=lambda facet: facet.order),
             created_at=min(self.created_at, other.created_at),
             updated_at=max(self.updated_at, other.updated_at),
         )
@@ -197,7 +197,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What was last said about a recording at an address."""
+    """The last statement about a recording at an address."""
 
     location: Ref
     recording: Ref
@@ -207,46 +207,46 @@ class Sighting:
 
 @dataclass(slots=True)
 class Changes:
-    """Changes of one event or of many, each thing once."""
+    """Changes of one event or of several, each node and edge once."""
 
     nodes: dict[Ref, Node] = field(default_factory=dict)
     links: dict[Edge, Edge] = field(default_factory=dict)
-    parts: dict[tuple[Ref, Aspect], Part] = field(default_factory=dict)
+    facets: dict[tuple[Ref, Aspect], Facet] = field(default_factory=dict)
     sightings: dict[tuple[Ref, Ref], Sighting] = field(default_factory=dict)
 
     def add_node(self, node: Node) -> None:
         """Add a shared node or a stub."""
         known = self.nodes.get(node.ref)
-        self.nodes[node.ref] = node if known is None else known.merged(node)
+        self.nodes[node.ref] = node if known is None else known.merge(node)
 
     def add_link(self, link: Edge) -> None:
         """Add an edge that stays."""
         self.links[link] = link
 
-    def add_part(self, part: Part) -> None:
-        """Add a part, unless a newer one is here."""
-        place = (part.owner, part.aspect)
-        known = self.parts.get(place)
-        self.parts[place] = part if known is None else known.merged(part)
+    def add_facet(self, facet: Facet) -> None:
+        """Add a facet, unless there is a newer one."""
+        key = (facet.owner, facet.aspect)
+        known = self.facets.get(key)
+        self.facets[key] = facet if known is None else known.merge(facet)
 
     def add_sighting(self, sighting: Sighting) -> None:
-        """Add a sighting, unless a newer one is here."""
-        place = (sighting.location, sighting.recording)
-        known = self.sightings.get(place)
+        """Add a sighting, unless there is a newer one."""
+        key = (sighting.location, sighting.recording)
+        known = self.sightings.get(key)
         if known is None or known.order < sighting.order:
-            self.sightings[place] = sighting
+            self.sightings[key] = sighting
 
 
-def combined(several: Iterable[Changes]) -> Changes:
-    """The changes of several events as one."""
-    whole = Changes()
+def combine(several: Iterable[Changes]) -> Changes:
+    """Return the changes of several events as one."""
+    combined = Changes()
     for changes in several:
         for node in changes.nodes.values():
-            whole.add_node(node)
+            combined.add_node(node)
         for link in changes.links.values():
-            whole.add_link(link)
-        for part in changes.parts.values():
-            whole.add_part(part)
+            combined.add_link(link)
+        for facet in changes.facets.values():
+            combined.add_facet(facet)
         for sighting in changes.sightings.values():
-            whole.add_sighting(sighting)
-    return whole
+            combined.add_sighting(sighting)
+    return combined

@@ -1,10 +1,12 @@
-"""Spellings of names, so that the same thing is one node."""
+"""Spellings of names: the same thing must be one node."""
 
 import hashlib
+import os
 import re
 import unicodedata
 from typing import Final
-from urllib.parse import unquote, urlsplit
+
+from phonograph_events import file_uri_to_path
 
 MAX_INDEXED_BYTES: Final = 7_000
 """Neo4j refuses a transaction that indexes more than about 8,160 bytes."""
@@ -15,8 +17,8 @@ _FLATS: Final = {"A#": "Bb", "D#": "Eb", "G#": "Ab", "Db": "C#", "Gb": "F#", "Cb
 _SHARPS: Final = {"E#": "F", "B#": "C"}
 
 
-def indexable(text: str) -> str:
-    """The text, or for a very long one its beginning with a digest: a key that Neo4j can index."""
+def shorten_for_index(text: str) -> str:
+    """Return the text; of a very long one its beginning and a digest, which Neo4j can index."""
     encoded = text.encode()
     if len(encoded) <= MAX_INDEXED_BYTES:
         return text
@@ -24,24 +26,24 @@ def indexable(text: str) -> str:
     return f"{encoded[: MAX_INDEXED_BYTES - 80].decode(errors='ignore')}…{digest}"
 
 
-def display(name: str) -> str:
-    """A name as it is shown: composed characters, single spaces."""
-    return indexable(" ".join(unicodedata.normalize("NFC", name).split()))
+def clean_name(name: str) -> str:
+    """Return a name as it is displayed: composed characters, single spaces."""
+    return shorten_for_index(" ".join(unicodedata.normalize("NFC", name).split()))
 
 
-def normalized(name: str) -> str:
-    """A name as it is compared: compatibility forms and case folded, single spaces."""
-    return indexable(" ".join(unicodedata.normalize("NFKC", name).casefold().split()))
+def normalize_name(name: str) -> str:
+    """Return a name as it is compared: compatibility forms, folded case, single spaces."""
+    return shorten_for_index(" ".join(unicodedata.normalize("NFKC", name).casefold().split()))
 
 
-def performers(name: str) -> tuple[str, list[str]]:
-    """The main artist and the featured ones of a credit such as "A feat. B"."""
-    main, *featured = _FEATURING.split(name)
-    return display(main), [guest for part in featured if (guest := display(part.rstrip(" )]")))]
+def split_credit(credit: str) -> tuple[str, list[str]]:
+    """Return the main artist and the featured ones of a credit such as "A feat. B"."""
+    main, *featured = _FEATURING.split(credit)
+    return clean_name(main), [guest for name in featured if (guest := clean_name(name.rstrip(" )]")))]
 
 
-def musical_key(text: str) -> tuple[str, str] | None:
-    """Key and scale of a tag such as `Am`, `F# minor` or `B♭`; null for other notations."""
+def parse_musical_key(text: str) -> tuple[str, str] | None:
+    """Return key and scale of a tag such as `Am`, `F# minor` or `B♭`; None for other notations."""
     match = _KEY.fullmatch(text.strip())
     if match is None:
         return None
@@ -50,8 +52,10 @@ def musical_key(text: str) -> tuple[str, str] | None:
     return (_FLATS | _SHARPS).get(spelled, spelled), "minor" if minor else "major"
 
 
-def decoded_path(uri: str) -> str:
-    """The path behind a `file://` address, as people write it; any other address as it is."""
-    if not uri.lower().startswith("file://"):
-        return indexable(uri)
-    return indexable(unquote(urlsplit(uri).path, errors="replace"))
+def readable_path(uri: str) -> str:
+    """Return the path of a `file://` URI as readable text, or any other URI unchanged.
+
+    Bytes that are not UTF-8 become replacement characters: Neo4j stores no surrogates.
+    """
+    path = file_uri_to_path(uri)
+    return shorten_for_index(uri if path is None else os.fsencode(path).decode(errors="replace"))

@@ -1,55 +1,84 @@
-"""What the use cases need from outside, in the words of the domain."""
+"""The interfaces of the use cases to Neo4j, PostgreSQL and Kafka, in terms of the domain."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from phonograph_graph_sync.domain.position import Partition, Projected, Written
+from phonograph_graph_sync.domain.batches import Partition, ProjectedEvent, WriteResult
 
 
 class GraphWriter(Protocol):
-    """The graph, as the service writes it."""
+    """The graph as the mirror writes it. Every method waits for Neo4j."""
 
     async def prepare(self) -> dict[Partition, int]:
-        """Create the constraints and indexes that are missing; give the last offset of each partition."""
+        """Create missing constraints and indexes. Called by `MirrorService` before the first batch.
 
-    async def write(self, batch: Sequence[Projected]) -> Written:
-        """Take the events that the graph does not hold yet, all in one transaction."""
+        Returns:
+            The last offset that the graph contains, for each partition.
+
+        Raises:
+            UnavailableError: If Neo4j cannot be reached.
+        """
+
+    async def write(self, batch: Sequence[ProjectedEvent]) -> WriteResult:
+        """Write the events that the graph does not contain yet, all in one transaction.
+
+        Called by `MirrorService`; waits for other writers of the same nodes.
+
+        Raises:
+            UnavailableError: If Neo4j cannot be reached, or the graph is being rebuilt.
+            RefusedByGraphError: If trying again would fail as well.
+            TooLargeForGraphError: If the transaction needs more memory than Neo4j allows it.
+        """
 
 
 class GraphEraser(Protocol):
-    """The graph, as a rebuild treats it."""
+    """The graph as a rebuild uses it. Every method waits for Neo4j.
 
-    async def begin(self, partitions: Sequence[Partition]) -> None:
-        """Keep every other writer out, wait for those at work, and forget all offsets."""
+    All of them are called by `RebuildService` and raise `UnavailableError` if Neo4j cannot be reached.
+    """
+
+    async def begin_rebuild(self, partitions: Sequence[Partition]) -> None:
+        """Exclude every other writer, wait for those at work, and reset the offsets of all partitions."""
 
     async def wipe(self) -> None:
-        """Remove everything."""
+        """Delete every node and edge; takes minutes for a large graph."""
 
-    async def end(self) -> None:
-        """Let the others in again."""
+    async def end_rebuild(self) -> None:
+        """Admit other writers again."""
 
     async def size(self) -> tuple[int, int]:
-        """How many nodes and edges there are."""
+        """Return the numbers of nodes and edges."""
 
 
-class Positions(Protocol):
-    """Remembers in PostgreSQL how far the graph has come."""
+class OffsetStore(Protocol):
+    """The offsets that the graph contains, as PostgreSQL remembers them.
 
-    async def all(self) -> dict[Partition, int]:
-        """The last offset of each partition."""
+    Called by `MirrorService`; every method waits for PostgreSQL and raises its driver's exceptions, which
+    the transaction converts.
+    """
 
-    async def advance(self, ends: dict[Partition, int]) -> None:
-        """Note new offsets."""
+    async def load(self) -> dict[Partition, int]:
+        """Return the last offset of each partition."""
+
+    async def advance(self, offsets: dict[Partition, int]) -> None:
+        """Store new offsets; an offset never decreases."""
 
     async def clear(self) -> None:
-        """Forget them."""
+        """Delete all offsets."""
 
 
-class EventLog(Protocol):
-    """All events that there are."""
+class EventReplay(Protocol):
+    """All events on Kafka. Called by `RebuildService`; every method waits for Kafka."""
 
     async def partitions(self) -> list[Partition]:
-        """Where they lie."""
+        """Return the partitions that hold the events, sorted."""
 
     async def replay(self) -> int:
-        """Hand over every event, from the first to the last that there is now; give their number."""
+        """Process every event, from the first to the last that exists when the replay starts.
+
+        Returns:
+            The number of records.
+
+        Raises:
+            RebuildError: If Kafka or the graph does not respond for minutes.
+        """

@@ -1,4 +1,4 @@
-"""What each event says about the graph."""
+"""The changes that each event makes to the graph."""
 
 import json
 from collections.abc import Callable
@@ -26,20 +26,20 @@ from phonograph_events import (
     TracklistCompleted,
     TranscriptionCompleted,
 )
-from phonograph_graph_sync.domain.catalogue import facts, key_fact
+from phonograph_graph_sync.domain.facts import extract_facts, make_key_fact
 from phonograph_graph_sync.domain.graph import (
     Aspect,
     Changes,
     Child,
     Edge,
+    Facet,
     Label,
     Node,
-    Part,
     Ref,
     Relation,
     Sighting,
 )
-from phonograph_graph_sync.domain.names import decoded_path, indexable, normalized
+from phonograph_graph_sync.domain.names import normalize_name, readable_path, shorten_for_index
 
 _RANK: Final[dict[str, int]] = {
     JobStatus.PENDING: 0,
@@ -48,7 +48,10 @@ _RANK: Final[dict[str, int]] = {
     JobStatus.COMPLETED: 3,
     JobStatus.FAILED: 4,
 }
-"""A rejected file's job is completed, unless it failed and the file is rejected because of that."""
+"""Order of the states within one attempt.
+
+The job of a rejected file is completed, unless it failed and the file is rejected because of that.
+"""
 _MEDIA: Final = dict.fromkeys(
     (
         "file_hash", "secondary_hash", "content_fp", "file_size", "kind", "mime_type", "duration_s",
@@ -56,7 +59,7 @@ _MEDIA: Final = dict.fromkeys(
         "reason", "message", "version",
     )
 )  # fmt: skip
-"""Every word about a medium sets all of these, so that nothing of an older one stays."""
+"""Every facet with this aspect sets all of these, so that nothing of an older one remains."""
 _JOB: Final = dict.fromkeys(
     (
         "status", "kind", "attempt", "progress", "stage", "engine", "model", "seconds", "waited_s", "reason",
@@ -77,16 +80,16 @@ _CLIP: Final = {"start", "end", "title", "uri", "subtitle_uri", "vtt_uri", "thum
 
 
 def project(envelope: Envelope) -> Changes:
-    """The changes that an event makes; none for an event that the graph does not hold."""
+    """Return the changes that an event makes; none for an event that the graph does not mirror."""
     projection = _Projection(envelope)
-    says = _SAYS.get(type(envelope.data))
-    if says is not None:
-        says(projection, envelope.data)
+    projector = _PROJECTORS.get(type(envelope.data))
+    if projector is not None:
+        projector(projection, envelope.data)
     return projection.changes
 
 
 class _Projection:
-    """Collects the changes of one event."""
+    """Collects the changes of one event; a method for each type of event."""
 
     def __init__(self, envelope: Envelope) -> None:
         self.changes = Changes()
@@ -98,7 +101,7 @@ class _Projection:
 
     def media_ready(self, event: MediaReady) -> None:
         media = event.media
-        told = media.model_dump(mode="json", include=set(_MEDIA)) | {
+        properties = media.model_dump(mode="json", include=set(_MEDIA)) | {
             "container": event.container,
             "audio": event.audio.model_dump_json(exclude_none=True),
             "video": None if event.video is None else event.video.model_dump_json(exclude_none=True),
@@ -107,43 +110,43 @@ class _Projection:
             "warnings": event.warnings,
             "version": self._version,
         }
-        self._part(self._recording, Aspect.MEDIA, _MEDIA | told)
-        self._part(self._recording, Aspect.STATUS, {"status": "ready", "deleted_at": None})
-        self._place(media.uri, media.file_name)
-        self._sight(media.uri)
-        self._completed(event.job)
+        self._add_facet(self._recording, Aspect.MEDIA, _MEDIA | properties)
+        self._add_facet(self._recording, Aspect.STATUS, {"status": "ready", "deleted_at": None})
+        self._add_place(media.uri, media.file_name)
+        self._add_sighting(media.uri)
+        self._complete_job(event.job)
 
     def media_rejected(self, event: MediaRejected) -> None:
-        told = {"reason": event.reason, "message": event.message, "version": self._version}
-        self._part(self._recording, Aspect.MEDIA, _MEDIA | told)
-        self._part(self._recording, Aspect.STATUS, {"status": "rejected", "deleted_at": None})
-        self._place(event.uri, event.file_name)
-        self._sight(event.uri)
-        self._completed(event.job, found=False, reason=event.reason, message=event.message)
+        properties = {"reason": event.reason, "message": event.message, "version": self._version}
+        self._add_facet(self._recording, Aspect.MEDIA, _MEDIA | properties)
+        self._add_facet(self._recording, Aspect.STATUS, {"status": "rejected", "deleted_at": None})
+        self._add_place(event.uri, event.file_name)
+        self._add_sighting(event.uri)
+        self._complete_job(event.job, has_result=False, reason=event.reason, message=event.message)
 
     def media_duplicated(self, event: MediaDuplicated) -> None:
         elsewhere = event.uri != event.media.uri
-        self._stub(self._recording)
-        self._sight(
+        self._add_stub(self._recording)
+        self._add_sighting(
             event.uri,
             duplicate=str(event.duplicate) if elsewhere else None,
             file_name=event.file_name,
             file_hash=event.file_hash,
         )
-        self._completed(event.job, duplicate=str(event.duplicate))
+        self._complete_job(event.job, duplicate=str(event.duplicate))
 
     def media_moved(self, event: MediaMoved) -> None:
-        self._place(event.to_uri, decoded_path(event.to_uri).rpartition("/")[2])
-        self._sight(event.from_uri, gone_at=self._time)
-        self._sight(event.to_uri)
+        self._add_place(event.to_uri, readable_path(event.to_uri).rpartition("/")[2])
+        self._add_sighting(event.from_uri, gone_at=self._time)
+        self._add_sighting(event.to_uri)
 
     def media_deleted(self, event: MediaDeleted) -> None:
         deleted_at = event.deleted_at.astimezone(UTC)
-        self._part(self._recording, Aspect.STATUS, {"status": "deleted", "deleted_at": deleted_at})
-        self._sight(event.uri, gone_at=deleted_at)
+        self._add_facet(self._recording, Aspect.STATUS, {"status": "deleted", "deleted_at": deleted_at})
+        self._add_sighting(event.uri, gone_at=deleted_at)
 
     def music_analyzed(self, event: MusicAnalyzed) -> None:
-        told = event.model_dump(mode="json", include=_MUSIC) | {
+        properties = event.model_dump(mode="json", include=_MUSIC) | {
             "kind": "music",
             "media_id": str(event.media_id),
             "result_id": str(event.result_id),
@@ -152,10 +155,10 @@ class _Projection:
             "model": event.job.model,
         }
         ref = Ref(Label.ANALYSIS, (f"{event.media_id}/music",))
-        analysis = self._child(ref, Relation.HAS_ANALYSIS, told)
+        analysis = self._make_child(ref, Relation.HAS_ANALYSIS, properties)
         edges: tuple[Edge, ...] = ()
         if event.key is not None and event.scale is not None:
-            fact = key_fact(
+            fact = make_key_fact(
                 self._recording,
                 aspect=Aspect.MUSIC,
                 key=event.key,
@@ -166,23 +169,23 @@ class _Projection:
             )
             self.changes.add_node(fact.node)
             edges = (fact.edge,)
-        self._part(self._recording, Aspect.MUSIC, {"bpm": event.bpm}, edges=edges, children=(analysis,))
-        self._completed(event.job)
+        self._add_facet(self._recording, Aspect.MUSIC, {"bpm": event.bpm}, edges=edges, children=(analysis,))
+        self._complete_job(event.job)
 
     def transcription_completed(self, event: TranscriptionCompleted) -> None:
         transcript = Ref(Label.TRANSCRIPT, (str(event.result_id),))
-        told = event.model_dump(mode="json", include=_TRANSCRIPT)
-        told |= {"engine": event.job.engine, "model": event.job.model}
-        self._part(transcript, Aspect.RESULT, told)
-        self._link(self._recording, Relation.HAS_TRANSCRIPT, transcript)
+        properties = event.model_dump(mode="json", include=_TRANSCRIPT)
+        properties |= {"engine": event.job.engine, "model": event.job.model}
+        self._add_facet(transcript, Aspect.RESULT, properties)
+        self._add_link(self._recording, Relation.HAS_TRANSCRIPT, transcript)
         if event.parent_result_id is not None:
             parent = Ref(Label.TRANSCRIPT, (str(event.parent_result_id),))
-            self._link(transcript, Relation.DERIVED_FROM, parent)
-        self._completed(event.job)
+            self._add_link(transcript, Relation.DERIVED_FROM, parent)
+        self._complete_job(event.job)
 
     def diarization_completed(self, event: DiarizationCompleted) -> None:
         diarization = Ref(Label.DIARIZATION, (str(event.meeting_id),))
-        told = self._versioned(
+        properties = self._with_version(
             speaker_count=event.speaker_count,
             turn_count=event.turn_count,
             document_uri=event.document_uri,
@@ -190,12 +193,12 @@ class _Projection:
             engine=event.job.engine,
             model=event.job.model,
         )
-        self._part(diarization, Aspect.RESULT, told)
-        self._link(self._recording, Relation.HAS_DIARIZATION, diarization)
+        self._add_facet(diarization, Aspect.RESULT, properties)
+        self._add_link(self._recording, Relation.HAS_DIARIZATION, diarization)
         for voice in event.speakers:
             speaker = Ref(Label.SPEAKER, (str(voice.speaker_id),))
             known = None if voice.user_profile_id is None else str(voice.user_profile_id)
-            self._part(
+            self._add_facet(
                 speaker,
                 Aspect.RESULT,
                 {
@@ -205,40 +208,40 @@ class _Projection:
                     "confidence": voice.confidence,
                 },
             )
-            self._link(diarization, Relation.HAS_SPEAKER, speaker)
-            self._link(speaker, Relation.SPEAKS_IN, self._recording)
-        self._completed(event.job)
+            self._add_link(diarization, Relation.HAS_SPEAKER, speaker)
+            self._add_link(speaker, Relation.SPEAKS_IN, self._recording)
+        self._complete_job(event.job)
 
     def tracklist_completed(self, event: TracklistCompleted) -> None:
-        found = facts(self._recording, event.metadata, self._time)
-        for fact in found:
+        facts = extract_facts(self._recording, event.metadata, self._time)
+        for fact in facts:
             self.changes.add_node(fact.node)
         tracklist_id = None if event.tracklist_id is None else str(event.tracklist_id)
-        self._part(
+        self._add_facet(
             self._recording,
-            Aspect.CATALOGUE,
+            Aspect.CATALOG,
             {"recording_id": str(event.recording_id), "tracklist_id": tracklist_id},
-            edges=tuple(fact.edge for fact in found),
+            edges=tuple(fact.edge for fact in facts),
         )
         if tracklist_id is not None:
             tracklist = Ref(Label.TRACKLIST, (tracklist_id,))
-            self._part(
+            self._add_facet(
                 tracklist,
                 Aspect.RESULT,
-                self._versioned(
+                self._with_version(
                     source_type=event.source_type,
                     track_count=event.track_count,
                     document_uri=event.document_uri,
                 ),
             )
-            self._link(self._recording, Relation.HAS_TRACKLIST, tracklist)
-        self._completed(event.job)
+            self._add_link(self._recording, Relation.HAS_TRACKLIST, tracklist)
+        self._complete_job(event.job)
 
     def rename_proposed(self, event: RenameProposed) -> None:
         proposal = Ref(Label.RENAME_PROPOSAL, (str(event.proposal_id),))
-        told = event.model_dump(mode="json", include=_RENAME)
-        self._part(proposal, Aspect.RESULT, self._versioned(**told))
-        self._link(self._recording, Relation.HAS_RENAME_PROPOSAL, proposal)
+        properties = event.model_dump(mode="json", include=_RENAME)
+        self._add_facet(proposal, Aspect.RESULT, self._with_version(**properties))
+        self._add_link(self._recording, Relation.HAS_RENAME_PROPOSAL, proposal)
 
     def highlights_completed(self, event: HighlightsCompleted) -> None:
         media_id = str(event.media_id)
@@ -252,22 +255,24 @@ class _Projection:
             "engine": event.job.engine,
             "model": event.job.model,
         }
-        children = [self._child(Ref(Label.HIGHLIGHTS, (media_id,)), Relation.HAS_HIGHLIGHTS, summary)]
+        children = [self._make_child(Ref(Label.HIGHLIGHTS, (media_id,)), Relation.HAS_HIGHLIGHTS, summary)]
         for position, segment in enumerate(event.segments):
             ref = Ref(Label.SEGMENT, (segment.segment_id or f"{media_id}/{position}",))
-            told = segment.model_dump(mode="json", include=_SEGMENT)
-            topics = self._topics(segment.keywords or [segment.title])
+            properties = segment.model_dump(mode="json", include=_SEGMENT)
+            topics = self._add_topics(segment.keywords or [segment.title])
             edges = tuple(Edge(ref, Relation.ABOUT, topic) for topic in topics)
-            children.append(self._child(ref, Relation.HAS_SEGMENT, told | {"position": position}, edges))
+            children.append(
+                self._make_child(ref, Relation.HAS_SEGMENT, properties | {"position": position}, edges)
+            )
         for clip in event.clips:
             ref = Ref(Label.CLIP, (clip.clip_id,))
-            told = clip.model_dump(mode="json", include=_CLIP)
-            children.append(self._child(ref, Relation.HAS_CLIP, told))
-        self._part(self._recording, Aspect.HIGHLIGHTS, {}, children=tuple(children))
-        self._completed(event.job)
+            properties = clip.model_dump(mode="json", include=_CLIP)
+            children.append(self._make_child(ref, Relation.HAS_CLIP, properties))
+        self._add_facet(self._recording, Aspect.HIGHLIGHTS, {}, children=tuple(children))
+        self._complete_job(event.job)
 
     def job_progressed(self, event: JobProgressed) -> None:
-        self._job(
+        self._add_job(
             event.job_id,
             event.service,
             status=str(event.status),
@@ -275,10 +280,10 @@ class _Projection:
             progress=event.progress,
             stage=event.stage,
         )
-        self._works_on_known(event.job_id, event.service)
+        self._link_known_job(event.job_id, event.service)
 
     def job_failed(self, event: JobFailed) -> None:
-        self._job(
+        self._add_job(
             event.job_id,
             event.service,
             status=str(JobStatus.FAILED if event.final else JobStatus.RETRYING),
@@ -289,25 +294,25 @@ class _Projection:
             reason=event.reason,
             message=event.message,
         )
-        self._works_on_known(event.job_id, event.service)
+        self._link_known_job(event.job_id, event.service)
 
-    def _completed(self, job: JobSummary, *, found: bool = True, **told: Any) -> None:
-        self._job(
+    def _complete_job(self, job: JobSummary, *, has_result: bool = True, **properties: Any) -> None:
+        self._add_job(
             job.job_id,
             job.service,
             status=str(JobStatus.COMPLETED),
             attempt=job.attempt,
             progress=1.0,
-            found=found,
+            has_result=has_result,
             engine=job.engine,
             model=job.model,
             seconds=job.seconds,
             waited_s=job.waited_s,
-            **{"reason": job.reason} | told,
+            **{"reason": job.reason} | properties,
         )
-        self._works_on(job.job_id)
+        self._link_job(job.job_id)
 
-    def _job(
+    def _add_job(
         self,
         job_id: UUID,
         service: str,
@@ -315,68 +320,75 @@ class _Projection:
         status: str,
         attempt: int,
         progress: float | None,
-        found: bool = False,
-        **told: Any,
+        has_result: bool = False,
+        **properties: Any,
     ) -> None:
-        """A job with a result stays so; before that the attempt tells what is newer, then the status."""
-        order = f"{int(found)}|{attempt:06d}|{_RANK.get(status, 1)}|{progress or 0:.6f}|{self._order}"
-        told |= {"service": str(service), "status": status, "attempt": attempt, "progress": progress}
-        told |= {"media_id": self._recording.key[0]}
-        self._part(Ref(Label.JOB, (str(job_id),)), Aspect.RESULT, _JOB | told, order=order)
+        """Add the state of a job.
 
-    def _works_on_known(self, job_id: UUID, service: str) -> None:
-        """Until ingest has read a file, the media id in its job events may never become a recording."""
+        A state with a result is newer than any other; otherwise the attempt decides, then the status, then
+        the progress.
+        """
+        order = f"{int(has_result)}|{attempt:06d}|{_RANK.get(status, 1)}|{progress or 0:.6f}|{self._order}"
+        properties |= {"service": str(service), "status": status, "attempt": attempt, "progress": progress}
+        properties |= {"media_id": self._recording.key[0]}
+        self._add_facet(Ref(Label.JOB, (str(job_id),)), Aspect.RESULT, _JOB | properties, order=order)
+
+    def _link_known_job(self, job_id: UUID, service: str) -> None:
+        """Link a job to its recording, except one of ingest.
+
+        Until ingest has read a file, the media id in its job events may never become a recording.
+        """
         if service != Service.INGEST:
-            self._works_on(job_id)
+            self._link_job(job_id)
 
-    def _works_on(self, job_id: UUID) -> None:
-        self._link(Ref(Label.JOB, (str(job_id),)), Relation.WORKS_ON, self._recording)
+    def _link_job(self, job_id: UUID) -> None:
+        self._add_link(Ref(Label.JOB, (str(job_id),)), Relation.WORKS_ON, self._recording)
 
-    def _topics(self, names: list[str]) -> list[Ref]:
-        topics = [Ref(Label.TOPIC, (name,)) for name in dict.fromkeys(map(normalized, names)) if name]
+    def _add_topics(self, names: list[str]) -> list[Ref]:
+        topics = [Ref(Label.TOPIC, (name,)) for name in dict.fromkeys(map(normalize_name, names)) if name]
         for topic in topics:
             self.changes.add_node(Node(topic, self._time))
         return topics
 
-    def _versioned(self, **told: Any) -> dict[str, Any]:
-        return told | {"version": self._version}
+    def _with_version(self, **properties: Any) -> dict[str, Any]:
+        return properties | {"version": self._version}
 
-    def _child(
-        self, ref: Ref, relation: Relation, told: dict[str, Any], edges: tuple[Edge, ...] = ()
+    def _make_child(
+        self, ref: Ref, relation: Relation, properties: dict[str, Any], edges: tuple[Edge, ...] = ()
     ) -> Child:
-        return Child(ref, relation, self._time, self._versioned(**told), edges)
+        return Child(ref, relation, self._time, self._with_version(**properties), edges)
 
-    def _place(self, uri: str, file_name: str) -> None:
-        told = {"uri": uri, "file_name": file_name, "file_path": decoded_path(uri)}
-        self._part(self._recording, Aspect.PLACE, told)
+    def _add_place(self, uri: str, file_name: str) -> None:
+        properties = {"uri": uri, "file_name": file_name, "file_path": readable_path(uri)}
+        self._add_facet(self._recording, Aspect.PLACE, properties)
 
-    def _sight(self, uri: str, *, gone_at: datetime | None = None, **told: Any) -> None:
-        location = Ref(Label.LOCATION, (indexable(uri),))
+    def _add_sighting(self, uri: str, *, gone_at: datetime | None = None, **properties: Any) -> None:
+        location = Ref(Label.LOCATION, (shorten_for_index(uri),))
         self.changes.add_node(Node(location, self._time))
-        told |= {"last_seen": self._time, "gone_at": gone_at}
-        self._stub(self._recording)
-        self.changes.add_sighting(Sighting(location, self._recording, self._order, told))
+        properties |= {"last_seen": self._time, "gone_at": gone_at}
+        self._add_stub(self._recording)
+        self.changes.add_sighting(Sighting(location, self._recording, self._order, properties))
 
-    def _stub(self, ref: Ref) -> None:
+    def _add_stub(self, ref: Ref) -> None:
         self.changes.add_node(Node(ref, self._time))
 
-    def _link(self, start: Ref, relation: Relation, end: Ref) -> None:
+    def _add_link(self, start: Ref, relation: Relation, end: Ref) -> None:
         for ref in (start, end):
-            self._stub(ref)
+            self._add_stub(ref)
         self.changes.add_link(Edge(start, relation, end))
 
-    def _part(
+    def _add_facet(
         self,
         owner: Ref,
         aspect: Aspect,
-        told: dict[str, Any],
+        properties: dict[str, Any],
         *,
         order: str | None = None,
         edges: tuple[Edge, ...] = (),
         children: tuple[Child, ...] = (),
     ) -> None:
-        self.changes.add_part(
-            Part(owner, aspect, order or self._order, self._time, self._time, told, edges, children)
+        self.changes.add_facet(
+            Facet(owner, aspect, order or self._order, self._time, self._time, properties, edges, children)
         )
 
 
@@ -384,7 +396,7 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-_SAYS: Final[dict[type[Event], Callable[[_Projection, Any], None]]] = {
+_PROJECTORS: Final[dict[type[Event], Callable[[_Projection, Any], None]]] = {
     MediaReady: _Projection.media_ready,
     MediaRejected: _Projection.media_rejected,
     MediaDuplicated: _Projection.media_duplicated,

@@ -1,4 +1,4 @@
-"""The Neo4j side."""
+"""The graph in Neo4j."""
 
 from phonograph_runtime.imports import import_alone
 

@@ -1,4 +1,4 @@
-"""Writes changes into Neo4j: a batch is one transaction, its Kafka offsets with it."""
+"""Writes changes to Neo4j: a batch is one transaction, which contains its Kafka offsets as well."""
 
 import time
 from collections import defaultdict
@@ -11,23 +11,23 @@ from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Reco
 from neo4j.exceptions import DriverError, Neo4jError
 
 from phonograph_graph_sync import metrics
-from phonograph_graph_sync.constants import CONSUMER
+from phonograph_graph_sync.constants import CONSUMER, SERVER
+from phonograph_graph_sync.domain.batches import Partition, ProjectedEvent, WriteResult
 from phonograph_graph_sync.domain.graph import (
-    PART_CHILDREN,
-    PART_EDGES,
+    FACET_CHILDREN,
+    FACET_EDGES,
     SHARED,
     Aspect,
     Changes,
     Child,
     Edge,
+    Facet,
     Label,
     Node,
-    Part,
     Ref,
     Sighting,
-    combined,
+    combine,
 )
-from phonograph_graph_sync.domain.position import Partition, Projected, Written
 from phonograph_graph_sync.exceptions import RefusedByGraphError, TooLargeForGraphError
 from phonograph_graph_sync.graph import statements
 from phonograph_graph_sync.graph.schema import ensure_schema
@@ -39,7 +39,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def connect(uri: str, auth: tuple[str, str] | None) -> AsyncDriver:
-    """Connections to Neo4j; none is opened before it is needed."""
+    """Return a driver for Neo4j; nothing is connected before it is needed."""
     return AsyncGraphDatabase.driver(
         uri,
         auth=auth,
@@ -53,73 +53,64 @@ def connect(uri: str, auth: tuple[str, str] | None) -> AsyncDriver:
 class Neo4jGraph:
     """See `GraphWriter` and `GraphEraser` in `phonograph_graph_sync.domain.ports`."""
 
-    def __init__(self, driver: AsyncDriver, *, rebuilds: bool = False) -> None:
+    def __init__(self, driver: AsyncDriver, *, is_rebuild: bool = False) -> None:
         """Use a driver.
 
         Args:
-            driver: connections to the graph.
-            rebuilds: whether this is the writer that others wait for during a rebuild.
+            driver: Connections to Neo4j.
+            is_rebuild: Whether this process rebuilds the graph, which other writers wait for.
         """
         self._driver = driver
-        self._rebuilds = rebuilds
+        self._is_rebuild = is_rebuild
 
     async def prepare(self) -> dict[Partition, int]:
-        """See `GraphWriter`."""
-        async with _converted():
+        """See `GraphWriter.prepare`."""
+        async with _convert_errors():
             await ensure_schema(self._driver)
             found = await self._driver.execute_query(statements.READ_OFFSETS, consumer=CONSUMER)
             return {_partition(row): row["offset"] for row in found.records}
 
-    async def write(self, batch: Sequence[Projected]) -> Written:
-        """See `GraphWriter`.
-
-        Raises:
-            UnavailableError: Neo4j cannot be reached, or a rebuild is going on.
-            RefusedByGraphError: trying again will not help.
-            TooLargeForGraphError: it needs more memory than a transaction may have.
-        """
-        attempts = _Attempts(batch, rebuilds=self._rebuilds)
+    async def write(self, batch: Sequence[ProjectedEvent]) -> WriteResult:
+        """See `GraphWriter.write`."""
+        transaction = _BatchTransaction(batch, is_rebuild=self._is_rebuild)
         started = time.perf_counter()
-        async with _converted(), self._driver.session() as session:
-            written = await session.execute_write(attempts.run)
+        async with _convert_errors(), self._driver.session() as session:
+            result = await session.execute_write(transaction.run)
         metrics.TX_SECONDS.observe(time.perf_counter() - started)
-        for kind, count in attempts.counts.items():
+        for kind, count in transaction.row_counts.items():
             metrics.ROWS.labels(kind).inc(count)
-        return written
+        return result
 
-    async def begin(self, partitions: Sequence[Partition]) -> None:
-        """See `GraphEraser`.
-
-        The mark is committed first. A writer takes the locks of its offsets before it looks for the mark,
-        so once all offsets have been locked here nobody can still be at work without having seen it.
-        """
-        async with _converted():
+    async def begin_rebuild(self, partitions: Sequence[Partition]) -> None:
+        """See `GraphEraser.begin_rebuild`."""
+        async with _convert_errors():
             await ensure_schema(self._driver)
+            # The mark is committed before the offsets are locked. A writer locks its offsets first and looks
+            # for the mark then: it either sees the mark, or holds a lock that the reset waits for. So no
+            # writer that has not seen the mark is still at work when the reset is done.
             await self._driver.execute_query(statements.BEGIN_REBUILD)
-            await self._driver.execute_query(
-                statements.RESET_OFFSETS, rows=[_place(partition) for partition in sorted(partitions)],
-                consumer=CONSUMER,
-            )  # fmt: skip
+            rows = [_offset_row(partition) for partition in sorted(partitions)]
+            await self._driver.execute_query(statements.RESET_OFFSETS, rows=rows, consumer=CONSUMER)
 
     async def wipe(self) -> None:
-        """See `GraphEraser`."""
-        async with _converted(), self._driver.session() as session:
+        """See `GraphEraser.wipe`."""
+        async with _convert_errors(), self._driver.session() as session:
             await (await session.run(statements.WIPE)).consume()
 
-    async def end(self) -> None:
-        """See `GraphEraser`."""
-        async with _converted():
+    async def end_rebuild(self) -> None:
+        """See `GraphEraser.end_rebuild`."""
+        async with _convert_errors():
             await self._driver.execute_query(statements.END_REBUILD)
 
     async def size(self) -> tuple[int, int]:
-        """See `GraphEraser`."""
-        async with _converted():
+        """See `GraphEraser.size`."""
+        async with _convert_errors():
             found = await self._driver.execute_query(statements.SIZE)
         return found.records[0]["nodes"], found.records[0]["edges"]
 
-    async def stubs(self) -> int:
-        """Nodes whose own event has not come; read from counters and indexes."""
-        async with _converted():
+    async def count_stubs(self) -> int:
+        """Return the number of nodes whose own event has not arrived; reads only counters and indexes."""
+        async with _convert_errors():
             found = await self._driver.execute_query(statements.STUBS)
         return int(found.records[0]["stubs"])
 
@@ -128,184 +119,220 @@ class Neo4jGraph:
         await self._driver.close()
 
 
-class _Attempts:
-    """One batch, tried until its transaction is committed: the driver may call `run` several times."""
+class _BatchTransaction:
+    """The transaction of one batch. The driver calls `run` again when Neo4j or the connection fails.
 
-    def __init__(self, batch: Sequence[Projected], *, rebuilds: bool) -> None:
+    The steps, and why each comes after the one before:
+
+    1. Lock the offsets of all partitions of the batch, in their order. A second process with the same events
+       waits here, and finds them in the graph afterwards.
+    2. Read the offsets, which no other process can change under the locks, and the mark of a rebuild. A
+       rebuild sets its mark before it waits for the same locks: one that is not seen here has to wait for
+       this batch.
+    3. Write the changes of the events above these offsets.
+    4. Store the new offsets. They are part of the transaction: the graph has an event and its offset, or
+       neither.
+    """
+
+    def __init__(self, batch: Sequence[ProjectedEvent], *, is_rebuild: bool) -> None:
         self._batch = batch
-        self._rebuilds = rebuilds
-        self._trouble: str | None = None
-        self._tried = 0
-        self.counts: dict[str, int] = {}
+        self._is_rebuild = is_rebuild
+        self._attempts = 0
+        self._error_code: str | None = None
+        self.row_counts: dict[str, int] = {}
+        """Rows by kind, as the last attempt sent them."""
 
-    async def run(self, transaction: AsyncManagedTransaction) -> Written:
-        if self._tried:
-            metrics.TX_RETRIES.labels(self._trouble or metrics.RETRIED[0]).inc()
-        self._tried += 1
-        self._trouble = None
+    async def run(self, transaction: AsyncManagedTransaction) -> WriteResult:
+        """Write the batch in a transaction that the driver commits, or rolls back after an exception."""
+        if self._attempts:
+            metrics.TX_RETRIES.labels(self._error_code or metrics.LOST_CONNECTION).inc()
+        self._attempts += 1
+        self._error_code = None
         try:
             return await self._write(transaction)
         except Neo4jError as error:
-            self._trouble = error.code
+            self._error_code = error.code
             raise
 
-    async def _write(self, transaction: AsyncManagedTransaction) -> Written:
-        ends: dict[Partition, int] = defaultdict(lambda: -1)
+    async def _write(self, transaction: AsyncManagedTransaction) -> WriteResult:
+        last: dict[Partition, int] = defaultdict(lambda: -1)
         for event in self._batch:
-            ends[event.partition] = max(ends[event.partition], event.offset)
-        places = [_place(partition) for partition in sorted(ends)]
-        await _run(transaction, statements.LOCK_OFFSETS, places, consumer=CONSUMER)
+            last[event.partition] = max(last[event.partition], event.offset)
+        partitions = sorted(last)
+
+        rows = [_offset_row(partition) for partition in partitions]
+        await _run(transaction, statements.LOCK_OFFSETS, rows, consumer=CONSUMER)
+
         found = await _run(transaction, statements.READ_OFFSETS, [], consumer=CONSUMER)
-        if not self._rebuilds and any(row["rebuilding"] for row in found):
+        if not self._is_rebuild and any(row["rebuilding"] for row in found):
             raise UnavailableError(
                 "The graph is being rebuilt. If no rebuild is running, one was interrupted: "
                 "run `phonograph graph rebuild` again.",
-                server="Neo4j",
+                server=SERVER,
             )
-        held = {_partition(row): row["offset"] for row in found}
-        fresh = tuple(event.offset > held[event.partition] for event in self._batch)
-        changes = combined(event.changes for event, new in zip(self._batch, fresh, strict=True) if new)
-        ends = {partition: max(end, held[partition]) for partition, end in ends.items()}
+        stored = {_partition(row): row["offset"] for row in found}
+        is_new = tuple(event.offset > stored[event.partition] for event in self._batch)
+        changes = combine(event.changes for event, new in zip(self._batch, is_new, strict=True) if new)
 
-        writer = _Writer(transaction)
+        writer = _ChangeWriter(transaction)
         await writer.write(changes)
-        rows = [_place(partition) | {"offset": ends[partition]} for partition in sorted(ends)]
+
+        # A redelivered batch may end below what the graph contains.
+        offsets = {partition: max(last[partition], stored[partition]) for partition in partitions}
+        rows = [_offset_row(partition) | {"offset": offsets[partition]} for partition in partitions]
         await _run(transaction, statements.STORE_OFFSETS, rows, consumer=CONSUMER)
-        self.counts = writer.counts
-        return Written(fresh, ends)
+        self.row_counts = writer.row_counts
+        return WriteResult(is_new, offsets)
 
 
-class _Writer:
-    """Groups changes by statement, sorts them by key and runs them: nodes first, then edges."""
+class _ChangeWriter:
+    """Writes changes with one statement for each label and type, rows sorted by key.
+
+    The steps, and why each comes after the one before:
+
+    1. Nodes, label by label in the order of `Label`. Every writer locks nodes in this order, and those of a
+       label by key, so that two writers with the same nodes wait for each other and seldom deadlock. Each
+       statement returns the ids of its nodes and which facets were newer than those in the graph: these are
+       applied, the others are ignored with all that belongs to them.
+    2. After the nodes of a label, the edges and children of the facets that were replaced are deleted. Later,
+       new ones would be deleted as well.
+    3. Children of the applied facets: it is known now which those are, and the edges need the children's ids.
+    4. Edges: all of their ends exist now, with ids. Edges of applied facets are created without looking for
+       them, since step 2 has deleted the old ones.
+    5. Sightings, which are edges that are compared first, like facets.
+    """
 
     def __init__(self, transaction: AsyncManagedTransaction) -> None:
         self._transaction = transaction
         self._ids: dict[Ref, int] = {}
-        self._made: set[Ref] = set()
-        self.counts: dict[str, int] = dict.fromkeys(metrics.KINDS, 0)
+        self._new: set[Ref] = set()
+        self.row_counts: dict[str, int] = dict.fromkeys(metrics.ROW_KINDS, 0)
 
     async def write(self, changes: Changes) -> None:
-        """Everything that several events say."""
-        stood = await self._nodes(changes)
-        children = {child.ref: child for part in stood for child in part.children}
-        await self._children(list(children.values()))
-        own = [Edge(part.owner, child.relation, child.ref) for part in stood for child in part.children]
-        own += [edge for part in stood for edge in part.edges]
-        kept = [edge for child in children.values() for edge in child.edges]
-        await self._edges(own, [*kept, *changes.links])
-        await self._sightings(changes.sightings.values())
+        """Write the changes of one event or of several."""
+        applied = await self._write_nodes(changes)
+        children = {child.ref: child for facet in applied for child in facet.children}
+        await self._write_children(list(children.values()))
+        replaced = [
+            Edge(facet.owner, child.relation, child.ref) for facet in applied for child in facet.children
+        ]
+        replaced += [edge for facet in applied for edge in facet.edges]
+        lasting = [edge for child in children.values() for edge in child.edges]
+        await self._write_edges(replaced, [*lasting, *changes.links])
+        await self._write_sightings(changes.sightings.values())
 
-    async def _nodes(self, changes: Changes) -> list[Part]:
-        """Nodes in the order of their labels; gives the parts that are newer than what was there."""
+    async def _write_nodes(self, changes: Changes) -> list[Facet]:
+        """Write nodes with their facets; return the facets that were applied."""
         nodes: dict[Label, dict[Ref, Node]] = defaultdict(dict)
-        parts: dict[Label, dict[Ref, dict[Aspect, Part]]] = defaultdict(lambda: defaultdict(dict))
+        facets: dict[Label, dict[Ref, dict[Aspect, Facet]]] = defaultdict(lambda: defaultdict(dict))
         for node in changes.nodes.values():
             nodes[node.ref.label][node.ref] = node
-        for part in changes.parts.values():
-            parts[part.owner.label][part.owner][part.aspect] = part
-        stood: list[Part] = []
+        for facet in changes.facets.values():
+            facets[facet.owner.label][facet.owner][facet.aspect] = facet
+        applied: list[Facet] = []
         for label in Label:
             if label in SHARED:
-                await self._shared(label, nodes[label])
+                await self._write_shared_nodes(label, nodes[label])
             else:
-                stood += await self._told(label, nodes[label], parts[label])
-        return stood
+                applied += await self._write_facet_nodes(label, nodes[label], facets[label])
+        return applied
 
-    async def _shared(self, label: Label, nodes: Mapping[Ref, Node]) -> None:
+    async def _write_shared_nodes(self, label: Label, nodes: Mapping[Ref, Node]) -> None:
         refs = sorted(nodes, key=_by_key)
         rows = [
-            [at, ref.key, *_epoch(nodes[ref].created_at), _told(nodes[ref])] for at, ref in enumerate(refs)
+            [index, ref.key, *_epoch(nodes[ref].created_at), _node_properties(nodes[ref])]
+            for index, ref in enumerate(refs)
         ]
-        await self._find("nodes", statements.shared_nodes(label), refs, rows)
+        await self._merge_nodes(statements.shared_nodes(label), refs, rows)
 
-    async def _told(
-        self, label: Label, stubs: Mapping[Ref, Node], parts: Mapping[Ref, dict[Aspect, Part]]
-    ) -> list[Part]:
-        refs = sorted({*stubs, *parts}, key=_by_key)
+    async def _write_facet_nodes(
+        self, label: Label, stubs: Mapping[Ref, Node], facets: Mapping[Ref, dict[Aspect, Facet]]
+    ) -> list[Facet]:
+        """Write nodes of one label with their facets, and stubs; return the facets that were applied."""
+        refs = sorted({*stubs, *facets}, key=_by_key)
         rows = []
-        for at, ref in enumerate(refs):
-            said = parts.get(ref, {}).values()
-            created = [part.created_at for part in said]
+        for index, ref in enumerate(refs):
+            own = facets.get(ref, {}).values()
+            created = [facet.created_at for facet in own]
             if ref in stubs:
                 created.append(stubs[ref].created_at)
-            updated = max((part.updated_at for part in said), default=None)
-            told = [
-                [order := f"{part.aspect}_order", {**part.properties, order: part.order}] for part in said
+            updated = max((facet.updated_at for facet in own), default=None)
+            facet_rows = [
+                [order := f"{facet.aspect}_order", {**facet.properties, order: facet.order}] for facet in own
             ]
-            rows.append([at, ref.key, *_epoch(min(created)), *_epoch(updated), told])
-        stood: list[Part] = []
-        replaced: dict[Aspect, list[int]] = defaultdict(list)
-        for at, node, _, names in await self._find("nodes", statements.told_nodes(label), refs, rows):
-            for name, older in names:
-                aspect = Aspect(name.removesuffix("_order"))
-                stood.append(parts[refs[at]][aspect])
-                if older:
-                    replaced[aspect].append(node)
-        self.counts["parts"] += sum(map(len, parts.values()))
-        for aspect in sorted(replaced):
-            if aspect in PART_EDGES:
-                await _run(self._transaction, statements.remove_edges(aspect), replaced[aspect])
-            if aspect in PART_CHILDREN:
-                await _run(self._transaction, statements.remove_children(aspect), replaced[aspect])
-        return stood
+            rows.append([index, ref.key, *_epoch(min(created)), *_epoch(updated), facet_rows])
+        applied: list[Facet] = []
+        replaced_at: dict[Aspect, list[int]] = defaultdict(list)
+        for index, node_id, _, orders in await self._merge_nodes(statements.facet_nodes(label), refs, rows):
+            for order, has_replaced in orders:
+                aspect = Aspect(order.removesuffix("_order"))
+                applied.append(facets[refs[index]][aspect])
+                if has_replaced:
+                    replaced_at[aspect].append(node_id)
+        self.row_counts["parts"] += sum(map(len, facets.values()))
+        for aspect in sorted(replaced_at):
+            if aspect in FACET_EDGES:
+                await _run(self._transaction, statements.delete_facet_edges(aspect), replaced_at[aspect])
+            if aspect in FACET_CHILDREN:
+                await _run(self._transaction, statements.delete_facet_children(aspect), replaced_at[aspect])
+        return applied
 
-    async def _children(self, children: Sequence[Child]) -> None:
-        groups: dict[Label, dict[Ref, Child]] = defaultdict(dict)
+    async def _write_children(self, children: Sequence[Child]) -> None:
+        by_label: dict[Label, dict[Ref, Child]] = defaultdict(dict)
         for child in children:
-            groups[child.ref.label][child.ref] = child
-        for label in sorted(groups):
-            refs = sorted(groups[label], key=_by_key)
+            by_label[child.ref.label][child.ref] = child
+        for label in sorted(by_label):
+            own = by_label[label]
+            refs = sorted(own, key=_by_key)
             rows = [
-                [at, ref.key, *_epoch(groups[label][ref].created_at), groups[label][ref].properties]
-                for at, ref in enumerate(refs)
+                [index, ref.key, *_epoch(own[ref].created_at), own[ref].properties]
+                for index, ref in enumerate(refs)
             ]
-            await self._find("nodes", statements.child_nodes(label), refs, rows)
+            await self._merge_nodes(statements.child_nodes(label), refs, rows)
 
-    async def _edges(self, own: Iterable[Edge], kept: Iterable[Edge]) -> None:
-        """Edges of parts that have just been emptied, and edges that may have been there before.
-
-        An edge of a node that is new cannot be there yet either.
-        """
-        create, merge = list(own), defaultdict(list)
-        for edge in kept:
-            if edge.start in self._made or edge.end in self._made:
-                create.append(edge)
+    async def _write_edges(self, replaced: Iterable[Edge], lasting: Iterable[Edge]) -> None:
+        """Write edges that were deleted before, if they existed, and edges that may exist."""
+        create, merge = list(replaced), defaultdict(list)
+        for edge in lasting:
+            if edge.start in self._new or edge.end in self._new:
+                create.append(edge)  # no edge of a new node exists: creating it saves the search
             else:
                 merge[edge.relation].append(edge)
         rows = []
         for edge in dict.fromkeys(create):
-            told = {**edge.properties, **dict(edge.identity)}
-            times = _epoch(edge.created_at)
-            rows.append([self._ids[edge.start], self._ids[edge.end], edge.relation, told, *times])
+            properties = {**edge.properties, **dict(edge.identity)}
+            created = _epoch(edge.created_at)
+            rows.append([self._ids[edge.start], self._ids[edge.end], edge.relation, properties, *created])
         await self._send("edges", statements.CREATE_EDGES, sorted(rows, key=_by_ends))
         for relation in sorted(merge):
             ends = [[self._ids[edge.start], self._ids[edge.end]] for edge in dict.fromkeys(merge[relation])]
             await self._send("edges", statements.merge_edges(relation), sorted(ends, key=_by_ends))
 
-    async def _sightings(self, sightings: Iterable[Sighting]) -> None:
+    async def _write_sightings(self, sightings: Iterable[Sighting]) -> None:
         rows = [
-            [self._ids[said.location], self._ids[said.recording], {**said.properties, "order": said.order}]
-            for said in sightings
+            [self._ids[each.location], self._ids[each.recording], {**each.properties, "order": each.order}]
+            for each in sightings
         ]
         await self._send("edges", statements.SIGHTINGS, sorted(rows, key=_by_ends))
 
-    async def _find(
-        self, kind: str, statement: str, refs: Sequence[Ref], rows: Sequence[list[Any]]
+    async def _merge_nodes(
+        self, statement: str, refs: Sequence[Ref], rows: Sequence[list[Any]]
     ) -> Sequence[Sequence[Any]]:
-        """Run a statement that gives the ids of its rows' nodes."""
+        """Run a statement for nodes, remember their ids, and return its result: a list for each node."""
         if not rows:
             return []
-        ((found,),) = await self._send(kind, statement, rows)
-        for at, node, made, *_ in found:
-            self._ids[refs[at]] = node
-            if made:
-                self._made.add(refs[at])
+        ((found,),) = await self._send("nodes", statement, rows)
+        for index, node_id, is_new, *_ in found:
+            self._ids[refs[index]] = node_id
+            if is_new:
+                self._new.add(refs[index])
         return cast(Sequence[Sequence[Any]], found)
 
     async def _send(self, kind: str, statement: str, rows: Sequence[list[Any]]) -> Sequence[Record]:
+        """Run a statement, unless it has no rows, and count the rows."""
         if not rows:
             return []
-        self.counts[kind] += len(rows)
+        self.row_counts[kind] += len(rows)
         return await _run(self._transaction, statement, rows)
 
 
@@ -321,23 +348,23 @@ def _by_key(ref: Ref) -> tuple[str, ...]:
 
 
 def _by_ends(row: Sequence[Any]) -> tuple[int, int]:
-    """The ends are the nodes that several writers share, and edges lock them."""
+    """Return the sort key of an edge: creating it locks its ends, and several writers share the second."""
     return row[1], row[0]
 
 
-def _told(node: Node) -> dict[str, Any]:
+def _node_properties(node: Node) -> dict[str, Any]:
     return {**node.properties, "confidence": node.confidence, "release_date": node.release_date}
 
 
 def _epoch(time: datetime | None) -> tuple[int | None, int | None]:
-    """Seconds and nanoseconds since 1970."""
+    """Return seconds and nanoseconds since 1970."""
     if time is None:
         return None, None
     past = time - EPOCH
     return past.days * 86_400 + past.seconds, past.microseconds * 1000
 
 
-def _place(partition: Partition) -> dict[str, Any]:
+def _offset_row(partition: Partition) -> dict[str, Any]:
     return {"topic": partition.topic, "partition": partition.number}
 
 
@@ -346,8 +373,8 @@ def _partition(row: Mapping[str, Any]) -> Partition:
 
 
 @asynccontextmanager
-async def _converted() -> AsyncIterator[None]:
-    """Driver's errors as ours: what the server refuses for good, what is too large, and the rest is away."""
+async def _convert_errors() -> AsyncIterator[None]:
+    """Convert the driver's errors: refused for good, too large, and for the rest Neo4j is unavailable."""
     try:
         yield
     except Neo4jError as error:
@@ -357,9 +384,9 @@ async def _converted() -> AsyncIterator[None]:
             ) from error
         if _is_refusal(error):
             raise RefusedByGraphError(f"Neo4j refused it ({error.code}): {error.message}") from error
-        raise UnavailableError(f"{error.code}: {error.message}", server="Neo4j") from error
+        raise UnavailableError(f"{error.code}: {error.message}", server=SERVER) from error
     except (DriverError, OSError) as error:
-        raise UnavailableError(" ".join(str(error).split()), server="Neo4j") from error
+        raise UnavailableError(" ".join(str(error).split()), server=SERVER) from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise RefusedByGraphError(f"Neo4j has no such value: {error}") from error
 
@@ -369,7 +396,7 @@ def _is_out_of_memory(error: Neo4jError) -> bool:
 
 
 def _is_refusal(error: Neo4jError) -> bool:
-    """Whether the statement or a value is at fault; a full disk or a wrong password may pass."""
+    """Return whether the statement or a value is at fault; a full disk or a wrong password may pass."""
     code = error.code or ""
     too_large = code == "Neo.DatabaseError.Statement.ExecutionFailed" and "too large" in (error.message or "")
     return too_large or code.startswith(("Neo.ClientError.Statement.", "Neo.ClientError.Schema."))

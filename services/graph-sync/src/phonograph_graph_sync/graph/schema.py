@@ -1,4 +1,4 @@
-"""Constraints and indexes (K-18, K-19, K-20): every label that is merged has a uniqueness constraint."""
+"""Constraints and indexes: every label that is merged has a uniqueness constraint (K-18, K-19, K-20)."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -33,33 +33,33 @@ _EDGE_INDEXES: Final = {
     "rel_similar_to_score": ("SIMILAR_TO", "similarity_score"),
     "rel_harmonic_compatible_score": ("HARMONIC_COMPATIBLE", "compatibility_score"),
 }
-_PRESENT: Final = {
+_ALREADY_EXISTS: Final = {
     "Neo.ClientError.Schema.ConstraintAlreadyExists",
     "Neo.ClientError.Schema.EquivalentSchemaRuleAlreadyExists",
     "Neo.ClientError.Schema.IndexAlreadyExists",
 }
-"""A constraint owns an index of its own, so a wanted index may be there under another name (C-31)."""
+"""A constraint has its own index, so an index may exist already under another name (C-31)."""
 
 
 def statements() -> Iterator[str]:
-    """Every constraint and index as Cypher."""
+    """Yield the statement for each constraint and index."""
     yield _unique("graph_offset", "KafkaOffset", ("consumer", "topic", "partition"))
     yield _unique("graph_state", "GraphState", ("id",))
-    for label, key in KEYS.items():
-        yield _unique(_NAMES.get(label, f"{label.lower()}_key"), label, key)
-    for name, (labelled, field) in _NODE_INDEXES.items():
-        yield f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{labelled}) ON (n.{field})"
+    for node_label, key in KEYS.items():
+        yield _unique(_NAMES.get(node_label, f"{node_label.lower()}_key"), node_label, key)
+    for name, (label, field) in _NODE_INDEXES.items():
+        yield f"CREATE INDEX {name} IF NOT EXISTS FOR (n:{label}) ON (n.{field})"
     for name, (relation, field) in _EDGE_INDEXES.items():
         yield f"CREATE INDEX {name} IF NOT EXISTS FOR ()-[r:{relation}]-() ON (r.{field})"
 
 
 async def ensure_schema(driver: AsyncDriver) -> None:
-    """Create what is missing, and wait until every index can be used. Safe to repeat."""
+    """Create missing constraints and indexes, and wait until every index can be used. Safe to repeat."""
     for statement in statements():
         try:
             await driver.execute_query(statement)
         except ClientError as error:
-            if error.code not in _PRESENT:
+            if error.code not in _ALREADY_EXISTS:
                 raise
     await driver.execute_query("CALL db.awaitIndexes(300)")
 

@@ -2,8 +2,8 @@
 
 Labels, types and property names come from the enumerations of the domain, values always as parameters.
 Rows are lists, and times in them are seconds and nanoseconds since 1970: the driver needs longer to write
-names and dates than the server to store them. Nodes are found by key once; edges take their numbers (`id`),
-which hold as long as the transaction that read them.
+names and dates than the server to store them. Nodes are found by key once; edges refer to them by their
+numbers (`id`), which are valid until the transaction that read them ends.
 
 Neo4j reads what is committed, and MERGE of a known node takes no lock: two writers could both find
 themselves newer. So whatever is compared is locked first, and then read through `collect`: without that
@@ -12,7 +12,7 @@ barrier the planner may read a property before the lock is taken and use that va
 
 from typing import Final
 
-from phonograph_graph_sync.domain.graph import KEYS, PART_CHILDREN, PART_EDGES, Aspect, Label, Relation
+from phonograph_graph_sync.domain.graph import FACET_CHILDREN, FACET_EDGES, KEYS, Aspect, Label, Relation
 
 LOCK_OFFSETS: Final = """
 UNWIND $rows AS row
@@ -57,7 +57,7 @@ CALL () { MATCH (n:Transcript) RETURN count(n) AS transcripts }
 CALL () { MATCH (n:Transcript) WHERE n.pipeline_version IS NOT NULL RETURN count(n) AS known_transcripts }
 RETURN recordings - known_recordings + transcripts - known_transcripts AS stubs
 """
-"""Only these two are pointed to by events other than their own."""
+"""Only nodes with these two labels are referred to by events other than their own."""
 CREATE_EDGES: Final = """
 UNWIND $rows AS row
 MATCH (a) WHERE id(a) = row[0]
@@ -66,7 +66,7 @@ CREATE (a)-[e:$(row[2])]->(b)
 SET e = row[3]
 SET e.created_at = CASE WHEN row[4] IS NULL THEN NULL ELSE datetime.fromEpoch(row[4], row[5]) END
 """
-"""Edges that cannot be there yet. Rows: start, end, type, properties, time."""
+"""Edges that cannot exist yet. Rows: start, end, type, properties, time."""
 SIGHTINGS: Final = """
 UNWIND $rows AS row
 MATCH (l) WHERE id(l) = row[0]
@@ -80,28 +80,29 @@ WITH each[0] AS e, each[1] AS row
 WHERE e.order IS NULL OR e.order < row[2].order
 SET e = row[2]
 """
-"""Rows: location, recording, properties with the order."""
+"""The newest sighting applies. Rows: location, recording, properties with the order."""
 
-_LOCKED: Final = "SET n._lock = true REMOVE n._lock"
+_LOCK: Final = "SET n._lock = true REMOVE n._lock"
 
 
 def shared_nodes(label: Label) -> str:
-    """Nodes that are only added to. Rows: position, key, time, properties. Gives positions, ids, new or not.
+    """Return the statement that merges nodes that are only added to.
 
-    Of the properties, the earliest time and release date and the highest confidence are kept.
+    Of the properties, the earliest time and release date and the highest confidence are stored.
+    Rows: index, key, time, properties. Result: indexes, ids, whether the nodes are new.
     """
     return f"""
 UNWIND $rows AS row
 MERGE (n:{label} {_key(label, "row[1]")})
 ON CREATE SET n += row[4]
-WITH n, row, n.created_at AS held, datetime.fromEpoch(row[2], row[3]) AS time
-WITH n, row, held IS NULL AS made, time, time < held
+WITH n, row, n.created_at AS stored, datetime.fromEpoch(row[2], row[3]) AS time
+WITH n, row, stored IS NULL AS is_new, time, time < stored
     OR row[4].confidence > coalesce(n.confidence, -1)
     OR row[4].release_date < coalesce(n.release_date, row[4].release_date + '~') AS better
-{_if("better", _LOCKED)}
-WITH collect([n, row, made, time, made OR better]) AS locked
+{_if("better", _LOCK)}
+WITH collect([n, row, is_new, time, is_new OR better]) AS locked
 UNWIND locked AS each
-WITH each[0] AS n, each[1] AS row, each[2] AS made, each[3] AS time, each[4] AS changes
+WITH each[0] AS n, each[1] AS row, each[2] AS is_new, each[3] AS time, each[4] AS changes
 {
         _if(
             "changes",
@@ -112,51 +113,51 @@ WITH each[0] AS n, each[1] AS row, each[2] AS made, each[3] AS time, each[4] AS 
 ''',
         )
     }
-RETURN collect([row[0], id(n), made]) AS found
+RETURN collect([row[0], id(n), is_new]) AS found
 """
 
 
-def told_nodes(label: Label) -> str:
-    """Nodes with parts. A part that is newer than what the graph holds takes its place.
+def facet_nodes(label: Label) -> str:
+    """Return the statement that merges nodes with facets; a facet replaces an older one of its aspect.
 
-    Rows: position, key, time of creation, time of the last part, parts; a part is the name of the property
-    that holds its order, and its properties with that one. Gives positions, ids, new or not, and the names of
-    the parts that stand now, each with whether there was an older one.
+    Rows: index, key, time of creation, time of the last facet, facets; a facet is the name of the property
+    with its order, and its properties, including that one. Result: indexes, ids, whether the nodes are new,
+    and the facets that were applied by the name of that property, each with whether it replaced an older one.
     """
     return f"""
 UNWIND $rows AS row
 MERGE (n:{label} {_key(label, "row[1]")})
-WITH n, row, n.created_at AS held, datetime.fromEpoch(row[2], row[3]) AS created
-{_if("held IS NOT NULL AND (row[6] <> [] OR created < held)", _LOCKED)}
-WITH collect([n, row, held IS NULL, created]) AS locked
+WITH n, row, n.created_at AS stored, datetime.fromEpoch(row[2], row[3]) AS created
+{_if("stored IS NOT NULL AND (row[6] <> [] OR created < stored)", _LOCK)}
+WITH collect([n, row, stored IS NULL, created]) AS locked
 UNWIND locked AS each
-WITH each[0] AS n, each[1] AS row, each[2] AS made, each[3] AS created
-WITH n, row, made, created,
-    [part IN row[6] WHERE coalesce(n[part[0]] < part[1][part[0]], true)] AS newer
-WITH n, row, made, created, newer, [part IN newer | [part[0], n[part[0]] IS NOT NULL]] AS stood
-FOREACH (part IN newer | SET n += part[1])
-{_if("made OR created < n.created_at", "SET n.created_at = created")}
+WITH each[0] AS n, each[1] AS row, each[2] AS is_new, each[3] AS created
+WITH n, row, is_new, created,
+    [facet IN row[6] WHERE coalesce(n[facet[0]] < facet[1][facet[0]], true)] AS newer
+WITH n, row, is_new, created, newer, [facet IN newer | [facet[0], n[facet[0]] IS NOT NULL]] AS applied
+FOREACH (facet IN newer | SET n += facet[1])
+{_if("is_new OR created < n.created_at", "SET n.created_at = created")}
 FOREACH (updated IN CASE WHEN row[6] = [] THEN [] ELSE [datetime.fromEpoch(row[4], row[5])] END |
     SET n.updated_at = {_greatest("n.updated_at", "updated")}
 )
-RETURN collect([row[0], id(n), made, stood]) AS found
+RETURN collect([row[0], id(n), is_new, applied]) AS found
 """
 
 
 def child_nodes(label: Label) -> str:
-    """Nodes that belong to a part that stands. Rows and answer: as those of `shared_nodes`."""
+    """Return the statement that merges nodes of applied facets. Rows and result: as for `shared_nodes`."""
     return f"""
 UNWIND $rows AS row
 MERGE (n:{label} {_key(label, "row[1]")})
-WITH n, row, n.created_at IS NULL AS made
+WITH n, row, n.created_at IS NULL AS is_new
 SET n += row[4]
 SET n.created_at = datetime.fromEpoch(row[2], row[3])
-RETURN collect([row[0], id(n), made]) AS found
+RETURN collect([row[0], id(n), is_new]) AS found
 """
 
 
 def merge_edges(relation: Relation) -> str:
-    """Edges that may be there. Rows: start, end."""
+    """Return the statement that merges edges that may exist. Rows: start, end."""
     return f"""
 UNWIND $rows AS row
 MATCH (a) WHERE id(a) = row[0]
@@ -165,21 +166,21 @@ MERGE (a)-[:{relation}]->(b)
 """
 
 
-def remove_edges(aspect: Aspect) -> str:
-    """Remove the edges that a part had. Rows: its owners."""
+def delete_facet_edges(aspect: Aspect) -> str:
+    """Return the statement that deletes the edges of an older facet. Rows: the owners."""
     return f"""
 UNWIND $rows AS row
-MATCH (n)-[e:{"|".join(PART_EDGES[aspect])}]->()
+MATCH (n)-[e:{"|".join(FACET_EDGES[aspect])}]->()
 WHERE id(n) = row AND e.part = '{aspect}'
 DELETE e
 """
 
 
-def remove_children(aspect: Aspect) -> str:
-    """Remove the nodes that belonged to a part. Rows: its owners."""
+def delete_facet_children(aspect: Aspect) -> str:
+    """Return the statement that deletes the nodes of an older facet. Rows: the owners."""
     return f"""
 UNWIND $rows AS row
-MATCH (n)-[:{"|".join(PART_CHILDREN[aspect])}]->(child)
+MATCH (n)-[:{"|".join(FACET_CHILDREN[aspect])}]->(child)
 WHERE id(n) = row
 DETACH DELETE child
 """
@@ -193,9 +194,9 @@ def _if(condition: str, then: str) -> str:
     return f"FOREACH (_ IN CASE WHEN {condition} THEN [0] ELSE [] END | {then})"
 
 
-def _least(held: str, told: str) -> str:
-    return f"CASE WHEN {held} IS NULL OR {told} < {held} THEN {told} ELSE {held} END"
+def _least(stored: str, other: str) -> str:
+    return f"CASE WHEN {stored} IS NULL OR {other} < {stored} THEN {other} ELSE {stored} END"
 
 
-def _greatest(held: str, told: str) -> str:
-    return f"CASE WHEN {held} IS NULL OR {held} < {told} THEN {told} ELSE {held} END"
+def _greatest(stored: str, other: str) -> str:
+    return f"CASE WHEN {stored} IS NULL OR {stored} < {other} THEN {other} ELSE {stored} END"

@@ -1,1 +1,1 @@
-"""The Kafka edge of the graph-sync service."""
+"""The edges of the graph-sync service: events from Kafka, as they arrive and replayed."""

@@ -1,4 +1,4 @@
-"""Reads every event from Kafka once, without a consumer group."""
+"""Replays every event from Kafka, without a consumer group."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,23 +8,33 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from phonograph_events import MAX_MESSAGE_BYTES
-from phonograph_graph_sync.domain.position import Partition
+from phonograph_graph_sync.domain.batches import Partition
 from phonograph_graph_sync.exceptions import RebuildError
 from phonograph_runtime.broker import REQUEST_TIMEOUT_MS
 from phonograph_runtime.errors import UnavailableError
 
-SILENCE_S = 60
-PATIENCE_S = 300
+MAX_SILENCE_S = 60
+"""Time without a record after which a replay fails."""
+MAX_RETRY_S = 300
+"""Time for which one batch is tried while the graph is unavailable."""
 
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
 logger = structlog.get_logger()
 
 
-class KafkaLog:
-    """See `phonograph_graph_sync.domain.ports.EventLog`."""
+class KafkaReplay:
+    """See `phonograph_graph_sync.domain.ports.EventReplay`."""
 
     def __init__(self, servers: str, topics: Sequence[str], consume: Consume, *, batch_size: int) -> None:
+        """Create the consumer; `async with` connects it.
+
+        Args:
+            servers: Bootstrap servers of Kafka, separated by commas.
+            topics: Topics to replay.
+            consume: Processes a batch of records.
+            batch_size: Maximum number of records in a batch.
+        """
         self._consume = consume
         self._batch_size = batch_size
         self._consumer = AIOKafkaConsumer(
@@ -48,47 +58,45 @@ class KafkaLog:
         await self._consumer.stop()
 
     async def partitions(self) -> list[Partition]:
-        """See `EventLog.partitions`."""
-        return sorted(Partition(place.topic, place.partition) for place in self._consumer.assignment())
+        """See `EventReplay.partitions`."""
+        return sorted(Partition(each.topic, each.partition) for each in self._consumer.assignment())
 
     async def replay(self) -> int:
-        """See `EventLog.replay`.
-
-        Raises:
-            RebuildError: Kafka or the graph fell silent for minutes.
-        """
+        """See `EventReplay.replay`."""
         ends = await self._consumer.end_offsets(self._consumer.assignment())
-        taken = 0
-        while await self._behind(ends):
-            records = await self._next()
-            await self._persist(records)
-            taken += len(records)
-            logger.info("replaying", events=taken)
-        return taken
+        replayed = 0
+        while await self._has_more(ends):
+            records = await self._fetch()
+            await self._apply(records)
+            replayed += len(records)
+            logger.info("events replayed", events=replayed)
+        return replayed
 
-    async def _behind(self, ends: dict[TopicPartition, int]) -> bool:
-        for place, end in ends.items():
-            if end > 0 and await self._consumer.position(place) < end:
+    async def _has_more(self, ends: dict[TopicPartition, int]) -> bool:
+        for partition, end in ends.items():
+            if end > 0 and await self._consumer.position(partition) < end:
                 return True
         return False
 
-    async def _next(self) -> list["ConsumerRecord[bytes | None, bytes | None]"]:
-        found = await self._consumer.getmany(timeout_ms=SILENCE_S * 1000, max_records=self._batch_size)
+    async def _fetch(self) -> list["ConsumerRecord[bytes | None, bytes | None]"]:
+        found = await self._consumer.getmany(timeout_ms=MAX_SILENCE_S * 1000, max_records=self._batch_size)
         if not found:
-            raise RebuildError(f"Kafka gave nothing for {SILENCE_S} s: look at it, then rebuild again.")
+            raise RebuildError(
+                f"Kafka returned no record for {MAX_SILENCE_S} s: check Kafka, then rebuild again."
+            )
         return [record for records in found.values() for record in records]
 
-    async def _persist(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
-        """Hand a batch over, again and again while the graph is away."""
+    async def _apply(self, records: Sequence["ConsumerRecord[bytes | None, bytes | None]"]) -> None:
+        """Process a batch; try again while the graph is unavailable."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(MAX_RETRY_S):
                 while True:
                     try:
                         await self._consume(records)
                     except UnavailableError:
-                        continue
+                        continue  # `consume` has paused before it raised
                     return
         except TimeoutError as error:
             raise RebuildError(
-                f"The graph could not be written for {PATIENCE_S} s: look at Neo4j, then rebuild again."
+                f"The graph could not be written for {MAX_RETRY_S} s: check Neo4j, then rebuild again."
             ) from error

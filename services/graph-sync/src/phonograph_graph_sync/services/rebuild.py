@@ -4,12 +4,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from phonograph_graph_sync.domain.ports import EventLog, GraphEraser
+import structlog
+
+from phonograph_graph_sync.domain.ports import EventReplay, GraphEraser
+
+logger = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild did."""
+class RebuildResult:
+    """Figures of a finished rebuild."""
 
     events: int
     nodes: int
@@ -18,22 +22,28 @@ class Rebuilt:
 
 
 class RebuildService:
-    """One rebuild. When it breaks off, the graph stays closed to other writers until another one ends."""
+    """Rebuilds the graph. If that fails, the graph stays closed to other writers until a later one ends."""
 
     def __init__(
-        self, *, graph: GraphEraser, log: EventLog, forget_positions: Callable[[], Awaitable[None]]
+        self, *, graph: GraphEraser, replay: EventReplay, clear_offsets: Callable[[], Awaitable[None]]
     ) -> None:
         self._graph = graph
-        self.logger = log
-        self._forget_positions = forget_positions
+        self._replay = replay
+        self._clear_offsets = clear_offsets
 
-    async def rebuild(self) -> Rebuilt:
-        """Do it; the end of the log is read after the last writer has stopped."""
+    async def rebuild(self) -> RebuildResult:
+        """Empty the graph and replay every event."""
         started = time.monotonic()
-        await self._graph.begin(await self.logger.partitions())
-        await self._forget_positions()
+        # No other writer is at work after this step, so that none can write to the graph that is wiped.
+        await self._graph.begin_rebuild(await self._replay.partitions())
+        # Before the wipe: a graph with lower offsets than PostgreSQL remembers is taken for a lost one.
+        await self._clear_offsets()
         await self._graph.wipe()
-        events = await self.logger.replay()
-        await self._graph.end()
+        # The end of each topic is determined here, after the last writer has stopped: what it has written and
+        # committed to Kafka is not delivered again, so the replay must reach at least that far.
+        events = await self._replay.replay()
+        await self._graph.end_rebuild()
         nodes, edges = await self._graph.size()
-        return Rebuilt(events, nodes, edges, round(time.monotonic() - started, 1))
+        result = RebuildResult(events, nodes, edges, round(time.monotonic() - started, 1))
+        logger.info("graph rebuilt", events=events, nodes=nodes, edges=edges, seconds=result.seconds)
+        return result

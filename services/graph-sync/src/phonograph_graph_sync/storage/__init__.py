@@ -1,1 +1,1 @@
-"""The PostgreSQL side."""
+"""The tables in PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Tables of the schema `graph_sync`: how far the graph has come."""
+"""Tables of the schema `graph_sync`: the offsets that the graph contains."""
 
 from datetime import datetime
 
@@ -15,10 +15,10 @@ class Base(DeclarativeBase):
 
 
 class SqlSyncState(Base):
-    """The last offset that was seen in the graph, for each partition.
+    """The last offset that was written to the graph, for each partition.
 
-    The graph's own offsets decide what is taken. This copy outlives the graph: a graph that holds less has
-    been lost or restored from a backup, and only a rebuild brings the rest back.
+    The offsets in the graph decide which events are new. This copy survives the loss of the graph: a graph
+    with lower offsets was lost or restored from a backup, and only a rebuild restores the rest.
     """
 
     __tablename__ = "sync_state"

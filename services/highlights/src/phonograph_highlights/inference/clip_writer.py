@@ -15,7 +15,7 @@ from phonograph_highlights.domain.highlights import (
 )
 from phonograph_highlights.domain.regions import Span
 from phonograph_highlights.domain.subtitles import Cue, SubtitleFormat, render_cues
-from phonograph_media import cut, thumbnail
+from phonograph_media import cut, write_thumbnail
 from phonograph_runtime.objects import ObjectStore
 
 Cutter = Callable[[Path, Path, float, float], None]
@@ -28,7 +28,11 @@ class ClipWriter:
     """Writes the files of clips to the object store."""
 
     def __init__(
-        self, objects: ObjectStore, *, cutter: Cutter = cut, thumbnail_writer: ThumbnailWriter = thumbnail
+        self,
+        objects: ObjectStore,
+        *,
+        cutter: Cutter = cut,
+        thumbnail_writer: ThumbnailWriter = write_thumbnail,
     ) -> None:
         """Create the writer.
 

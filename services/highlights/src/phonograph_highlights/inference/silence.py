@@ -6,7 +6,7 @@ from pathlib import Path
 from phonograph_events import MediaKind, MediaRef, require_path
 from phonograph_highlights.constants import MIN_BLANK_S, MIN_SILENCE_S, NOISE_DB
 from phonograph_highlights.domain.regions import SilenceRegion, Span, merge_silence
-from phonograph_media import Region, audio_silences, blank_frames
+from phonograph_media import Region, find_blank_frames, find_silences
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.ports import Progress
 
@@ -20,10 +20,10 @@ class SilenceDetector:
         self,
         objects: ObjectStore,
         *,
-        find_silences: Detector = lambda path: audio_silences(
+        find_silences: Detector = lambda path: find_silences(
             path, noise_db=NOISE_DB, min_duration_s=MIN_SILENCE_S
         ),
-        find_blanks: Detector = lambda path: blank_frames(path, min_duration_s=MIN_BLANK_S),
+        find_blanks: Detector = lambda path: find_blank_frames(path, min_duration_s=MIN_BLANK_S),
     ) -> None:
         """Create the detector.
 

@@ -84,7 +84,7 @@ class IngestEngine:
             kind=kind,
             duration_s=rendition.duration_s,
             content_fp=rendition.content_fp,
-            is_silent=rendition.silent,
+            is_silent=rendition.is_silent,
             container=probed.container,
             bit_rate=probed.bit_rate,
             audio=_to_stream(probed.audio),
@@ -133,7 +133,7 @@ def _read_tags(path: Path, probed: Probe) -> dict[str, list[str]]:
 
 
 def _without_null_characters(tags: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return tags that PostgreSQL can store: JSONB has no null character."""
+    """Return tags that PostgreSQL can store: JSONB has no U+0000."""
     return {
         key.replace("\x00", ""): [value.replace("\x00", " ").strip() for value in values]
         for key, values in tags.items()

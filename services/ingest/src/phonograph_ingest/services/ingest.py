@@ -63,7 +63,7 @@ class IngestService:
         if registered.duplicate is None:
             await self._publisher.publish(_media_ready(job, outcome, registered))
             logger.info(
-                "file registered",
+                "media registered",
                 engine=ENGINE,
                 media_kind=outcome.kind.value,
                 duration_s=outcome.duration_s,
@@ -72,7 +72,7 @@ class IngestService:
         else:
             await self._publisher.publish(_media_duplicated(job, outcome, registered, registered.duplicate))
             logger.info(
-                "duplicate found",
+                "media duplicated",
                 duplicate=registered.duplicate.value,
                 original_media_id=str(registered.media.media_id),
             )
@@ -103,7 +103,7 @@ class IngestService:
                 job=job.summary(reason=rejected.reason),
             )
         )
-        logger.info("file rejected", reason=rejected.reason, rejected_media_id=str(media_id))
+        logger.info("media rejected", reason=rejected.reason, rejected_media_id=str(media_id))
 
 
 def _media_ready(job: Job, file: MediaFile, registered: RegisteredMedia) -> MediaReady:

@@ -104,7 +104,7 @@ class TracklistService:
         if result.proposal is not None:
             await self._propose_rename(task, result.proposal)
         logger.info(
-            "recording cataloged",
+            "tracklist stored",
             source_type=document.source_type,
             tracks=len(document.tracks),
             warnings=len(document.warnings),
@@ -115,7 +115,7 @@ class TracklistService:
     async def fail_tracklist(self, task: TracklistTask, failure: JobFailure) -> None:
         """Mark a recording as failed."""
         await self._catalog.fail(task.media.media_id)
-        logger.info("recording marked as failed", reason=failure.reason)
+        logger.info("tracklist failed", reason=failure.reason)
 
     async def refresh_stats(self) -> None:
         """Recompute the monthly counts of recordings."""

@@ -1,16 +1,26 @@
-"""Facts about a recording as nodes: artists, albums, genres, keys and plain metadata (K-08 to K-13, C-48)."""
+"""Facts from the metadata of a recording: artists, albums, genres, keys and plain entries.
+
+See K-08 to K-13 and C-48 in docs/requirements.md.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from phonograph_events import MetadataEntry
 from phonograph_graph_sync.domain.graph import Aspect, Edge, Label, Node, Ref, Relation
-from phonograph_graph_sync.domain.names import display, indexable, musical_key, normalized, performers
+from phonograph_graph_sync.domain.names import (
+    clean_name,
+    normalize_name,
+    parse_musical_key,
+    shorten_for_index,
+    split_credit,
+)
 
-KEY_TAGS = ("tag_key", "initial_key", "initialkey")
+KEY_TAGS: Final = ("tag_key", "initial_key", "initialkey")
+"""Metadata entries that contain a musical key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +31,27 @@ class Fact:
     edge: Edge
 
 
-def facts(recording: Ref, entries: Sequence[MetadataEntry], time: datetime) -> list[Fact]:
-    """Everything that the metadata of a recording says, each fact once."""
-    found = _Facts(recording, time, entries)
-    every = [*found.metadata(), *found.artists(), *found.albums(), *found.genres(), *found.keys()]
-    return list({fact.edge: fact for fact in every}.values())
+def extract_facts(recording: Ref, entries: Sequence[MetadataEntry], time: datetime) -> list[Fact]:
+    """Return the facts that the metadata of a recording contains, each once.
+
+    Args:
+        recording: The recording.
+        entries: Its metadata.
+        time: Time of the event that carries them.
+    """
+    extractor = _FactExtractor(recording, time, entries)
+    facts = [
+        *extractor.metadata(),
+        *extractor.artists(),
+        *extractor.albums(),
+        *extractor.genres(),
+        *extractor.keys(),
+    ]
+    return list({fact.edge: fact for fact in facts}.values())
 
 
-def values(entry: MetadataEntry) -> list[tuple[str, str]]:
-    """The values of an entry with their types; a JSON list gives several (C-48)."""
+def typed_values(entry: MetadataEntry) -> list[tuple[str, str]]:
+    """Return the values of an entry with their types; a JSON list has several (C-48)."""
     if entry.value_type == "json":
         try:
             parsed = json.loads(entry.value)
@@ -40,10 +62,20 @@ def values(entry: MetadataEntry) -> list[tuple[str, str]]:
     return [(entry.value, entry.value_type)]
 
 
-def key_fact(
+def make_key_fact(
     recording: Ref, *, aspect: Aspect, key: str, scale: str, confidence: float, method: str, time: datetime
 ) -> Fact:
-    """The musical key of a recording, as one method has it."""
+    """Return the musical key of a recording as a fact.
+
+    Args:
+        recording: The recording.
+        aspect: Aspect of the recording to which the key belongs.
+        key: Tonic, for example `F#`.
+        scale: `major` or `minor`.
+        confidence: Confidence in the key, in [0, 1].
+        method: Name of the method that found the key; keys of several methods exist next to each other.
+        time: Time of the event that reports it.
+    """
     ref = Ref(Label.KEY, (key, scale))
     edge = Edge(
         recording,
@@ -56,7 +88,9 @@ def key_fact(
     return Fact(Node(ref, time, confidence=confidence), edge)
 
 
-class _Facts:
+class _FactExtractor:
+    """Reads the entries of one recording, by name and without regard to case."""
+
     def __init__(self, recording: Ref, time: datetime, entries: Sequence[MetadataEntry]) -> None:
         self._recording = recording
         self._time = time
@@ -65,8 +99,11 @@ class _Facts:
 
     def metadata(self) -> Iterator[Fact]:
         for entry in self._entries:
-            for value, value_type in values(entry):
-                ref = Ref(Label.METADATA, (indexable(entry.key[:200]), indexable(value), value_type[:50]))
+            for value, value_type in typed_values(entry):
+                ref = Ref(
+                    Label.METADATA,
+                    (shorten_for_index(entry.key[:200]), shorten_for_index(value), value_type[:50]),
+                )
                 yield self._fact(
                     Relation.HAS_METADATA,
                     Node(ref, self._time, confidence=entry.confidence),
@@ -78,7 +115,7 @@ class _Facts:
         confidence = self._confidence("artist")
         names = self._texts("artist") or self._texts("albumartist")
         for name in names:
-            main, featured = performers(name)
+            main, featured = split_credit(name)
             yield from self._artist(main, "primary", confidence)
             for guest in featured:
                 yield from self._artist(guest, "featured", confidence)
@@ -93,7 +130,7 @@ class _Facts:
             node = Node(
                 Ref(Label.ALBUM, (title, artist)),
                 self._time,
-                {"normalized_title": normalized(title)},
+                {"normalized_title": normalize_name(title)},
                 release_date=released,
             )
             yield self._fact(
@@ -113,11 +150,11 @@ class _Facts:
     def keys(self) -> Iterator[Fact]:
         for tag in KEY_TAGS:
             for text in self._texts(tag):
-                if (known := musical_key(text)) is not None:
+                if (known := parse_musical_key(text)) is not None:
                     key, scale = known
-                    yield key_fact(
+                    yield make_key_fact(
                         self._recording,
-                        aspect=Aspect.CATALOGUE,
+                        aspect=Aspect.CATALOG,
                         key=key,
                         scale=scale,
                         confidence=self._confidence(tag),
@@ -128,7 +165,7 @@ class _Facts:
     def _artist(self, name: str, role: str, confidence: float) -> Iterator[Fact]:
         if name:
             ref = Ref(Label.ARTIST, (name,))
-            node = Node(ref, self._time, {"normalized_name": normalized(name), "aliases": []})
+            node = Node(ref, self._time, {"normalized_name": normalize_name(name), "aliases": []})
             yield self._fact(Relation.PERFORMED_BY, node, confidence, identity=(("role", role),))
 
     def _fact(
@@ -140,13 +177,12 @@ class _Facts:
         identity: tuple[tuple[str, str], ...] = (),
         **properties: Any,
     ) -> Fact:
-        told = properties | {"confidence": confidence}
         edge = Edge(
             self._recording,
             relation,
             node.ref,
-            identity=(*identity, ("part", Aspect.CATALOGUE)),
-            properties=told,
+            identity=(*identity, ("part", Aspect.CATALOG)),
+            properties=properties | {"confidence": confidence},
             created_at=self._time,
         )
         return Fact(node, edge)
@@ -155,11 +191,11 @@ class _Facts:
         entry = self._by_key.get(key)
         if entry is None:
             return []
-        texts = (display(value) for value, _ in values(entry))
+        texts = (clean_name(value) for value, _ in typed_values(entry))
         return list(dict.fromkeys(text for text in texts if text))
 
     def _number(self, key: str) -> int | None:
-        """The number of `3` or `3/12`; null where there is none."""
+        """Return the number of `3` or `3/12`; None if there is none."""
         text = next(iter(self._texts(key)), "").partition("/")[0]
         return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 

@@ -1,4 +1,4 @@
-"""A path as somebody types it becomes an address that a service can open."""
+"""A path as a user types it becomes a URI that a service can open."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
-from phonograph_cli.ingesting import address
+from phonograph_cli.locations import to_uri
 
 
 @pytest.mark.parametrize(
@@ -21,28 +21,28 @@ from phonograph_cli.ingesting import address
         ("s3://bucket/Night%20Drive.mp3", "s3://bucket/Night%20Drive.mp3"),
     ],
 )
-def test_address_of_a_path(typed: str, expected: str) -> None:
-    assert address(typed) == expected
+def test_path_becomes_an_absolute_uri(typed: str, expected: str) -> None:
+    assert to_uri(typed) == expected
 
 
 def test_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
-    assert address("~/mix.mp3") == "file:///home/ann/mix.mp3"
-    assert address("/music/~/mix.mp3") == "file:///music/~/mix.mp3"
+    assert to_uri("~/mix.mp3") == "file:///home/ann/mix.mp3"
+    assert to_uri("/music/~/mix.mp3") == "file:///music/~/mix.mp3"
 
 
-def test_relative_path_begins_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_starts_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert address("mix.mp3") == (tmp_path / "mix.mp3").as_uri()
+    assert to_uri("mix.mp3") == (tmp_path / "mix.mp3").as_uri()
 
 
-def test_link_keeps_its_own_name(tmp_path: Path) -> None:
+def test_symbolic_link_keeps_its_name(tmp_path: Path) -> None:
     (tmp_path / "there.mp3").touch()
     (tmp_path / "here.mp3").symlink_to(tmp_path / "there.mp3")
-    assert address(str(tmp_path / "here.mp3")).endswith("/here.mp3")
+    assert to_uri(str(tmp_path / "here.mp3")).endswith("/here.mp3")
 
 
 def test_name_that_is_not_utf_8_keeps_its_bytes() -> None:
     typed = os.fsdecode(b"/music/caf\xe9.mp3")
-    assert address(typed) == "file:///music/caf%E9.mp3"
-    assert unquote_to_bytes(urlsplit(address(typed)).path) == b"/music/caf\xe9.mp3"
+    assert to_uri(typed) == "file:///music/caf%E9.mp3"
+    assert unquote_to_bytes(urlsplit(to_uri(typed)).path) == b"/music/caf\xe9.mp3"

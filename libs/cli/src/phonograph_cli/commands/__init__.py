@@ -1,0 +1,1 @@
+"""The commands of `phonograph`: each reads its options, runs one coroutine and prints the outcome."""

@@ -1,0 +1,21 @@
+"""Errors of the command line; `phonograph_runtime.errors` draws the tree that they belong to."""
+
+from phonograph_events.errors import PhonographError
+
+
+class MissingTopicError(PhonographError):
+    """Kafka lacks topics that the command needs."""
+
+    reason = "missing_topic"
+
+
+class GroupIsReadingError(PhonographError):
+    """The offsets of a consumer group cannot be set while a member of the group is reading."""
+
+    reason = "group_is_reading"
+
+
+class NothingToExportError(PhonographError):
+    """The recording has no result of the kind that the format holds; the message has the reason."""
+
+    reason = "nothing_to_export"
