@@ -98,7 +98,7 @@ def garbage(batch: bytearray) -> None:
 
 
 def long_record(batch: bytearray) -> None:
-    """Let the last record, which must be shorter than 64 bytes, state another length; the checksum is right."""
+    """Let the last record, of less than 64 bytes, state another length; the checksum is right."""
     size = next(size for size in range(1, 64) if batch[-size - 1] == size * 2)
     batch[-size - 1] = 126
     seal(batch)

@@ -1,4 +1,4 @@
-"""Batches that cannot be read: they are returned as such, and cost no record before, after or next to them."""
+"""Batches that cannot be read are returned as such, and cost no record before, behind or next to them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

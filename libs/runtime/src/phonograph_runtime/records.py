@@ -1,6 +1,7 @@
 """A Kafka record as the runtime consumes it."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +63,8 @@ def read_record(record: "ConsumerRecord[bytes | None, bytes | None]") -> Consume
         if name.startswith(OWN_PREFIX)
     }
     try:
-        return ConsumedRecord(record, parse(record.value, record.headers), headers)
+        # An event without a time has the record's, which is the same at every delivery.
+        written_at = datetime.fromtimestamp(record.timestamp / 1000, UTC) if record.timestamp > 0 else None
+        return ConsumedRecord(record, parse(record.value, record.headers, default_time=written_at), headers)
     except EventError as error:
         return ConsumedRecord(record, error, headers)
