@@ -17,6 +17,7 @@ from phonograph_cli.errors import MissingTopicError
 from phonograph_cli.project import OTLP_ENDPOINT
 from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
 from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.isolation import IsolatingConsumer
 from phonograph_runtime.tracing import Tracing
 
 StoredRecord: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
@@ -204,7 +205,8 @@ class KafkaClient:
 
     async def _started_consumer(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            self._consumer = AIOKafkaConsumer(
+            # One that passes over what it cannot read: no command may stop at a broken batch.
+            self._consumer = IsolatingConsumer(
                 bootstrap_servers=self.servers,
                 # Applies where a record was deleted before it was fetched: "latest" would skip the rest.
                 auto_offset_reset="earliest",

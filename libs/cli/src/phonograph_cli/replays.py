@@ -90,7 +90,7 @@ async def replay(client: KafkaClient, project: "Project", plan: ReplayPlan, *, w
         GroupIsReadingError: A copy that does not run here is still reading.
         StackError: The service cannot be stopped or started.
     """
-    with _stopped(project, plan.service) as runs_here:
+    with stopped(project, plan.service) as runs_here:
         await offsets.set_offsets(client, plan.service, plan.starts)
     left = await offsets.wait_for_lag(client, plan.service, plan.ends) if wait and runs_here else None
     return ReplayOutcome(plan.service.value, plan.events, left)
@@ -103,7 +103,7 @@ def _inbox_age(service: Service) -> timedelta:
 
 
 @contextmanager
-def _stopped(project: "Project", service: Service) -> Iterator[bool]:
+def stopped(project: "Project", service: Service) -> Iterator[bool]:
     """Stop a service during the block if it runs here, and yield whether it does."""
     statuses = project.status()
     runs_here = any(status.name == service.value and status.state == "running" for status in statuses)

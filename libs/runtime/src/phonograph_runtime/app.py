@@ -21,7 +21,7 @@ from phonograph_events import (
     Service,
 )
 from phonograph_runtime import metrics
-from phonograph_runtime.broker import Subscription, count_client_errors
+from phonograph_runtime.broker import STOP_TIMEOUT_S, Subscription, count_client_errors
 from phonograph_runtime.child import EngineSpec, EngineTasks
 from phonograph_runtime.consumer import E, EventConsumer, Handler, HandlerSink, Sink
 from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction
@@ -38,11 +38,14 @@ from phonograph_runtime.retention import Retention
 from phonograph_runtime.revisions import check_schema
 from phonograph_runtime.sampling import pause_s, sample
 from phonograph_runtime.settings import ServiceSettings
+from phonograph_runtime.stopping import CLOSE_S, cancel_and_wait, close_in_time
 from phonograph_runtime.tables import JobColumns
 from phonograph_runtime.tracing import Tracing
 from phonograph_runtime.worker import Worker
 
 WATCH_INTERVAL_S = 10.0
+STOP_TASK_S = 12.0
+"""Longest orderly end of all tasks but the consumer: a relay finishes its batch, a worker returns its job."""
 MAX_FRUITLESS_RESTARTS = 3
 """Restarts of the consumer without progress after which the process reports that it is not alive."""
 
@@ -138,6 +141,7 @@ class ServiceApp:
             self.add_handler(JobRetryRequested, control.retry_requested)
             self.add_handler(JobCancelRequested, control.cancel_requested)
         self._stalled = asyncio.Event()
+        self._is_stopping = False
         self._last_progress_at = time.monotonic()
         self._fruitless_restarts = 0
         self._periodic: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
@@ -181,8 +185,8 @@ class ServiceApp:
             StaleSchemaError: If migrations are missing.
             KafkaError: If Kafka does not answer when the service starts.
         """
-        url = self.settings.database_url.get_secret_value()
-        await check_schema(url, self.settings.migrations / self.service.value)
+        if not await self._check_schema(stop):
+            return
         tasks = [
             asyncio.create_task(task, name=name)
             for name, task in {
@@ -212,12 +216,31 @@ class ServiceApp:
         finally:
             # Pauses end first, so that the batch in hand can finish; connections close when all is done.
             self.consumer.stop()
-            await _cancel_and_wait(stopping, consuming, *tasks)
-            for close in self._closers:
-                await close()
-            await self.database.aclose()
-            await self.tracing.aclose()
+            self._is_stopping = True
+            self._stalled.set()  # wakes a consumer that has lost its cancellation
+            await cancel_and_wait(
+                dict.fromkeys([stopping, *tasks], STOP_TASK_S) | {consuming: STOP_TIMEOUT_S}
+            )
+            for close in (*self._closers, self.database.aclose, self.tracing.aclose):
+                await close_in_time(close)
             logger.info("service stopped")
+
+    async def _check_schema(self, stop: asyncio.Event) -> bool:
+        """Check the schema; return False if the service is to stop before PostgreSQL has answered.
+
+        Raises:
+            StaleSchemaError: If migrations are missing.
+        """
+        url = self.settings.database_url.get_secret_value()
+        checking = asyncio.create_task(check_schema(url, self.settings.migrations / self.service.value))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([checking, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if checking.done():
+            await checking
+            return True
+        await cancel_and_wait({checking: CLOSE_S})
+        return False
 
     def _initialize_metrics(self) -> None:
         """Let every counter begin at 0: the first event of a series that begins with 1 is no increase."""
@@ -238,7 +261,7 @@ class ServiceApp:
             KafkaError: If Kafka does not answer when the service starts.
         """
         has_started = False
-        while True:
+        while not self._is_stopping:
             # A new subscription each time: a client with a broken heartbeat does not recover by itself.
             subscription = Subscription(
                 self.settings.kafka_bootstrap_servers,
@@ -249,7 +272,8 @@ class ServiceApp:
                 instance=self.settings.instance,
             )
             self._last_progress_at = time.monotonic()
-            self._stalled.clear()
+            if not self._is_stopping:
+                self._stalled.clear()
             try:
                 async with subscription:
                     has_started, self._subscription = True, subscription
@@ -377,9 +401,3 @@ class ServiceApp:
             with contextlib.suppress(UnavailableError, SQLAlchemyError, OSError):
                 await sample(self.database, self.queue)
             await asyncio.sleep(pause_s(time.monotonic() - started, WATCH_INTERVAL_S))
-
-
-async def _cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -34,7 +34,7 @@ COMMIT_WITHIN_S = 20.0
 REBALANCE_TIMEOUT_MS = 30_000
 REQUEST_TIMEOUT_MS = 60_000  # must exceed the rebalance timeout: JoinGroup is sent under it
 GRACE_S = 20.0
-STOP_TIMEOUT_S = GRACE_S + 5
+STOP_TIMEOUT_S = GRACE_S + 3
 
 logger = structlog.get_logger()
 
@@ -224,20 +224,23 @@ class Subscription:
             connection.builder = partial(IsolatingConsumer, **builder.keywords)
             await self._broker.start()
         except BaseException:
-            await self._broker.stop()
+            await self._stop_broker()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop, within a time limit: a client that hangs may never answer."""
         self._is_stopping = True
+        await self._stop_broker()
+        metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
+
+    async def _stop_broker(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_TIMEOUT_S - GRACE_S):
                         await self._assignment.wait_for_commit()
                 await self._broker.stop()
-        metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
 
     @property
     def is_joining(self) -> bool:

@@ -117,9 +117,15 @@ class IsolatingConsumer(AIOKafkaConsumer):
             ConsumerStoppedError: If the consumer was stopped.
         """
         limit = max_records or MAX_RECORDS
+        deadline = time.monotonic() + timeout_ms / 1000
         found: dict[TopicPartition, list[KafkaRecord]] = {}
         try:
-            await self._collect(found, partitions, timeout_ms, limit)
+            left_s = timeout_ms / 1000
+            while True:
+                await self._collect(found, partitions, left_s, limit)
+                left_s = deadline - time.monotonic()
+                if found or left_s <= 0:
+                    break
         except (KafkaError, ConsumerStoppedError, IllegalStateError) as error:
             # What was taken before is returned: its positions have moved. The next poll raises again.
             if not found and not isinstance(error, IllegalStateError):
@@ -131,7 +137,7 @@ class IsolatingConsumer(AIOKafkaConsumer):
         self,
         found: dict[TopicPartition, list[KafkaRecord]],
         partitions: Sequence[TopicPartition],
-        timeout_ms: int,
+        timeout_s: float,
         limit: int,
     ) -> None:
         selected = self._in_turn(partitions)
@@ -144,12 +150,13 @@ class IsolatingConsumer(AIOKafkaConsumer):
             return
         if suspects and not healthy:
             if not found:
-                await asyncio.sleep(min(timeout_ms / 1000, POLL_S))
+                await asyncio.sleep(min(timeout_s, POLL_S))
             return
         # The wait is for one record only: where aiokafka raises, it loses what the same call took before.
         wait_for = healthy if suspects or partitions else ()
+        wait_ms = int((min(timeout_s, POLL_S) if suspects else timeout_s) * 1000)
         try:
-            first = await super().getmany(*wait_for, timeout_ms=0 if found else timeout_ms, max_records=1)
+            first = await super().getmany(*wait_for, timeout_ms=0 if found else wait_ms, max_records=1)
         except Exception as error:  # codecs raise exceptions of many classes
             if not _is_content(error):
                 raise
