@@ -22,6 +22,7 @@ from phonograph_cli.errors import MissingTopicError
 from phonograph_cli.project import OTLP_ENDPOINT
 from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
 from phonograph_runtime.errors import AccessRefusedError, UnavailableError
+from phonograph_runtime.isolation import IsolatingConsumer
 from phonograph_runtime.kafka_access import check_access, client_options
 from phonograph_runtime.kafka_security import KafkaSecurity
 from phonograph_runtime.tracing import Tracing
@@ -92,6 +93,7 @@ class KafkaClient:
             opened: Closes the connections that the client has opened.
             security: Login and encryption; none if None.
         """
+        self.servers = servers
         self.options = {"bootstrap_servers": servers, **client_options(security)}
         """Keyword arguments with which every client of aiokafka connects."""
         self._opened = opened
@@ -218,7 +220,8 @@ class KafkaClient:
 
     async def _started_consumer(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            self._consumer = AIOKafkaConsumer(
+            # One that passes over what it cannot read: no command may stop at a broken batch.
+            self._consumer = IsolatingConsumer(
                 **self.options,
                 # Applies where a record was deleted before it was fetched: "latest" would skip the rest.
                 auto_offset_reset="earliest",

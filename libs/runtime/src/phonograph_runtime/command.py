@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 import sys
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
 from phonograph_runtime.settings import describe_wrong_setting
+from phonograph_runtime.stopping import stop_on_signals
 
 USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
 
@@ -54,8 +54,7 @@ def _migrate(app: ServiceApp, action: str, rest: list[str]) -> None:
 async def _run(app: ServiceApp) -> None:
     configure_logging(app.service.value, app.settings.log_level)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_signals(stop)
     collect_rarely()
     await app.run(stop)
 
