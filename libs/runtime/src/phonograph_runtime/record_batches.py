@@ -129,12 +129,16 @@ def read_batch(data: bytes, partition: TopicPartition) -> BatchContent:
         raise CorruptRecordException(f"only {len(data)} bytes of the batch were delivered")
     if prefix.magic != _MAGIC:
         raise CorruptRecordException(f"version {prefix.magic} of the record format is unknown")
+    if prefix.size < _HEADER.size:
+        raise CorruptRecordException(f"the batch states a length of {prefix.size} bytes")
     batch = data[: prefix.size]
     base, _, _, _, crc, attributes, last_delta, first_ms, max_ms, producer_id, _, _, count = (
         _HEADER.unpack_from(batch)
     )
     if calc_crc32c(batch[_CRC_START:]) != crc:
         raise CorruptRecordException("the checksum (CRC) is wrong")
+    if last_delta < 0:
+        raise CorruptRecordException(f"the batch states {last_delta} as the distance of its last offset")
     decode = _DECODERS.get(attributes & _CODEC_MASK)
     if decode is None:
         raise UnsupportedCodecError(f"compression codec {attributes & _CODEC_MASK} is unknown")
