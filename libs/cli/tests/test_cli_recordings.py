@@ -342,10 +342,10 @@ async def test_jobs_list_is_one_line_for_each_job_and_names_rejections(
     )
     await archive.write(ready(), broken)
     listed = await run_command(stack.project, "jobs", "list")
-    rejected, completed = (
+    rejected, completed = [
         await run_command(stack.project, "jobs", "list", "--status", status, "--json")
         for status in ("rejected", "completed")
-    )
+    ]
     (line,) = (line for line in listed.out.splitlines() if "truncated" in line)
     assert line.split()[1:] == ["ingest", "rejected", "truncated", r"two\nlines:[/b].mp3", "2.5"]
     assert len(listed.out.strip().splitlines()) == 3

@@ -171,9 +171,12 @@ async def check_access(servers: str, security: KafkaSecurity | None) -> None:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 connection = await create_conn(host, port, **options)
                 try:
-                    await connection.send(MetadataRequest([]))
+                    cluster = await connection.send(MetadataRequest([]))
                 finally:
                     await connection.close()
+            if not cluster.brokers:
+                # aiokafka 0.14 takes the error of OAUTHBEARER for a success, and what follows for metadata.
+                raise SaslAuthenticationFailed
         except (ssl.SSLError, KafkaError, *_CLOSED) as error:
             reason = _refusal(error, security)
             if reason is not None:
@@ -204,7 +207,12 @@ def _refusal(error: Exception, security: KafkaSecurity | None) -> str | None:
             reason = f"does not accept TLS ({detail}). Check KAFKA_SECURITY_PROTOCOL and the certificates."
         case SaslAuthenticationFailed():
             who = "the token" if user is None else f"the login of {user}"
-            reason = f"refuses {who} by {mechanism}. Check KAFKA_USERNAME and KAFKA_PASSWORD."
+            what = (
+                "that it is valid and has not expired"
+                if user is None
+                else "KAFKA_USERNAME and KAFKA_PASSWORD"
+            )
+            reason = f"refuses {who} by {mechanism}. Check {what}."
         case UnsupportedSaslMechanismError():
             reason = f"does not offer the login by {mechanism}. Check KAFKA_SASL_MECHANISM."
         case IllegalSaslStateError():

@@ -151,14 +151,14 @@ def _print_requests(files: "list[FileProgress]", left_out: dict[str, int] | None
 
 
 def _print_outcomes(files: "list[FileProgress]", left_out: dict[str, int] | None, *, as_json: bool) -> None:
-    from phonograph_cli.locations import as_text
+    from phonograph_cli.locations import as_text, printable
     from phonograph_cli.rendering import outcome_line
 
     if as_json:
         _print_json([file.to_json() | {"path": as_text(file.path)} for file in files], left_out)
         return
     for file in files:
-        print_line(outcome_line(file))
+        print_line(printable(outcome_line(file)))  # the message may contain the name
 
 
 def _print_json(files: list[dict[str, Any]], left_out: dict[str, int] | None) -> None:
