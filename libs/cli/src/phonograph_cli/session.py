@@ -4,7 +4,6 @@ A command calls `run` once, with a coroutine that opens each connection once.
 """
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,17 +36,11 @@ def addresses() -> "Addresses":
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run the work of a command; a failure ends the command with a sentence and an exit code."""
-    _log_to_standard_error()
+    from phonograph_runtime.logs import log_to_standard_error
+
+    log_to_standard_error()
     with report_errors():
         return asyncio.run(work)
-
-
-def _log_to_standard_error() -> None:
-    """Keep the log lines of the runtime out of standard output, where `--json` prints one document."""
-    import structlog
-
-    if not structlog.is_configured():
-        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def connect_kafka() -> AbstractAsyncContextManager["KafkaClient"]:
