@@ -270,7 +270,7 @@ async def test_a_rejected_file_is_shown_with_its_reason(archive: Archive) -> Non
 
 
 async def test_a_recording_is_found_by_id_prefix_and_by_each_of_its_places(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    archive: Archive, stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     twin = UUID("0198aaaa-1111-7000-8000-000000000002")
     copy = tmp_path / "copy of it.mp4"
@@ -298,6 +298,9 @@ async def test_a_recording_is_found_by_id_prefix_and_by_each_of_its_places(
     shown = await archive.reader.show(str(TALK))
     assert shown is not None
     assert [each["reason"] for each in shown["jobs"]] == [None]
+    assert shown["places"] == sorted(["file:///music/my%20talk.mp4", copy.as_uri()])
+    printed = await run_command(stack.project, "show", str(copy))
+    assert f"One recording in 2 places: file:///music/my%20talk.mp4, {copy.as_uri()}" in printed.out
 
     await archive.write(ready(twin).model_copy(update={"media": media(twin, "file:///music/twin.mp4")}))
     assert await archive.reader.find("0198aaaa") is None

@@ -90,6 +90,10 @@ RETURN properties(r) AS recording,
     } AS rename,
     COLLECT { MATCH (r)-[:HAS_HIGHLIGHTS]->(n) RETURN n.document_uri } AS highlights,
     COLLECT {
+        MATCH (r)<-[e:LOCATION_OF]-(n:Location) WHERE e.gone_at IS NULL
+        RETURN n.uri ORDER BY n.uri
+    } AS places,
+    COLLECT {
         MATCH (r)<-[:WORKS_ON]-(n:Job) WHERE n.duplicate IS NULL
         RETURN properties(n) ORDER BY n.created_at, n.id
     } AS jobs
@@ -163,6 +167,7 @@ class RecordingReader:
             "rename": _first(row["rename"], _RENAME),
             "highlights": await self._highlights(row["highlights"]),
             "jobs": listed,
+            "places": row["places"],
             "in_progress": in_progress(recording.get("profile"), jobs) if media["status"] == "ready" else [],
         }
 

@@ -42,6 +42,10 @@ def show(
         print_json(recording)
     else:
         out.print(rendering.recording_panel(recording))
+        if len(recording["places"]) > 1:
+            print_line(
+                f"One recording in {len(recording['places'])} places: {', '.join(recording['places'])}"
+            )
         if recording["in_progress"]:
             print_line(f"Still in progress: {', '.join(map(_progress, recording['in_progress']))}.")
 
