@@ -2,7 +2,12 @@
 
 import pytest
 
-pytest_plugins = ["tests.support.golden", "tests.support.stack", "tests.support.system"]
+pytest_plugins = [
+    "tests.support.golden",
+    "tests.support.stack",
+    "tests.support.system",
+    "tests.support.secure_kafka",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -546,6 +546,30 @@ def event_plane() -> build.Dashboard:
         )
         .with_panel(
             graph(
+                "Stuck partitions",
+                "Records wait and none arrives, although other partitions may be read.",
+                query(
+                    or_zero(largest("consumer_stuck_partitions", "service, topic")), "{{service}} {{topic}}"
+                ),
+                limits=(1, 1),
+                alerts=("PartitionStuck",),
+                span=12,
+            )
+        )
+        .with_panel(
+            graph(
+                "Unreadable batches",
+                "Batches of which no record could be read. Each is one dead letter.",
+                query(
+                    or_zero(increase("batches_unreadable_total", "service, topic")), "{{service}} {{topic}}"
+                ),
+                limits=(1, 1),
+                alerts=("BatchesUnreadable",),
+                span=12,
+            )
+        )
+        .with_panel(
+            graph(
                 "Kafka problems",
                 "Failed commits, errors, rebalances, restarted consumers.",
                 query(or_zero(increase("consumer_commit_failures_total")), "{{service}} commit failures"),

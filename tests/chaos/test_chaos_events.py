@@ -1,7 +1,9 @@
 """Faults between Kafka and the tables of one service: every event still has one effect and one result."""
 
 import asyncio
+import itertools
 import random
+import re
 import signal
 import time
 import urllib.error
@@ -12,13 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from tests.support.broken_batches import DAMAGES, stored_batches
 from tests.support.processes import consumer_group, header, request
 from tests.support.scratch import rows
 from tests.support.stack import Stack
 
 from phonograph_cli import kafka
-from phonograph_events import DEAD_LETTER_HEADER, MAX_MESSAGE_BYTES, TARGET_HEADER, Record, dead_letter_topic
+from phonograph_events import (
+    DEAD_LETTER_HEADER,
+    LAST_OFFSET_HEADER,
+    MAX_MESSAGE_BYTES,
+    REASON_HEADER,
+    TARGET_HEADER,
+    Record,
+    dead_letter_topic,
+)
 from phonograph_runtime.database import decode_headers
+from phonograph_runtime.record_batches import read_batch
 
 EVENTS = 1_000
 
@@ -327,6 +340,144 @@ async def test_09_restart_with_a_blown_fuse_parks_nothing_twice(stack: Stack, tm
     ids = sorted(header(record, "ce_id") for record in [*bad, *junk])
     for dead_letters in (stored, published):
         assert sorted(dict(decode_headers(headers))["ce_id"].decode() for (headers,) in dead_letters) == ids
+
+
+def read_logs(folder: Path) -> str:
+    return "".join(path.read_text() for path in sorted(folder.glob("*.log")))
+
+
+@pytest.mark.parametrize("hang", ["task", "closer", "thread", "loop"])
+async def test_17_stop_ends_whatever_hangs(stack: Stack, tmp_path: Path, hang: str) -> None:
+    async with consumer_group(stack, tmp_path, partitions=1) as group:
+        await group.publish(40)
+        member = group.start(hang=hang, stop_limit_s=3)
+        await group.wait_until_processed(40, timeout_s=60)
+        started = time.monotonic()
+        code = await group.stop(member, signal.SIGTERM)
+        stopped_s = time.monotonic() - started
+        log = read_logs(tmp_path)
+        assert stopped_s < 3 + 3
+        if hang != "closer":  # its time limit ends it
+            assert (code, "stop not finished after 3 s" in log) == (1, True)
+            assert "Thread 0x" in log
+        else:
+            assert (code, "connection not closed in time" in log) == (0, True)
+
+
+async def test_17_lost_cancellation_is_repeated(stack: Stack, tmp_path: Path) -> None:
+    async with consumer_group(stack, tmp_path, partitions=1) as group:
+        await group.publish(40)
+        member = group.start(hang="lost")
+        await group.wait_until_processed(40, timeout_s=60)
+        started = time.monotonic()
+        assert await group.stop(member, signal.SIGTERM) == 0
+        stopped_s = time.monotonic() - started
+        log = read_logs(tmp_path)
+    assert stopped_s < 20
+    assert "task does not stop, cancelling it again" in log
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(4, id="few"),
+        pytest.param(100, id="many", marks=[pytest.mark.chaos, pytest.mark.timeout(3600)]),
+    ],
+)
+async def test_17_stop_at_every_moment(stack: Stack, tmp_path: Path, rounds: int) -> None:
+    """A copy is stopped while it starts, joins, works or leaves, and another one makes it rebalance."""
+    dice = random.Random(5)
+    stops: list[float] = []
+    async with consumer_group(stack, tmp_path, partitions=8) as group:
+        group.start(batch_size=50)
+        for _ in range(rounds):
+            await group.publish(50)
+            copies = [group.start(batch_size=10, instance=name) for name in (None, f"copy-{dice.random()}")]
+            for copy in copies:
+                await asyncio.sleep(dice.uniform(0, 2.5))
+                started = time.monotonic()
+                assert await group.stop(copy, signal.SIGTERM, timeout_s=35) in {0, -signal.SIGTERM}
+                stops.append(time.monotonic() - started)
+        await group.wait_until_processed(50 * rounds, timeout_s=120)
+        report = await group.report()
+    print(f"17: {len(stops)} stops, the longest {max(stops):.1f} s, {report}")
+    assert max(stops) < 30
+    assert (report.lost, report.duplicated) == (0, 0)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Batches that were damaged in the log of Kafka."""
+
+    places: set[tuple[int, int]]
+    """Partition and first offset of each."""
+    event_ids: list[str]
+    """Events that they held."""
+
+
+def damage_batches(stack: Stack, topic: str, partitions: range) -> Damage:
+    """Damage batches in every way: of each partition the first, the last and some between."""
+    places: set[tuple[int, int]] = set()
+    event_ids: list[str] = []
+    damages = itertools.cycle(DAMAGES)
+    for number in partitions:
+        partition = TopicPartition(topic, number)
+        batches = stored_batches(stack, partition)
+        for batch in {*batches[:1], *batches[2 :: 4 + number], *batches[-1:]}:
+            event_ids += [header(record, "ce_id") for record in read_batch(batch.read(), partition).records]
+            batch.change(next(damages))
+            places.add((number, batch.base_offset))
+    return Damage(places, event_ids)
+
+
+async def test_16_broken_batches_are_parked(stack: Stack, tmp_path: Path) -> None:
+    async with consumer_group(stack, tmp_path, partitions=4) as group:
+        await group.publish(EVENTS, seconds=4)
+        damage = damage_batches(stack, group.topic, range(3))
+        intact = TopicPartition(group.topic, 3)
+        records = [
+            record
+            for batch in stored_batches(stack, intact)
+            for record in read_batch(batch.read(), intact).records
+        ]
+        of_intact = ", ".join(f"'{header(record, 'ce_id')}'" for record in records)
+        started = time.monotonic()
+        group.start(batch_size=50)
+        await group.wait_until(
+            f"SELECT count(*) FROM effects WHERE event_id IN ({of_intact})",
+            lambda n: n == len(records),
+            timeout_s=30,
+        )
+        intact_s = time.monotonic() - started
+        group.start(batch_size=50)  # a rebalance while batches are being tried again
+        expected = EVENTS - len(damage.event_ids)
+        await group.wait_until_processed(expected, timeout_s=120)
+        await group.wait_until(
+            "SELECT count(*) FROM dead_letters", lambda n: n == len(damage.places), timeout_s=120
+        )
+        await group.publish(40)
+        await group.wait_until_processed(expected + 40, timeout_s=30)
+        parked = await rows(
+            group.database, 'SELECT partition, "offset", reason, attempts, value FROM dead_letters'
+        )
+        effects = [event_id for (event_id,) in await rows(group.database, "SELECT event_id FROM effects")]
+        log = read_logs(tmp_path)
+        async with kafka.connect(group.settings.kafka_bootstrap_servers) as client:
+            published = await client.read_all([dead_letter_topic(group.topic)])
+    print(f"16: {len(damage.places)} batches broken, the intact partition done after {intact_s:.1f} s")
+    assert len(damage.places) > len(DAMAGES)
+    assert {(row.partition, row.offset) for row in parked} == damage.places
+    assert len(parked) == len(damage.places)
+    assert {(row.reason, row.attempts) for row in parked} == {("unreadable_batch", 3)}
+    assert all(row.value for row in parked)
+    assert len(effects) == len(set(effects)) == expected + 40
+    assert not set(effects) & set(damage.event_ids)
+    assert {header(record, REASON_HEADER) for record in published} == {"unreadable_batch"}
+    assert all(header(record, LAST_OFFSET_HEADER).isdecimal() for record in published)
+    for number, offset in damage.places:
+        assert re.search(rf'unreadable batch parked.*"partition": {number}, "offset": {offset}\b', log) or (
+            re.search(rf'"partition": {number}\b.*"offset": {offset}\b.*unreadable batch parked', log)
+        )
 
 
 @pytest.mark.parametrize(

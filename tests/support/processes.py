@@ -5,6 +5,7 @@ was lost or duplicated. The processes are forked from one that has imported ever
 """
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -47,6 +48,7 @@ from phonograph_runtime import app
 from phonograph_runtime.database import Database, Transaction
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
+from phonograph_runtime.stopping import STOP_LIMIT_S, stop_on_signals
 from phonograph_runtime.tables import SqlInbox
 
 _forked = multiprocessing.get_context("forkserver")
@@ -93,6 +95,9 @@ class MemberSettings(ScratchSettings):
     """Kafka never responds when offsets are committed."""
     refused_uri: str = "refused"
     """Events whose URI contains this text fail permanently."""
+    hang: str = ""
+    """What hangs during a stop; see `_hang`."""
+    stop_limit_s: float = STOP_LIMIT_S
     pause_s: float = 0
     """Time that the handler takes for each event."""
 
@@ -227,6 +232,42 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _hang(member: app.ServiceApp, where: str) -> None:
+    """Let the stop of a member hang without end.
+
+    Args:
+        member: Service of this process.
+        where: `task` ignores its cancellation, `lost` loses the first one only, `closer` does not close,
+            `thread` does not return, `loop` is blocked by a call; empty for none.
+    """
+
+    async def ignore_cancellation() -> None:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    async def lose_one_cancellation() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def block_thread() -> None:
+        await asyncio.to_thread(threading.Event().wait)
+
+    async def block_loop() -> None:
+        threading.Event().wait()
+
+    match where:
+        case "task":
+            member._watch_database = ignore_cancellation
+        case "lost":
+            member._watch_database = lose_one_cancellation
+        case "closer" | "thread":
+            member.add_closer(asyncio.Event().wait if where == "closer" else block_thread)
+        case "loop":
+            member.add_closer(block_loop)
+
+
 async def _skip_schema_check(*_arguments: Any) -> None:
     """Replace the check of the schema: the scratch database has no migrations."""
 
@@ -249,7 +290,8 @@ async def _serve(settings: MemberSettings) -> None:
     if settings.offset_commits_hang:
         _hang_offset_commits()
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    stop_on_signals(stop, limit_s=settings.stop_limit_s)
+    _hang(member, settings.hang)
     await member.run(stop)
 
 

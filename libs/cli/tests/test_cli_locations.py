@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
-from phonograph_cli.locations import to_uri
+from phonograph_cli.locations import printable, to_uri
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,18 @@ def test_symbolic_link_keeps_its_name(tmp_path: Path) -> None:
     (tmp_path / "there.mp3").touch()
     (tmp_path / "here.mp3").symlink_to(tmp_path / "there.mp3")
     assert to_uri(str(tmp_path / "here.mp3")).endswith("/here.mp3")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a\nb\t.mp3", r"a\nb\t.mp3"),
+        ("\x1b[2Jü\u2028.mp3", r"\x1b[2Jü\u2028.mp3"),
+        ("caf\udce9", "caf\ufffd"),
+    ],
+)
+def test_printed_name_is_one_line_without_control_characters(name: str, expected: str) -> None:
+    assert printable(name) == expected
 
 
 def test_name_that_is_not_utf_8_keeps_its_bytes() -> None:

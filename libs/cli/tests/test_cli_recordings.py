@@ -13,14 +13,17 @@ from neo4j import AsyncDriver, AsyncGraphDatabase
 from rich.console import Console
 from tests.support.golden import Golden
 from tests.support.stack import Stack
+from tests.support.system import run_command
 
-from phonograph_cli.recordings import RecordingReader
+from phonograph_cli.recordings import RecordingReader, in_progress
 from phonograph_cli.rendering import recording_panel
 from phonograph_events import (
     DiarizationCompleted,
     Event,
     HighlightsCompleted,
+    IngestRequested,
     JobFailed,
+    JobProgressed,
     JobSummary,
     MediaDuplicated,
     MediaReady,
@@ -286,11 +289,12 @@ async def test_a_rejected_file_is_shown_with_its_reason(archive: Archive) -> Non
     assert {
         name: shown[name] for name in ("music", "transcript", "speakers", "tracklist", "rename", "highlights")
     } == (dict.fromkeys(("music", "transcript", "speakers", "tracklist", "rename", "highlights")))
-    assert [(each["status"], each["reason"]) for each in shown["jobs"]] == [("completed", "truncated")]
+    assert [(each["status"], each["reason"]) for each in shown["jobs"]] == [("rejected", "truncated")]
+    assert shown["in_progress"] == []
 
 
 async def test_a_recording_is_found_by_id_prefix_and_by_each_of_its_places(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    archive: Archive, stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     twin = UUID("0198aaaa-1111-7000-8000-000000000002")
     copy = tmp_path / "copy of it.mp4"
@@ -311,11 +315,16 @@ async def test_a_recording_is_found_by_id_prefix_and_by_each_of_its_places(
     places = ("/music/my talk.mp4", "file:///music/my%20talk.mp4", str(copy), "copy of it.mp4")
     for wanted in ids + places:
         assert await archive.reader.find(wanted) == str(TALK), wanted
+    (tmp_path / "link.mp4").symlink_to(copy)
+    assert await archive.reader.find("link.mp4") == str(TALK)
     for wanted in ("0198aaa", "0198bbbb", "/music/other.mp4", "", "my talk.mp4"):
         assert await archive.reader.find(wanted) is None, wanted
     shown = await archive.reader.show(str(TALK))
     assert shown is not None
     assert [each["reason"] for each in shown["jobs"]] == [None]
+    assert shown["places"] == sorted(["file:///music/my%20talk.mp4", copy.as_uri()])
+    printed = await run_command(stack.project, "show", str(copy))
+    assert f"One recording in 2 places: file:///music/my%20talk.mp4, {copy.as_uri()}" in printed.out
 
     await archive.write(ready(twin).model_copy(update={"media": media(twin, "file:///music/twin.mp4")}))
     assert await archive.reader.find("0198aaaa") is None
@@ -345,6 +354,72 @@ async def test_jobs_are_listed_with_their_files(archive: Archive, golden: Golden
     without_times = {name: value for name, value in found.items() if not name.endswith("_at")}
     golden.check(DATA / "failed_job.json", without_times)
     assert len(await archive.reader.jobs()) == 2
+
+
+async def test_jobs_list_is_one_line_for_each_job_and_names_rejections(
+    archive: Archive, stack: Stack
+) -> None:
+    broken = MediaRejected(
+        media_id=named("broken"),
+        uri="file:///music/two%0Alines%20%5B%2Fb%5D.mp3",
+        file_name="two\nlines:[/b].mp3",
+        reason="truncated",
+        message="The file ends too early.",
+        job=job("ingest", reason="truncated", engine=None),
+    )
+    await archive.write(ready(), broken)
+    listed = await run_command(stack.project, "jobs", "list")
+    rejected, completed = [
+        await run_command(stack.project, "jobs", "list", "--status", status, "--json")
+        for status in ("rejected", "completed")
+    ]
+    (line,) = (line for line in listed.out.splitlines() if "truncated" in line)
+    assert line.split()[1:] == ["ingest", "rejected", "truncated", r"two\nlines:[/b].mp3", "2.5"]
+    assert len(listed.out.strip().splitlines()) == 3
+    assert [each["file_name"] for each in rejected.json["jobs"]] == ["two\nlines:[/b].mp3"]
+    assert [each["media_id"] for each in completed.json["jobs"]] == [str(TALK)]
+    shown = await run_command(stack.project, "show", str(named("broken")))
+    assert (shown.code, r"two\nlines:[/b].mp3" in shown.out) == (0, True)
+
+
+async def test_show_names_the_services_that_have_not_finished(archive: Archive, stack: Stack) -> None:
+    progressed = JobProgressed(
+        media_id=TALK,
+        job_id=named("job"),
+        service="transcription",
+        status="processing",
+        progress=0.4,
+        stage="speech",
+        attempt=1,
+    )
+    await archive.write(ready(), progressed)
+    shown = await run_command(stack.project, "show", str(TALK))
+    assert "Still in progress: analysis (waiting), transcription (processing 40%), " in shown.out
+    recording = await archive.reader.show(str(TALK))
+    assert recording is not None
+    assert [each["service"] for each in recording["in_progress"]] == [
+        *("analysis", "transcription", "diarization", "tracklist", "highlights")
+    ]
+
+
+def test_highlights_is_in_progress_until_the_transcript_is_there() -> None:
+    ended = [{"service": name, "status": "completed"} for name in ("diarization", "highlights")]
+    failed = {"service": "transcription", "status": "failed"}
+    assert [each["service"] for each in in_progress("meeting", ended)] == ["transcription", "highlights"]
+    assert in_progress("meeting", [*ended, failed]) == []
+    assert in_progress("music", []) == [
+        {"service": name, "status": "waiting", "progress": None, "stage": None}
+        for name in ("analysis", "tracklist")
+    ]
+
+
+async def test_file_that_waits_for_its_ingest_is_not_called_unknown(archive: Archive, stack: Stack) -> None:
+    uri = f"file:///music/{uuid4()}.mp3"
+    await stack.send(envelope(IngestRequested(uri=uri), source="test").to_record())
+    answer = await run_command(stack.project, "show", uri)
+    assert (answer.code, "is not ingested yet. See: phonograph jobs list" in answer.err) == (1, True)
+    unknown = await run_command(stack.project, "show", f"{uri}.other")
+    assert (unknown.code, "is unknown" in unknown.err) == (1, True)
 
 
 async def test_versions_are_those_of_the_inventories(archive: Archive) -> None:

@@ -1,5 +1,6 @@
 """The envelope: records of any CloudEvents producer are parsed, invalid ones rejected with a reason."""
 
+import base64
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -133,3 +134,133 @@ def test_uuid7_sorts_by_time() -> None:
     milliseconds = ids[0].int >> 80
     assert abs(milliseconds / 1000 - before) < 5
     assert [uuid.int >> 80 for uuid in ids] == sorted(uuid.int >> 80 for uuid in ids)
+
+
+STRUCTURED = {
+    "specversion": "1.0",
+    "id": "42",
+    "source": "/studio/7",
+    "type": "phonograph.ingest.requested.v1",
+    "time": "2026-02-03T04:05:06Z",
+    "correlationid": "c",
+    "data": {"uri": "/musik/Ümläut.mp3", "profile": "music"},
+}
+
+
+def structured(**changes: object) -> bytes:
+    return json.dumps(
+        {key: value for key, value in (STRUCTURED | changes).items() if value != "absent"}
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "value"),
+    [
+        ([("content-type", b"application/cloudevents+json")], structured()),
+        ([("Content-Type", b"application/cloudevents+json; charset=UTF-8")], structured()),
+        ([("content-type", b'application/cloudevents+json;charset="utf-8"')], structured()),
+        ([("contentType", b'"application/cloudevents+json"')], structured()),
+        ([("content-type", b"APPLICATION/CLOUDEVENTS+JSON")], b"\xef\xbb\xbf" + structured()),
+        (
+            [("content-type", b"application/cloudevents+json; charset=utf-16")],
+            json.dumps(STRUCTURED, ensure_ascii=False).encode("utf-16"),
+        ),
+        ([], structured()),
+        ([("content-type", b"application/json")], structured()),
+        ([("content-type", b"application/cloudevents+json")], structured(datacontenttype="application/json")),
+        (
+            [("content-type", b"application/cloudevents+json")],
+            structured(
+                data="absent", data_base64=base64.b64encode(json.dumps(STRUCTURED["data"]).encode()).decode()
+            ),
+        ),
+        (
+            [("content-type", b"application/cloudevents+json")],
+            structured(data=json.dumps(STRUCTURED["data"])),
+        ),
+        ([("content-type", b"application/cloudevents+json")], structured(subject=None, vendor={"a": 1})),
+        (
+            [("content-type", b"application/cloudevents+json"), *MINIMAL],
+            structured(),
+        ),
+    ],
+)
+def test_structured_mode_is_read_like_binary_mode(
+    headers: list[tuple[str, bytes | None]], value: bytes
+) -> None:
+    binary = parse(
+        json.dumps(STRUCTURED["data"]).encode(),
+        [*MINIMAL, ("ce_time", b"2026-02-03T04:05:06Z"), ("ce_correlationid", b"c")],
+    )
+    assert parse(value, headers) == binary
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty_body"),
+        (b"", "empty_body"),
+        (b"junk", "not_json"),
+        (b"\xff\xfe", "not_json"),
+        (b"[" * 100_000, "not_json"),
+        (b"[]", "not_cloudevents"),
+        (b"{}", "not_cloudevents"),
+        (structured(id="absent"), "not_cloudevents"),
+        (structured(id=""), "not_cloudevents"),
+        (structured(id=42), "invalid"),
+        (structured(type="other.v1"), "unknown_type"),
+        (structured(data="absent"), "empty_body"),
+        (structured(data=[1]), "invalid"),
+        (structured(data="not JSON"), "not_json"),
+        (structured(data_base64="%"), "invalid"),
+        (structured(data_base64=5), "invalid"),
+        (structured(time="yesterday"), "invalid"),
+        (structured(source={"a": 1}), "invalid"),
+    ],
+)
+def test_rubbish_in_structured_mode_has_a_reason(value: bytes | None, reason: str) -> None:
+    with pytest.raises(EventError) as raised:
+        parse(value, [("content-type", b"application/cloudevents+json")])
+    assert raised.value.reason == reason
+
+
+def test_other_formats_of_structured_mode_are_named() -> None:
+    for media_type in (b"application/cloudevents-batch+json", b"application/cloudevents+avro"):
+        with pytest.raises(EventError, match="is not read") as raised:
+            parse(structured(), [("content-type", media_type)])
+        assert raised.value.reason == "not_cloudevents"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("2026-02-03T04:05:06Z", "2026-02-03T04:05:06+00:00"),
+        ("2026-02-03t04:05:06z", "2026-02-03T04:05:06+00:00"),
+        ("2026-02-03 04:05:06Z", "2026-02-03T04:05:06+00:00"),
+        ("2026-02-03T04:05:06.1Z", "2026-02-03T04:05:06.100000+00:00"),
+        ("2026-02-03T04:05:06.123456789Z", "2026-02-03T04:05:06.123456+00:00"),
+        (f"2026-02-03T04:05:06.{'7' * 40}Z", "2026-02-03T04:05:06.777777+00:00"),
+        ("2026-02-03T04:05:06+05:30", "2026-02-02T22:35:06+00:00"),
+        ("2026-02-03T04:05:06-00:00", "2026-02-03T04:05:06+00:00"),
+        ("2026-02-03T04:05:06-23:59", "2026-02-04T04:04:06+00:00"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00+00:00"),
+        ("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.250000+00:00"),
+        ("2017-01-01T05:29:60+05:30", "2017-01-01T00:00:00+00:00"),
+        ("2026-02-03T04:05:06", "2026-02-03T04:05:06+00:00"),
+    ],
+)
+def test_every_form_of_an_rfc_3339_time_is_read(written: str, expected: str) -> None:
+    received = parse(b'{"uri": "/music/a.mp3"}', [*MINIMAL, ("ce_time", written.encode())])
+    assert received.time == datetime.fromisoformat(expected)
+    assert received.time.tzinfo is not None
+
+
+@pytest.mark.parametrize("written", ["2026-02-03T04:05:61Z", "2026-02-30T04:05:06Z", "26-02-03", "x:60"])
+def test_what_is_no_time_is_invalid(written: str) -> None:
+    with pytest.raises(EventError):
+        parse(b'{"uri": "/music/a.mp3"}', [*MINIMAL, ("ce_time", written.encode())])
+
+
+def test_event_without_a_time_has_the_time_of_its_record() -> None:
+    written_at = datetime(2026, 2, 3, tzinfo=UTC)
+    assert parse(b'{"uri": "/music/a.mp3"}', MINIMAL, default_time=written_at).time == written_at

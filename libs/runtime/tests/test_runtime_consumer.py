@@ -5,12 +5,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from aiokafka import TopicPartition
 from pydantic import SecretStr
 from sqlalchemy import text
 from tests.support.scratch import delivered, rows, scratch_database
 from tests.support.stack import Stack
 
 from phonograph_events import IngestRequested, Record, envelope, parse
+from phonograph_runtime import metrics
 from phonograph_runtime.consumer import CircuitBreaker, EventConsumer, HandlerSink
 from phonograph_runtime.database import Database, Transaction, decode_headers
 from phonograph_runtime.errors import (
@@ -19,6 +21,7 @@ from phonograph_runtime.errors import (
     PermanentError,
     UnavailableError,
 )
+from phonograph_runtime.record_batches import UnreadableBatch
 
 JUNK = Record("ingest-requested", b"", b"junk", [])
 
@@ -264,3 +267,30 @@ async def test_text_that_postgresql_refuses_is_parked_at_once(stack: Stack) -> N
         assert await effects(database) == ["/a.mp3"]
         ((reason, attempts),) = await rows(database, "SELECT reason, attempts FROM dead_letters")
         assert (reason, attempts) == ("refused_by_database", 1)
+
+
+async def test_batch_that_cannot_be_read_is_parked_with_its_offsets_and_bytes(stack: Stack) -> None:
+    batch = UnreadableBatch.at(
+        TopicPartition("ingest-requested", 2),
+        range(7, 12),
+        b"bytes",
+        error="the checksum is wrong",
+        attempts=3,
+    )
+    counter = metrics.BATCHES_UNREADABLE.labels("ingest-requested")
+    before = counter._value.get()
+    async with scratch_database(stack) as (database, _):
+        events = await consumer(database)
+        await events.consume([delivered(request("/a.mp3"), 6, partition=2), batch])
+        await events.consume([batch])
+        assert await effects(database) == ["/a.mp3"]
+        ((partition, offset, reason, error, attempts, value),) = await rows(
+            database, 'SELECT partition, "offset", reason, error, attempts, value FROM dead_letters'
+        )
+        assert (partition, offset, reason, attempts, value) == (2, 7, "unreadable_batch", 3, b"bytes")
+        assert error == "The batch ingest-requested/2/7-11 cannot be read: the checksum is wrong."
+        ((headers,),) = await rows(database, "SELECT headers FROM outbox")
+        published = dict(decode_headers(headers))
+        assert published["phonograph-origin"] == b"ingest-requested/2/7"
+        assert published["phonograph-last-offset"] == b"11"
+    assert counter._value.get() == before + 1

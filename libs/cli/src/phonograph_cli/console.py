@@ -20,8 +20,9 @@ USAGE: Final = 2
 NOT_UP: Final = 3
 INTERRUPTED: Final = 130
 
-out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-err = Console(stderr=True)
+# Names of files are printed as they are: brackets are no markup, and words between colons no pictures.
+out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False)
+err = Console(stderr=True, markup=False, emoji=False)
 
 T = TypeVar("T")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -105,14 +106,14 @@ def report_errors() -> Iterator[None]:
     from phonograph_cli.errors import MissingTopicError
     from phonograph_devstack import StackError
     from phonograph_events.errors import PhonographError
-    from phonograph_runtime.errors import UnavailableError
+    from phonograph_runtime.errors import AccessRefusedError, UnavailableError
 
     try:
         yield
     except UnavailableError as error:
         message = " ".join(error.message.split())  # the graph's driver writes several lines
         fail(NOT_UP, f"{error.server} does not answer: {message}. Start it with: phonograph up")
-    except (StackError, MissingTopicError) as error:
+    except (StackError, MissingTopicError, AccessRefusedError) as error:
         fail(NOT_UP, error.message)
     except PhonographError as error:
         fail(REJECTED, error.message)

@@ -16,6 +16,7 @@ from phonograph_events import (
     DEAD_LETTER_SUFFIX,
     DROP_ACTION,
     ERROR_HEADER,
+    LAST_OFFSET_HEADER,
     ORIGIN_HEADER,
     REASON_HEADER,
     RESOLUTION_HEADER,
@@ -33,6 +34,7 @@ PARKED_AGAIN: Final = "parked again"
 SENT: Final = "sent"
 NO_ANSWER: Final = "no answer"
 BODY_GONE: Final = "body gone"
+NO_EVENT: Final = "no event"
 ANSWER_TIMEOUT_S = 30.0
 
 EXPLANATIONS: Final = {
@@ -72,6 +74,14 @@ EXPLANATIONS: Final = {
         "The graph's transaction needs more memory than Neo4j allows one transaction.",
         "Raise dbms.memory.transaction.total.max, then replay.",
     ),
+    "unreadable_batch": (
+        "No record of this batch could be read; the error has the reason. The body is the batch, as bytes.",
+        "Check disks and producer (docs/runbooks/BatchesUnreadable.md), publish again, then drop this one.",
+    ),
+    "skipped": (
+        "An operator let the service go on behind this record; the error names the operator and the reason.",
+        "Once the cause is fixed, replay; or drop.",
+    ),
     "missing_object": (
         "An object that the event names is not in the object store.",
         "Restore it, then replay; or drop.",
@@ -110,9 +120,19 @@ class DeadLetter:
     """Headers of the record that failed."""
     is_bodiless: bool = False
     """True if the body was too large for the dead-letter topic, so that only the origin has it."""
+    last_offset: int | None = None
+    """Offset of the last record of a batch that could not be read; the body is then the batch itself."""
     resolution: str | None = None
     """`replayed` or `dropped`; None while it is parked."""
     resolved_at: datetime | None = None
+
+    @property
+    def place(self) -> str:
+        """Origin, as a range of offsets if it is a batch."""
+        origin = self.origin
+        if self.last_offset is None or origin.endswith(f"/{self.last_offset}"):
+            return origin
+        return f"{origin}-{self.last_offset}"
 
     @property
     def state(self) -> str:
@@ -142,6 +162,7 @@ class DeadLetter:
             "service": self.service,
             "topic": self.topic,
             "origin": self.origin,
+            "last_offset": self.last_offset,
             "reason": self.reason,
             "error": self.error,
             "meaning": meaning,
@@ -162,7 +183,8 @@ class Resolution:
 
     dead_letter: DeadLetter
     outcome: str
-    """`replayed`, `dropped`, `parked again`, `sent` (not waited for), `no answer`, `body gone` (not sent)."""
+    """`replayed`, `dropped`, `parked again`, `sent` (not waited for), `no answer`; not sent: `body gone`,
+    `no event`."""
     successor: DeadLetter | None = None
     """The new dead letter if the record was parked again."""
 
@@ -246,8 +268,13 @@ async def resolve(
     """
     if not drop:
         dead_letters = [await with_body(client, dead_letter) for dead_letter in dead_letters]
-    sendable = [each for each in dead_letters if drop or not each.is_bodiless]
-    resolutions = [Resolution(each, BODY_GONE) for each in dead_letters if each.is_bodiless and not drop]
+    unsendable = {} if drop else {each.id: _obstacle(each) for each in dead_letters}
+    sendable = [each for each in dead_letters if unsendable.get(each.id) is None]
+    resolutions = [
+        Resolution(each, obstacle)
+        for each in dead_letters
+        if (obstacle := unsendable.get(each.id)) is not None
+    ]
     records = [_replay_record(each, drop=drop) for each in sendable]
     if not records:
         return resolutions
@@ -260,6 +287,13 @@ async def resolve(
     waiting = {each.id: (each, place) for each, place in zip(sendable, places, strict=True)}
     answers = await _collect_answers(tail.records(), waiting, timeout_s)
     return resolutions + [answers.get(each.id, Resolution(each, NO_ANSWER)) for each in sendable]
+
+
+def _obstacle(dead_letter: DeadLetter) -> str | None:
+    """Return the outcome of a dead letter that cannot be sent again, or None."""
+    if dead_letter.last_offset is not None:
+        return NO_EVENT
+    return BODY_GONE if dead_letter.is_bodiless else None
 
 
 async def _collect_answers(
@@ -328,6 +362,7 @@ def _from_record(record: StoredRecord) -> DeadLetter:
             if name not in DEAD_LETTER_HEADERS
         ],
         is_bodiless=BODY_HEADER in texts,
+        last_offset=int(last) if (last := texts.get(LAST_OFFSET_HEADER, "")).isdecimal() else None,
         resolution=resolution,
         resolved_at=None if resolution is None else written_at,
     )

@@ -19,3 +19,9 @@ class NothingToExportError(PhonographError):
     """The recording has no result of the kind that the format holds; the message has the reason."""
 
     reason = "nothing_to_export"
+
+
+class SkipError(PhonographError):
+    """A service cannot go on behind the offset that was named; the message has the reason."""
+
+    reason = "skip_refused"

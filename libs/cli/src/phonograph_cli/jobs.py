@@ -32,7 +32,7 @@ METRICS_TIMEOUT_S = 5
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """Largest difference between the clocks of Kafka and of the service that created the job."""
 CANCELLED = "cancelled"
-FINAL_STATES = {"completed", "failed"}
+FINAL_STATES = {"completed", "rejected", "failed"}
 
 
 async def read_history(client: KafkaClient, job: Job) -> list[ReceivedEvent]:

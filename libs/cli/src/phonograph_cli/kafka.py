@@ -10,18 +10,31 @@ from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.structs import RecordMetadata
 
 from phonograph_cli.errors import MissingTopicError
 from phonograph_cli.project import OTLP_ENDPOINT
 from phonograph_events import Envelope, Event, EventError, Record, envelope, parse
-from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.errors import AccessRefusedError, UnavailableError
+from phonograph_runtime.isolation import IsolatingConsumer
+from phonograph_runtime.kafka_access import check_access, client_options
+from phonograph_runtime.kafka_security import KafkaSecurity
 from phonograph_runtime.tracing import Tracing
 
 StoredRecord: TypeAlias = ConsumerRecord[bytes | None, bytes | None]
 Offsets: TypeAlias = Mapping[TopicPartition, int]
 
+NOT_PERMITTED = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+)
 SOURCE = "cli"
 MAX_RECORD_BYTES = 4 * 1024 * 1024
 POLL_MS = 500
@@ -72,14 +85,17 @@ class KafkaClient:
     One set of partitions is read at a time, because every method that reads assigns them to the one consumer.
     """
 
-    def __init__(self, servers: str, opened: AsyncExitStack) -> None:
+    def __init__(self, servers: str, opened: AsyncExitStack, security: KafkaSecurity | None = None) -> None:
         """Create a client without any connection.
 
         Args:
             servers: Bootstrap servers of Kafka.
             opened: Closes the connections that the client has opened.
+            security: Login and encryption; none if None.
         """
         self.servers = servers
+        self.options = {"bootstrap_servers": servers, **client_options(security)}
+        """Keyword arguments with which every client of aiokafka connects."""
         self._opened = opened
         self._consumer: AIOKafkaConsumer | None = None
         self._producer: AIOKafkaProducer | None = None
@@ -88,7 +104,7 @@ class KafkaClient:
     async def admin(self) -> AIOKafkaAdminClient:
         """Return the admin client."""
         if self._admin is None:
-            self._admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+            self._admin = AIOKafkaAdminClient(**self.options)
             await self._start(self._admin.start, self._admin.close)
         return self._admin
 
@@ -204,8 +220,9 @@ class KafkaClient:
 
     async def _started_consumer(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            self._consumer = AIOKafkaConsumer(
-                bootstrap_servers=self.servers,
+            # One that passes over what it cannot read: no command may stop at a broken batch.
+            self._consumer = IsolatingConsumer(
+                **self.options,
                 # Applies where a record was deleted before it was fetched: "latest" would skip the rest.
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
@@ -219,7 +236,7 @@ class KafkaClient:
     async def _started_producer(self) -> AIOKafkaProducer:
         if self._producer is None:
             self._producer = AIOKafkaProducer(
-                bootstrap_servers=self.servers,
+                **self.options,
                 enable_idempotence=True,
                 compression_type="gzip",
                 max_request_size=MAX_RECORD_BYTES,
@@ -234,16 +251,24 @@ class KafkaClient:
 
 
 @asynccontextmanager
-async def connect(servers: str) -> AsyncIterator[KafkaClient]:
+async def connect(servers: str, security: KafkaSecurity | None = None) -> AsyncIterator[KafkaClient]:
     """Connect to Kafka until the end of the block.
 
+    Args:
+        servers: Bootstrap servers of Kafka.
+        security: Login and encryption; none if None.
+
     Raises:
-        UnavailableError: Kafka cannot be reached, or refuses a request.
+        AccessRefusedError: Kafka refuses the login, the certificate or a request.
+        UnavailableError: Kafka cannot be reached, or fails.
     """
     try:
         async with AsyncExitStack() as opened:
-            yield KafkaClient(servers, opened)
+            yield KafkaClient(servers, opened, security)
+    except NOT_PERMITTED as error:
+        raise AccessRefusedError(f"Kafka does not permit it: {error}. Ask its administrator.") from error
     except (KafkaError, ConnectionError) as error:
+        await check_access(servers, security)
         raise UnavailableError(str(error), server="Kafka") from error
 
 

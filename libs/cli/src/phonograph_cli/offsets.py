@@ -68,6 +68,20 @@ async def set_offsets(client: KafkaClient, group: str, offsets: Offsets) -> None
     Raises:
         GroupIsReadingError: A member is still reading; a killed one counts until Kafka notices.
     """
+    await wait_until_inactive(client, group)
+    # Only a consumer of the group itself can commit; the shared one of the client has no group.
+    consumer = AIOKafkaConsumer(**client.options, group_id=group, enable_auto_commit=False)
+    async with consumer:
+        consumer.assign(list(offsets))
+        await consumer.commit(dict(offsets))
+
+
+async def wait_until_inactive(client: KafkaClient, group: str) -> None:
+    """Wait until a group has no members.
+
+    Raises:
+        GroupIsReadingError: A member is still reading; a killed one counts until Kafka notices.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + STALLED_S
     while members := await _members(client, group):
@@ -77,11 +91,6 @@ async def set_offsets(client: KafkaClient, group: str, offsets: Offsets) -> None
                 f"Stop every copy of {group}, then try again."
             )
         await asyncio.sleep(POLL_S)
-    # Only a consumer of the group itself can commit; the shared one of the client has no group.
-    consumer = AIOKafkaConsumer(bootstrap_servers=client.servers, group_id=group, enable_auto_commit=False)
-    async with consumer:
-        consumer.assign(list(offsets))
-        await consumer.commit(dict(offsets))
 
 
 async def wait_for_lag(client: KafkaClient, group: str, ends: Offsets) -> int:

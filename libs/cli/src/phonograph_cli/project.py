@@ -30,11 +30,14 @@ from phonograph_devstack.monitoring import GRAFANA, PROMETHEUS
 from phonograph_events import Service
 
 if TYPE_CHECKING:
+    from phonograph_runtime.kafka_security import KafkaSecurity
     from phonograph_runtime.objects import ObjectStore
 
 FIRST_PROBE_PORT = 8801
 OTLP_ENDPOINT = "PHONOGRAPH_OTLP_ENDPOINT"
 """Environment variable: where this command and the services that it starts send traces; none if unset."""
+SETTING_PREFIX = "PHONOGRAPH_"
+NEO4J_CA_FILE = "NEO4J_CA_FILE"
 READY = "/health/ready"
 MONITORING = (PROMETHEUS, GRAFANA)
 
@@ -91,6 +94,31 @@ class Project:
         """Return the services that are installed here."""
         return sorted(Service(entry.name) for entry in entry_points(group="phonograph.services"))
 
+    @cached_property
+    def kafka_security(self) -> "KafkaSecurity | None":
+        """Login and encryption of the connections to Kafka; None for the servers that are started here.
+
+        Raises:
+            StackError: If a variable is wrong.
+        """
+        from pydantic import ValidationError
+
+        from phonograph_runtime.kafka_security import KafkaSecurity
+        from phonograph_runtime.settings import describe_wrong_setting
+
+        if not isinstance(self.stack, ExternalStack):
+            return None
+        try:
+            return KafkaSecurity.from_environment(self.environment, SETTING_PREFIX)
+        except ValidationError as error:
+            raise StackError(describe_wrong_setting(error, SETTING_PREFIX)) from error
+
+    @property
+    def neo4j_ca_file(self) -> Path | None:
+        """Certificate authority of Neo4j; None for that of the system."""
+        path = self.environment.get(f"{SETTING_PREFIX}{NEO4J_CA_FILE}")
+        return Path(path) if path else None
+
     @property
     def monitoring(self) -> Monitoring:
         """Prometheus with our alerts, and Grafana with our dashboards where it is installed."""
@@ -140,7 +168,8 @@ class Project:
         """Create roles and topics and upgrade every schema; safe to repeat.
 
         Raises:
-            StackError: PostgreSQL or Kafka cannot be reached, or refuses.
+            StackError: PostgreSQL or Kafka cannot be reached, or fails.
+            AccessRefusedError: PostgreSQL or Kafka refuses the login or the certificate.
             PermanentError: A database is at a revision that this release does not know.
         """
         import asyncpg
@@ -155,13 +184,15 @@ class Project:
     def _prepare(self, addresses: Addresses) -> None:
         from phonograph_runtime import migrations
         from phonograph_runtime.broker import create_topics
+        from phonograph_runtime.kafka_access import check_access
         from phonograph_runtime.provision import provision_database
 
         script = (self.root / "deploy" / "postgres" / "init.sql").read_text(encoding="utf-8")
 
         async def create() -> None:
             await provision_database(addresses.postgres_url, script, self._passwords())
-            await create_topics(addresses.kafka_bootstrap_servers)
+            await check_access(addresses.kafka_bootstrap_servers, self.kafka_security)
+            await create_topics(addresses.kafka_bootstrap_servers, self.kafka_security)
 
         asyncio.run(create())
         for service in self.services():
@@ -186,7 +217,25 @@ class Project:
                 "NEO4J_USER": addresses.neo4j_user,
                 "NEO4J_PASSWORD": addresses.neo4j_password,
             }
-        return {**self.environment, **{f"{prefix}_{name}": value for name, value in settings.items()}}
+        security = {f"{prefix}_{name}": value for name, value in self._security_environment(service).items()}
+        # A service may have a login of its own.
+        return {
+            **security,
+            **self.environment,
+            **{f"{prefix}_{name}": value for name, value in settings.items()},
+        }
+
+    def _security_environment(self, service: Service) -> dict[str, str]:
+        """Return the settings of login and encryption that a service shares with this command."""
+        from phonograph_runtime.kafka_security import KafkaSecurity
+
+        if not isinstance(self.stack, ExternalStack):
+            return {}
+        names = [name.upper() for name in KafkaSecurity.model_fields]
+        if service is Service.GRAPH_SYNC:
+            names.append(NEO4J_CA_FILE)
+        values = {name: self.environment.get(f"{SETTING_PREFIX}{name}") for name in names}
+        return {name: value for name, value in values.items() if value}
 
     def service_command(self, service: Service) -> str:
         """Return the path of a service's own command, which is installed next to this one."""
@@ -210,7 +259,8 @@ class Project:
         """Return the database URL of a service, with its own role."""
         url = urlsplit(self.stack.addresses().postgres_url)
         host = url.netloc.rpartition("@")[2]
-        return f"postgresql+asyncpg://{service.role}:{self._passwords()[service]}@{host}{url.path}"
+        query = f"?{url.query}" if url.query else ""
+        return f"postgresql+asyncpg://{service.role}:{self._passwords()[service]}@{host}{url.path}{query}"
 
     def _passwords(self) -> dict[Service, str]:
         """Return one password per service, created once for this installation."""

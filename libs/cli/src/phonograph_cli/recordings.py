@@ -4,8 +4,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from phonograph_cli.locations import to_uri
-from phonograph_events import Service
+from phonograph_cli.locations import local_path, to_uri
+from phonograph_events import RESULT_SERVICES, JobStatus, Profile, Service
 from phonograph_events.documents import (
     Document,
     HighlightsDocument,
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=Document)
 
+REJECTED: Final = "rejected"
+"""Status of the ingest of a file that was rejected."""
 MIN_PREFIX_LENGTH = 8
 """Fewest characters of a media ID that are looked up as a prefix."""
 
@@ -55,6 +57,8 @@ _LISTED_JOB: Final = (
     "media_id",
 )
 
+_OPEN: Final = {JobStatus.PENDING, JobStatus.PROCESSING, JobStatus.RETRYING}
+
 _BY_PREFIX: Final = "MATCH (r:Recording) WHERE r.id STARTS WITH $prefix RETURN r.id AS id LIMIT 2"
 _BY_PLACE: Final = """
 UNWIND $places AS place
@@ -86,12 +90,16 @@ RETURN properties(r) AS recording,
     } AS rename,
     COLLECT { MATCH (r)-[:HAS_HIGHLIGHTS]->(n) RETURN n.document_uri } AS highlights,
     COLLECT {
+        MATCH (r)<-[e:LOCATION_OF]-(n:Location) WHERE e.gone_at IS NULL
+        RETURN n.uri ORDER BY n.uri
+    } AS places,
+    COLLECT {
         MATCH (r)<-[:WORKS_ON]-(n:Job) WHERE n.duplicate IS NULL
         RETURN properties(n) ORDER BY n.created_at, n.id
     } AS jobs
 """
 _JOBS: Final = """
-MATCH (j:Job) WHERE $status IS NULL OR j.status = $status
+MATCH (j:Job)
 RETURN properties(j) AS job,
     head(COLLECT { MATCH (j)-[:WORKS_ON]->(r) RETURN r.file_name }) AS file_name
 ORDER BY j.created_at, j.id
@@ -150,6 +158,7 @@ class RecordingReader:
         media["tags"] = json.loads(recording["tags"]) if "tags" in recording else None
         media["warnings"] = recording.get("warnings") or []
         jobs = sorted(row["jobs"], key=lambda job: _ORDER.get(job.get("service", ""), len(_ORDER)))
+        listed = [{name: job.get(name) for name in _JOB} | {"status": _status(job)} for job in jobs]
         return {
             "media": media,
             "music": _first(row["music"], _MUSIC),
@@ -158,14 +167,21 @@ class RecordingReader:
             "tracklist": await self._tracklist(row["tracklist"]),
             "rename": _first(row["rename"], _RENAME),
             "highlights": await self._highlights(row["highlights"]),
-            "jobs": [{name: job.get(name) for name in _JOB} for job in jobs],
+            "jobs": listed,
+            "places": row["places"],
+            "in_progress": in_progress(recording.get("profile"), jobs) if media["status"] == "ready" else [],
         }
 
     async def jobs(self, *, status: str | None = None) -> list[dict[str, Any]]:
-        """Return every job, or those with a status, oldest first; times are in ISO 8601."""
+        """Return every job, or those with a status, oldest first; times are in ISO 8601.
+
+        The status of an ingest that has ended with a rejection is `rejected`.
+        """
         listed = []
-        for row in await self._rows(_JOBS, status=status):
-            job = {name: row["job"].get(name) for name in _LISTED_JOB}
+        for row in await self._rows(_JOBS):
+            job = {name: row["job"].get(name) for name in _LISTED_JOB} | {"status": _status(row["job"])}
+            if status not in {None, job["status"]}:
+                continue
             times = {name: row["job"][name].iso_format() for name in ("created_at", "updated_at")}
             listed.append(job | {"file_name": row["file_name"]} | times)
         return listed
@@ -217,6 +233,39 @@ class RecordingReader:
             return [dict(record) async for record in result]
 
 
+def in_progress(profile: str | None, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the services that have not finished with a recording.
+
+    Args:
+        profile: Profile of the recording; it selects the services.
+        jobs: Jobs of the recording as the graph holds them.
+
+    Returns:
+        Service, status, progress (0 to 1) and stage of each; the status of a service that has not started
+        is `waiting`.
+    """
+    known = next((each for each in Profile if each == profile), Profile.AUTO)
+    expected = RESULT_SERVICES[known]
+    open_jobs = {job["service"]: job for job in jobs if job["status"] in _OPEN}
+    ended = {job["service"] for job in jobs} - set(open_jobs)
+    if Service.TRANSCRIPTION in expected and Service.TRANSCRIPTION not in ended:
+        # Highlights ends with the silence at first, and continues with the segments of the transcript.
+        ended.discard(Service.HIGHLIGHTS)
+    unfinished = []
+    for service in sorted({*expected, *open_jobs} - ended, key=lambda name: _ORDER.get(name, len(_ORDER))):
+        job = open_jobs.get(service, {})
+        entry = {"service": str(service), "status": job.get("status", "waiting")}
+        unfinished.append(entry | {name: job.get(name) for name in ("progress", "stage")})
+    return unfinished
+
+
+def _status(job: dict[str, Any]) -> str | None:
+    """Return the status of a job; the ingest of a file that was rejected is not called completed."""
+    is_rejection = job.get("service") == Service.INGEST and job.get("message") is not None
+    status: str | None = job.get("status")
+    return REJECTED if is_rejection and status == JobStatus.COMPLETED else status
+
+
 def _first(found: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any] | None:
     return {name: found[0].get(name) for name in names} if found else None
 
@@ -226,5 +275,7 @@ def _places(location: str) -> list[str]:
 
     A name that is not UTF-8 is only held as a URI, in which its bytes are percent-encoded.
     """
-    places = dict.fromkeys([location, to_uri(location)])
+    # A file that was found in a folder is known by its own name, whatever links lead to it.
+    own = [] if "://" in location else [local_path(location).resolve().as_uri()]
+    places = dict.fromkeys([location, to_uri(location), *own])
     return [place for place in places if place.encode(errors="ignore").decode() == place]

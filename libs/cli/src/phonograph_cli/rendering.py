@@ -74,7 +74,12 @@ def recording_panel(recording: Recording) -> RenderableType:
     media = recording["media"]
     sections = (_warnings, _tracklist, _rename, _topics, _clips, _transcript, _job_notes)
     parts = [_facts(recording), *(part for section in sections for part in section(recording))]
-    return Panel(Group(*parts), title=media["file_name"], subtitle=media["media_id"], title_align="left")
+    return Panel(
+        Group(*parts),
+        title=Text(printable(media["file_name"] or "")),
+        subtitle=media["media_id"],
+        title_align="left",
+    )
 
 
 def listing(columns: list[str], rows: list[list[str]]) -> Table:

@@ -27,7 +27,7 @@ class ReplayPlan:
     starts: Offsets
     """First record to process again of each partition that the service has read beyond it."""
     ends: Offsets
-    """Offset after the last record of the same partitions."""
+    """Where the service is now in the same partitions; records beyond it are no part of the replay."""
     events: int
     """Records from the start up to where the service is now."""
     inbox_age: timedelta
@@ -69,10 +69,12 @@ async def plan_replay(
     return ReplayPlan(
         service=service,
         starts=starts,
-        ends={place: ends[place] for place in starts},
+        ends={place: committed[place] for place in starts},
         events=sum(committed[place] - offset for place, offset in starts.items()),
         inbox_age=inbox_age,
-        forgotten=sum(max(remembered[place] - offset, 0) for place, offset in starts.items()),
+        forgotten=sum(
+            max(min(remembered[place], committed[place]) - offset, 0) for place, offset in starts.items()
+        ),
     )
 
 
@@ -90,9 +92,11 @@ async def replay(client: KafkaClient, project: "Project", plan: ReplayPlan, *, w
         GroupIsReadingError: A copy that does not run here is still reading.
         StackError: The service cannot be stopped or started.
     """
-    with _stopped(project, plan.service) as runs_here:
+    with stopped(project, plan.service) as runs_here:
         await offsets.set_offsets(client, plan.service, plan.starts)
     left = await offsets.wait_for_lag(client, plan.service, plan.ends) if wait and runs_here else None
+    if left is not None:
+        left = min(left, plan.events)  # a group that has no offsets yet seems to have read nothing
     return ReplayOutcome(plan.service.value, plan.events, left)
 
 
@@ -103,7 +107,7 @@ def _inbox_age(service: Service) -> timedelta:
 
 
 @contextmanager
-def _stopped(project: "Project", service: Service) -> Iterator[bool]:
+def stopped(project: "Project", service: Service) -> Iterator[bool]:
     """Stop a service during the block if it runs here, and yield whether it does."""
     statuses = project.status()
     runs_here = any(status.name == service.value and status.state == "running" for status in statuses)

@@ -36,6 +36,9 @@ def addresses() -> "Addresses":
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run the work of a command; a failure ends the command with a sentence and an exit code."""
+    from phonograph_runtime.logs import log_to_standard_error
+
+    log_to_standard_error()
     with report_errors():
         return asyncio.run(work)
 
@@ -44,14 +47,16 @@ def connect_kafka() -> AbstractAsyncContextManager["KafkaClient"]:
     """Connect to the Kafka of the running stack."""
     from phonograph_cli import kafka
 
-    return kafka.connect(addresses().kafka_bootstrap_servers)
+    servers = addresses().kafka_bootstrap_servers
+    with report_errors():
+        return kafka.connect(servers, project().kafka_security)
 
 
 def connect_graph() -> AbstractAsyncContextManager["AsyncDriver"]:
     """Connect to the Neo4j of the running stack."""
     from phonograph_cli import graph
 
-    return graph.connect(addresses())
+    return graph.connect(addresses(), project().neo4j_ca_file)
 
 
 @asynccontextmanager

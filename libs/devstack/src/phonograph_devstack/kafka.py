@@ -7,7 +7,8 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from phonograph_devstack.errors import StackError
@@ -18,7 +19,6 @@ _HEAP = "-Xmx320m"
 _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
     "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
@@ -50,6 +50,18 @@ logger.config.level = warn
 """
 
 
+@dataclass(frozen=True, slots=True)
+class SecureListeners:
+    """Further listeners of a server, with encryption or a login."""
+
+    ports: Mapping[str, int]
+    """Port by protocol: `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`."""
+    settings: Mapping[str, str]
+    """Properties of the server for them: mechanisms, users, certificates."""
+    scram_users: Sequence[str] = ()
+    """Users as Kafka's tool takes them: `SCRAM-SHA-256=[name=NAME,password=PASSWORD]`."""
+
+
 class Kafka:
     """The Kafka server; `jars` is called for its class path when it is started."""
 
@@ -57,7 +69,23 @@ class Kafka:
     default_ports: Mapping[str, int] = {"kafka": 9092, "kafka-controller": 9093}
     stop_signal = signal.SIGTERM
 
-    def __init__(self, home: Path, *, jars: Callable[[], list[Path]], startup: StartupCache) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        jars: Callable[[], list[Path]],
+        startup: StartupCache,
+        secure: SecureListeners | None = None,
+    ) -> None:
+        """Create the server.
+
+        Args:
+            home: Folder of the stack.
+            jars: Returns the class path.
+            startup: Cache that shortens the start.
+            secure: Further listeners; the services of the local stack use the plain one.
+        """
+        self._secure = secure or SecureListeners({}, {})
         self._data = home / "data" / self.name
         self._jars = jars
         self._startup = startup
@@ -69,9 +97,9 @@ class Kafka:
         settings = {
             **_SETTINGS,
             "controller.quorum.voters": f"1@{controller}",
-            "listeners": f"PLAINTEXT://{broker},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{broker}",
             "log.dirs": str(log),
+            **self._listeners(broker, controller),
+            **self._secure.settings,
         }
         self._data.mkdir(parents=True, exist_ok=True)
         properties = self._data / "server.properties"
@@ -84,6 +112,8 @@ class Kafka:
         if not (log / "meta.properties").exists():  # the last file written by formatting
             shutil.rmtree(log, ignore_errors=True)
             main = ["kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", str(properties)]
+            for user in self._secure.scram_users:
+                main += ["--add-scram", user]
             command = java_command(jars, main, options=options, arguments_file=arguments_file)
             done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
             if done.returncode != 0:
@@ -96,6 +126,18 @@ class Kafka:
             arguments_file=arguments_file,
         )
         return Launch(command, ENVIRONMENT, self._data)
+
+    def _listeners(self, broker: str, controller: str) -> dict[str, str]:
+        clients = {"PLAINTEXT": broker} | {
+            protocol: f"127.0.0.1:{port}" for protocol, port in self._secure.ports.items()
+        }
+        advertised = ",".join(f"{protocol}://{address}" for protocol, address in clients.items())
+        protocols = "".join(f",{protocol}:{protocol}" for protocol in clients)
+        return {
+            "listeners": f"{advertised},CONTROLLER://{controller}",
+            "advertised.listeners": advertised,
+            "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT{protocols}",
+        }
 
     def is_ready(self, port: int) -> bool:
         """See `Server.is_ready`; the broker must also be registered in its cluster."""

@@ -19,6 +19,8 @@ _BIN = Path(_WHEEL.origin or "" if _WHEEL else "").parent / "pginstall18" / "bin
 DATABASE = "phonograph"
 SUPERUSER = "postgres"
 _UNPRIVILEGED_UID = 65_534
+_DAC_OVERRIDE, _SETPCAP = 1 << 1, 1 << 8
+"""Capabilities: to access every file, and to keep capabilities when the user changes."""
 _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -131,7 +133,10 @@ def run_sql(
 
 
 def _unprivileged_prefix() -> tuple[str, ...]:
-    """Return a command prefix that drops root, which PostgreSQL refuses, but keeps root's file access."""
+    """Return a command prefix that drops root, which PostgreSQL refuses, but keeps root's file access.
+
+    The checkout may be in a home folder that only root may enter, for the server's programs and data alike.
+    """
     if os.geteuid() != 0:
         return ()
     setpriv = shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin")
@@ -141,11 +146,18 @@ def _unprivileged_prefix() -> tuple[str, ...]:
             "user, is missing. Install util-linux, or run this command as a normal user."
         )
     user = pwd.getpwuid(_UNPRIVILEGED_UID)
-    return (
-        setpriv,
-        f"--reuid={user.pw_uid}",
-        f"--regid={user.pw_gid}",
-        "--clear-groups",
-        "--inh-caps=+dac_override",
-        "--ambient-caps=+dac_override",
-    )
+    prefix = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    # Root in a container may lack either; without them its files must be open to the other user.
+    held = _capabilities()
+    if held & _DAC_OVERRIDE:
+        prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+    if held & _SETPCAP:
+        # access(2), with which PostgreSQL examines its own programs, otherwise ignores the capability.
+        prefix += ["--securebits=+no_setuid_fixup"]
+    return tuple(prefix)
+
+
+def _capabilities() -> int:
+    """Return the effective capabilities of this process as a set of bits."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["CapEff"], 16)

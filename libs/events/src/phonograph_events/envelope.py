@@ -1,24 +1,38 @@
-"""CloudEvents 1.0 in Kafka binary mode: attributes in `ce_*` headers, the body as JSON.
+"""CloudEvents 1.0 on Kafka: written in binary mode (attributes in `ce_*` headers), read in both modes.
 
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 """
 
+import base64
+import json
 import random
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.message import Message
 from functools import lru_cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from phonograph_events.errors import PermanentError
 from phonograph_events.payloads import Event
 from phonograph_events.topics import EVENTS
 
 CONTENT_TYPE = "application/json"
+STRUCTURED_PREFIX = "application/cloudevents"
+STRUCTURED_JSON = "application/cloudevents+json"
+_BODY_MEMBERS: Final = {"data", "data_base64"}
 OWN_PREFIX = "phonograph-"
 """Prefix of every header that Phonograph defines in addition to the CloudEvents attributes."""
 TARGET_HEADER = "phonograph-target"
@@ -29,7 +43,10 @@ ORIGIN_HEADER = "phonograph-origin"
 REASON_HEADER = "phonograph-reason"
 ERROR_HEADER = "phonograph-error"
 BODY_HEADER = "phonograph-body"
+LAST_OFFSET_HEADER = "phonograph-last-offset"
 RESOLUTION_HEADER = "phonograph-resolution"
+
+_LEAP_SECOND: Final = re.compile(r"(.+:\d\d:)60(\D.*)?", re.DOTALL)
 
 DROP_ACTION = "drop"
 """Value of `ACTION_HEADER` that resolves a dead letter without processing its record."""
@@ -62,6 +79,8 @@ DEAD_LETTER_HEADERS: Final[dict[str, str]] = {
     REASON_HEADER: "Code of the reason.",
     ERROR_HEADER: "The reason as a sentence.",
     BODY_HEADER: "Only if the body is too large for this topic: it is stored in the service's table.",
+    LAST_OFFSET_HEADER: "Only if no record of a batch could be read: offset of its last record. "
+    "The body is then the batch itself.",
     RESOLUTION_HEADER: "Only on the record without a body that resolves a dead letter: how it was resolved.",
 }
 """Meaning of the headers that a dead letter has in addition to the headers of its record."""
@@ -92,6 +111,19 @@ class Cause:
     traceparent: str | None = None
 
 
+def _parse_time(value: Any, parse_usual: ValidatorFunctionWrapHandler) -> datetime:
+    """Return a time in any form of RFC 3339; one without an offset is in UTC."""
+    try:
+        moment: datetime = parse_usual(value)
+    except ValidationError:
+        leap = _LEAP_SECOND.fullmatch(value) if isinstance(value, str) else None
+        if leap is None:
+            raise
+        # Python has no second 60: it is the first of the next minute, as in POSIX.
+        moment = parse_usual(f"{leap[1]}59{leap[2] or ''}") + timedelta(seconds=1)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 class Envelope(BaseModel):
     """An event with its CloudEvents attributes."""
 
@@ -102,7 +134,7 @@ class Envelope(BaseModel):
     source: str = Field(min_length=1, max_length=200)
     type: str
     subject: str
-    time: datetime
+    time: Annotated[datetime, WrapValidator(_parse_time)]
     correlationid: str = Field(max_length=200)
     """Common to all events that one request led to."""
     causationid: str | None = Field(default=None, max_length=200)
@@ -224,23 +256,43 @@ def envelope(
     )
 
 
-def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Envelope:
-    """Return the event of a record that any CloudEvents producer may have written.
+def parse(
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes | None]],
+    *,
+    default_time: datetime | None = None,
+) -> Envelope:
+    """Return the event of a record that any CloudEvents producer may have written, in either mode.
+
+    A record is in structured mode if its content type says so, or if it has no CloudEvents header and its
+    body is a JSON object with a `specversion`.
+
+    Args:
+        value: Body of the record.
+        headers: Its headers.
+        default_time: Time of an event that states none; now if None.
 
     Raises:
-        EventError: With reason `not_cloudevents` (a `ce_` header is missing), `unknown_type`, `empty_body`,
+        EventError: With reason `not_cloudevents` (an attribute is missing), `unknown_type`, `empty_body`,
             `not_json` or `invalid` (a field is missing or wrong; the message names it).
     """
+    headers = list(headers)
     attributes: dict[str, Any] = {
         attribute: raw.decode(errors="replace")
         for name, raw in headers
         if raw and (attribute := _attribute_name(name))
     }
+    media_type, charset = _content_type(headers)
+    is_structured = media_type.startswith(STRUCTURED_PREFIX)
+    if is_structured or not attributes.keys() & {"id", "source", "type", "specversion"}:
+        content = _parse_structured(value, media_type, charset, is_declared=is_structured)
+        if content is not None:
+            attributes |= content
+            value = attributes.pop("data", None)
     missing = [name for name in ("id", "source", "type") if not attributes.get(name)]
     if missing:
-        raise EventError(
-            f"The header ce_{missing[0]} is missing; CloudEvents requires it.", reason="not_cloudevents"
-        )
+        wanted = f"attribute {missing[0]}" if is_structured else f"header ce_{missing[0]}"
+        raise EventError(f"The {wanted} is missing; CloudEvents requires it.", reason="not_cloudevents")
     model = EVENTS.get(attributes["type"])
     if model is None:
         raise EventError(
@@ -253,7 +305,7 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
         data = model.model_validate_json(value)
         attributes.setdefault("correlationid", attributes["id"])
         if "time" not in attributes:
-            attributes["time"] = datetime.now(UTC)
+            attributes["time"] = default_time or datetime.now(UTC)
         if "subject" not in attributes:
             attributes["subject"] = data.subject
         attributes["data"] = data
@@ -264,6 +316,85 @@ def parse(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> E
             raise EventError(f"The body is not JSON: {first['msg']}.", reason="not_json") from error
         where = ".".join(str(part) for part in first["loc"]) or "body"
         raise EventError(f"{attributes['type']}: {where}: {first['msg']}.", reason="invalid") from error
+
+
+def _content_type(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, str]:
+    """Return the media type of a record in lower case, and the charset of its body."""
+    for name, raw in headers:
+        if raw and name.lower() in {
+            "content-type",
+            "contenttype",
+        }:  # the second is that of Spring Cloud Stream
+            return _parse_content_type(raw)
+    return "", "utf-8"
+
+
+@lru_cache(maxsize=100)
+def _parse_content_type(raw: bytes) -> tuple[str, str]:
+    message = Message()
+    # Some releases of Spring put quotation marks around the values of headers.
+    message["content-type"] = raw.decode(errors="replace").strip().strip('"')
+    return message.get_content_type(), str(message.get_param("charset") or "utf-8")
+
+
+def _parse_structured(
+    value: bytes | None, media_type: str, charset: str, *, is_declared: bool
+) -> dict[str, Any] | None:
+    """Return the attributes of an event in structured mode, with its body as JSON under `data`.
+
+    Args:
+        value: Body of the record.
+        media_type: Its media type.
+        charset: Its charset.
+        is_declared: Whether the media type states the mode; otherwise the body must look like an event.
+
+    Returns:
+        None if the mode is not declared and the body does not look like an event.
+
+    Raises:
+        EventError: If the mode is declared and the body is not a JSON object.
+    """
+    if not value:
+        if is_declared:
+            raise EventError("The record has no body; it must be a JSON object.", reason="empty_body")
+        return None
+    if is_declared and media_type != STRUCTURED_JSON:
+        raise EventError(
+            f"The content type {media_type!r} is not read; {STRUCTURED_JSON} is.", reason="not_cloudevents"
+        )
+    try:
+        content = json.loads(value.decode(charset).removeprefix("\ufeff"))
+    except (ValueError, LookupError, RecursionError) as error:
+        if is_declared:
+            raise EventError(f"The body is not JSON in {charset}: {error}.", reason="not_json") from error
+        return None
+    if not isinstance(content, dict) or "specversion" not in content:
+        if is_declared:
+            raise EventError(
+                "The body has no attribute specversion; CloudEvents requires it.", reason="not_cloudevents"
+            )
+        return None
+    attributes: dict[str, Any] = {
+        name: found for name, found in content.items() if found is not None and name not in _BODY_MEMBERS
+    }
+    for name in ("id", "source", "type"):
+        if not isinstance(attributes.get(name, ""), str):
+            raise EventError(f"The attribute {name} must be text.", reason="invalid")
+    return attributes | {"data": _body_of(content)}
+
+
+def _body_of(content: dict[str, Any]) -> bytes | None:
+    """Return the body of an event in structured mode as JSON."""
+    if content.get("data_base64") is not None:
+        try:
+            return base64.b64decode(content["data_base64"], validate=True)
+        except (ValueError, TypeError) as error:
+            raise EventError(f"data_base64 is not Base64: {error}.", reason="invalid") from error
+    if content.get("data") is None:
+        return None
+    data = content["data"]
+    # Every body is an object, so that text can only be an object which the producer has encoded twice.
+    return (data if isinstance(data, str) else json.dumps(data)).encode()
 
 
 @lru_cache(maxsize=1000)

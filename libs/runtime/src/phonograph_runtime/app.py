@@ -21,7 +21,7 @@ from phonograph_events import (
     Service,
 )
 from phonograph_runtime import metrics
-from phonograph_runtime.broker import Subscription, count_client_errors
+from phonograph_runtime.broker import STOP_TIMEOUT_S, Subscription, count_client_errors
 from phonograph_runtime.child import EngineSpec, EngineTasks
 from phonograph_runtime.consumer import E, EventConsumer, Handler, HandlerSink, Sink
 from phonograph_runtime.database import JOBS_CHANNEL, OUTBOX_CHANNEL, Database, Transaction
@@ -31,6 +31,7 @@ from phonograph_runtime.inventory import Inventory, InventoryReporter
 from phonograph_runtime.jitter import jitter
 from phonograph_runtime.job_control import JobControl
 from phonograph_runtime.jobs import JobKind, JobQueue
+from phonograph_runtime.kafka_access import check_access
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay
 from phonograph_runtime.probes import serve_probes
@@ -38,11 +39,14 @@ from phonograph_runtime.retention import Retention
 from phonograph_runtime.revisions import check_schema
 from phonograph_runtime.sampling import pause_s, sample
 from phonograph_runtime.settings import ServiceSettings
+from phonograph_runtime.stopping import CLOSE_S, cancel_and_wait, close_in_time
 from phonograph_runtime.tables import JobColumns
 from phonograph_runtime.tracing import Tracing
 from phonograph_runtime.worker import Worker
 
 WATCH_INTERVAL_S = 10.0
+STOP_TASK_S = 12.0
+"""Longest orderly end of all tasks but the consumer: a relay finishes its batch, a worker returns its job."""
 MAX_FRUITLESS_RESTARTS = 3
 """Restarts of the consumer without progress after which the process reports that it is not alive."""
 
@@ -50,6 +54,36 @@ EngineFactory = Callable[[str], EngineTasks]
 """A module-level function from settings as JSON to an engine; it is called in the child process."""
 
 logger = structlog.get_logger()
+
+
+class PartitionProgress:
+    """Finds partitions that have records but do not move while others may."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._moved: dict[TopicPartition, tuple[int, float]] = {}
+
+    def update(
+        self, lag: dict[TopicPartition, int], positions: dict[TopicPartition, int], *, is_held: bool
+    ) -> dict[TopicPartition, int]:
+        """Return the positions of the partitions that have not moved for the limit.
+
+        Args:
+            lag: Number of waiting records of each partition.
+            positions: Next offset to read of each partition.
+            is_held: Whether the consumer reads nothing at all for a known reason.
+        """
+        now = time.monotonic()
+        before, self._moved = self._moved, {}
+        for partition, position in positions.items():
+            known = before.get(partition)
+            is_still = lag[partition] > 0 and not is_held and known is not None and known[0] == position
+            self._moved[partition] = known if known is not None and is_still else (position, now)
+        return {
+            partition: position
+            for partition, (position, moved_at) in self._moved.items()
+            if now - moved_at > self._limit_s
+        }
 
 
 class ServiceApp:
@@ -96,6 +130,7 @@ class ServiceApp:
             self._listener,
             kafka_bootstrap_servers=settings.kafka_bootstrap_servers,
             tracing=self.tracing,
+            security=settings,
         )
         self._create_engine = create_engine
         self._kinds: dict[str, JobKind[Any, Any]] = {}
@@ -108,6 +143,7 @@ class ServiceApp:
             self.add_handler(JobRetryRequested, control.retry_requested)
             self.add_handler(JobCancelRequested, control.cancel_requested)
         self._stalled = asyncio.Event()
+        self._is_stopping = False
         self._last_progress_at = time.monotonic()
         self._fruitless_restarts = 0
         self._periodic: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
@@ -149,10 +185,11 @@ class ServiceApp:
 
         Raises:
             StaleSchemaError: If migrations are missing.
+            AccessRefusedError: If PostgreSQL or Kafka refuses the login or the certificate.
             KafkaError: If Kafka does not answer when the service starts.
         """
-        url = self.settings.database_url.get_secret_value()
-        await check_schema(url, self.settings.migrations / self.service.value)
+        if not await self._check_servers(stop):
+            return
         tasks = [
             asyncio.create_task(task, name=name)
             for name, task in {
@@ -182,18 +219,45 @@ class ServiceApp:
         finally:
             # Pauses end first, so that the batch in hand can finish; connections close when all is done.
             self.consumer.stop()
-            await _cancel_and_wait(stopping, consuming, *tasks)
-            for close in self._closers:
-                await close()
-            await self.database.aclose()
-            await self.tracing.aclose()
+            self._is_stopping = True
+            self._stalled.set()  # wakes a consumer that has lost its cancellation
+            await cancel_and_wait(
+                dict.fromkeys([stopping, *tasks], STOP_TASK_S) | {consuming: STOP_TIMEOUT_S}
+            )
+            for close in (*self._closers, self.database.aclose, self.tracing.aclose):
+                await close_in_time(close)
             logger.info("service stopped")
+
+    async def _check_servers(self, stop: asyncio.Event) -> bool:
+        """Check schema and access; return False if the service is to stop before the servers have answered.
+
+        Raises:
+            StaleSchemaError: If migrations are missing.
+            AccessRefusedError: If PostgreSQL or Kafka refuses the login or the certificate.
+        """
+
+        async def check() -> None:
+            url = self.settings.database_url.get_secret_value()
+            await check_schema(url, self.settings.migrations / self.service.value)
+            await check_access(self.settings.kafka_bootstrap_servers, self.settings)
+
+        checking = asyncio.create_task(check())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([checking, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if checking.done():
+            await checking
+            return True
+        await cancel_and_wait({checking: CLOSE_S})
+        return False
 
     def _initialize_metrics(self) -> None:
         """Let every counter begin at 0: the first event of a series that begins with 1 is no increase."""
         count_client_errors()
         for topic in self.topics:
             metrics.EVENT_LATENCY_SECONDS.labels(topic)
+            metrics.BATCHES_UNREADABLE.labels(topic)
+            metrics.CONSUMER_STUCK_PARTITIONS.labels(topic)
             for result in ("ok", "duplicate", "retry", "parked", "foreign"):
                 metrics.EVENTS_CONSUMED.labels(topic, result)
         for resolution in (REPLAYED, DROPPED):
@@ -206,7 +270,7 @@ class ServiceApp:
             KafkaError: If Kafka does not answer when the service starts.
         """
         has_started = False
-        while True:
+        while not self._is_stopping:
             # A new subscription each time: a client with a broken heartbeat does not recover by itself.
             subscription = Subscription(
                 self.settings.kafka_bootstrap_servers,
@@ -215,9 +279,11 @@ class ServiceApp:
                 group=self.service.value,
                 batch_size=self.settings.batch_size,
                 instance=self.settings.instance,
+                security=self.settings,
             )
             self._last_progress_at = time.monotonic()
-            self._stalled.clear()
+            if not self._is_stopping:
+                self._stalled.clear()
             try:
                 async with subscription:
                     has_started, self._subscription = True, subscription
@@ -287,6 +353,7 @@ class ServiceApp:
     async def _watch_consumer(self) -> None:
         """Measure the lag; restart the consumer if events wait, no batch is in hand and no position moves."""
         positions: dict[TopicPartition, int] = {}
+        progress = PartitionProgress(self.settings.stall_after.total_seconds() / 2)
         while True:
             await asyncio.sleep(min(WATCH_INTERVAL_S, self.settings.stall_after.total_seconds() / 4))
             subscription = self._subscription
@@ -304,6 +371,7 @@ class ServiceApp:
                     positions.get(partition) != position for partition, position in current.items()
                 )
                 positions = current
+                self._examine_stuck(subscription, progress.update(lag, current, is_held=self._is_held))
             metrics.CONSUMER_LAG.clear()  # partitions may have moved to another copy
             for partition, waiting in lag.items():
                 metrics.CONSUMER_LAG.labels(partition.topic, partition.partition).set(waiting)
@@ -316,6 +384,26 @@ class ServiceApp:
                 logger.error("consumer stalled, restarting")
                 self._stalled.set()
 
+    @property
+    def _is_held(self) -> bool:
+        """Whether all partitions wait for one reason, so that none of them is stuck by its content."""
+        return bool(
+            self.consumer.is_busy or self.consumer.circuit_open_reason or self.consumer.unavailable_reason
+        )
+
+    def _examine_stuck(self, subscription: Subscription, stuck: dict[TopicPartition, int]) -> None:
+        for topic in self.topics:
+            count = sum(partition.topic == topic for partition in stuck)
+            metrics.CONSUMER_STUCK_PARTITIONS.labels(topic).set(count)
+        for partition, offset in stuck.items():
+            logger.error(
+                "partition stuck, examining it",
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=offset,
+            )
+            subscription.suspect(partition)
+
     async def _watch_database(self) -> None:
         """Sample the gauges that are read from the tables."""
         while True:
@@ -323,9 +411,3 @@ class ServiceApp:
             with contextlib.suppress(UnavailableError, SQLAlchemyError, OSError):
                 await sample(self.database, self.queue)
             await asyncio.sleep(pause_s(time.monotonic() - started, WATCH_INTERVAL_S))
-
-
-async def _cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,12 +9,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Self
+from functools import partial
+from typing import Annotated, Any, Self
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, TopicAlreadyExistsError
 from faststream import AckPolicy, Context
 from faststream.kafka import KafkaBroker, Topic
 from faststream.kafka.message import KafkaAckableMessage
@@ -24,6 +25,9 @@ from typing_extensions import override
 
 from phonograph_events import MAX_MESSAGE_BYTES, TOPICS, TopicConfig
 from phonograph_runtime import metrics
+from phonograph_runtime.isolation import IsolatingConsumer
+from phonograph_runtime.kafka_access import broker_options, client_options
+from phonograph_runtime.kafka_security import KafkaSecurity
 
 SESSION_TIMEOUT_MS = 6_000
 """Partitions of a killed copy stay unassigned for this long plus 1–2 s; it is the broker's minimum."""
@@ -32,7 +36,7 @@ COMMIT_WITHIN_S = 20.0
 REBALANCE_TIMEOUT_MS = 30_000
 REQUEST_TIMEOUT_MS = 60_000  # must exceed the rebalance timeout: JoinGroup is sent under it
 GRACE_S = 20.0
-STOP_TIMEOUT_S = GRACE_S + 5
+STOP_TIMEOUT_S = GRACE_S + 3
 
 logger = structlog.get_logger()
 
@@ -40,7 +44,7 @@ Records = tuple["ConsumerRecord[bytes | None, bytes | None]", ...]
 Consume = Callable[[Sequence["ConsumerRecord[bytes | None, bytes | None]"]], Awaitable[None]]
 
 
-def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
+def make_broker(kafka_bootstrap_servers: str, security: KafkaSecurity | None = None) -> KafkaBroker:
     """Return a broker that redelivers a batch after any failure, and leaves validation to the handler."""
     return KafkaBroker(
         kafka_bootstrap_servers.split(","),
@@ -49,6 +53,7 @@ def make_broker(kafka_bootstrap_servers: str) -> KafkaBroker:
         serializer=None,
         graceful_timeout=GRACE_S,
         logger=logging.getLogger("faststream.kafka"),
+        **broker_options(security),
     )
 
 
@@ -115,7 +120,7 @@ class RecordBatch(KafkaAckableMessage):
     and its own parser raises on a header that is not UTF-8.
     """
 
-    def __init__(self, records: Records, consumer: AIOKafkaConsumer, assignment: Assignment) -> None:
+    def __init__(self, records: Records, consumer: IsolatingConsumer, assignment: Assignment) -> None:
         """Create the message.
 
         Args:
@@ -125,16 +130,14 @@ class RecordBatch(KafkaAckableMessage):
         """
         super().__init__(raw_message=records, body=records, consumer=consumer)
         self.records = records
+        self._ends = consumer.ends
         self._assignment = assignment
 
     @override
     async def ack(self) -> None:
         """Start to commit the ends of the batch; FastStream's version waits and commits all positions."""
         if self.committed is None:
-            ends = {
-                TopicPartition(record.topic, record.partition): record.offset + 1 for record in self.records
-            }
-            await self._assignment.commit(self.consumer, ends)
+            await self._assignment.commit(self.consumer, self._ends)
             self.committed = AckStatus.ACKED
 
 
@@ -170,6 +173,7 @@ class Subscription:
         group: str,
         batch_size: int,
         instance: str | None = None,
+        security: KafkaSecurity | None = None,
     ) -> None:
         """Create the subscription; it consumes inside its `async with` block.
 
@@ -180,8 +184,9 @@ class Subscription:
             group: Consumer group.
             batch_size: Most records of a batch.
             instance: Name of this copy that survives restarts (static membership).
+            security: Login and encryption; none if None.
         """
-        self._broker = make_broker(kafka_bootstrap_servers)
+        self._broker = make_broker(kafka_bootstrap_servers, security)
         self._assignment = Assignment()
         self._is_stopping = False
         self._subscriber = self._broker.subscriber(
@@ -210,31 +215,52 @@ class Subscription:
                     await self._assignment.wait_for_commit()
 
     async def _parse(self, records: Records) -> RecordBatch:
-        return RecordBatch(records, self._subscriber.consumer, self._assignment)
+        consumer = self._consumer
+        if consumer is None:
+            raise ConsumerStoppedError
+        return RecordBatch(records, consumer, self._assignment)
 
     async def __aenter__(self) -> Self:
         try:
+            await self._broker.connect()
+            # FastStream has no parameter for the class of its consumer; its own test client sets the builder.
+            connection = self._broker.config.broker_config
+            builder: Any = connection.builder
+            connection.builder = partial(IsolatingConsumer, **builder.keywords)
             await self._broker.start()
         except BaseException:
-            await self._broker.stop()
+            await self._stop_broker()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop, within a time limit: a client that hangs may never answer."""
         self._is_stopping = True
+        await self._stop_broker()
+        metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
+
+    async def _stop_broker(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(STOP_TIMEOUT_S - GRACE_S):
                         await self._assignment.wait_for_commit()
                 await self._broker.stop()
-        metrics.CONSUMER_ASSIGNED_PARTITIONS.set(0)
 
     @property
     def is_joining(self) -> bool:
         """Whether the group has not agreed on an assignment yet."""
         return self._assignment.is_joining
+
+    @property
+    def _consumer(self) -> IsolatingConsumer | None:
+        consumer: IsolatingConsumer | None = self._subscriber.consumer
+        return consumer
+
+    def suspect(self, partition: TopicPartition) -> None:
+        """Examine what is stored at the position of a partition from which nothing arrives."""
+        if self._consumer is not None:
+            self._consumer.suspect(partition)
 
     async def lag(self) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
         """Return the number of waiting records and the position of each partition of this copy.
@@ -242,7 +268,7 @@ class Subscription:
         Raises:
             KafkaError: If Kafka does not answer.
         """
-        consumer: AIOKafkaConsumer | None = self._subscriber.consumer
+        consumer = self._consumer
         partitions = [] if consumer is None else list(consumer.assignment())
         if consumer is None or not partitions:
             return {}, {}
@@ -257,10 +283,12 @@ async def _decode(batch: RecordBatch) -> Records:
     return batch.records
 
 
-async def create_topics(kafka_bootstrap_servers: str) -> list[str]:
+async def create_topics(kafka_bootstrap_servers: str, security: KafkaSecurity | None = None) -> list[str]:
     """Create missing topics and their dead-letter topics; return the names of the new ones."""
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=kafka_bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
+        bootstrap_servers=kafka_bootstrap_servers,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        **client_options(security),
     )
     await admin.start()
     try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import signal
 import sys
 from collections.abc import Callable
 
@@ -12,6 +11,8 @@ from pydantic import ValidationError
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.logs import configure_logging
+from phonograph_runtime.settings import describe_wrong_setting
+from phonograph_runtime.stopping import stop_on_signals
 
 USAGE = "[run | migrate [REVISION] | downgrade REVISION | revision TEXT]"
 
@@ -22,8 +23,7 @@ def main(create_app: Callable[[], ServiceApp]) -> None:
     try:
         app = create_app()
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        sys.exit(f"The setting {'.'.join(map(str, first['loc']))} is wrong: {first['msg']}.")
+        sys.exit(describe_wrong_setting(error))
     try:
         if [action, *rest] == ["run"]:
             asyncio.run(_run(app))
@@ -54,8 +54,7 @@ def _migrate(app: ServiceApp, action: str, rest: list[str]) -> None:
 async def _run(app: ServiceApp) -> None:
     configure_logging(app.service.value, app.settings.log_level)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_signals(stop)
     collect_rarely()
     await app.run(stop)
 

@@ -28,6 +28,7 @@ from phonograph_runtime.errors import (
 )
 from phonograph_runtime.jitter import jitter
 from phonograph_runtime.logs import log_subject
+from phonograph_runtime.record_batches import UnreadableBatch
 from phonograph_runtime.records import ConsumedRecord, read_record
 from phonograph_runtime.tracing import OFF, Tracing
 
@@ -307,7 +308,8 @@ class EventConsumer:
     async def _apply_alone(self, record: ConsumedRecord) -> FailedRecord | None:
         """Apply one record, retrying within the budget; return why it failed, or None if it took effect."""
         if not isinstance(record.content, Envelope):
-            return FailedRecord(record, record.content.reason, record.content.message)
+            attempts = record.record.attempts if isinstance(record.record, UnreadableBatch) else 1
+            return FailedRecord(record, record.content.reason, record.content.message, attempts)
         deadline = time.monotonic() + self._retry_budget_s
         delay_s, attempt = 0.2, 1
         while True:

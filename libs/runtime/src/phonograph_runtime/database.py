@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 from binascii import a2b_base64, b2a_base64
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 from phonograph_events import Cause, Event, Record, record, uuid7
 from phonograph_runtime.errors import PermanentError, UnavailableError
 from phonograph_runtime.ports import JobSubject
+from phonograph_runtime.postgres_access import connector, driver_url, pool_url
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import JobColumns, job_sql
 
@@ -233,20 +235,20 @@ class Database:
         self.job_table = job_table
         self._max_retries = settings.max_retries
         self.engine: AsyncEngine = create_async_engine(
-            self._url,
+            pool_url(self._url),
             isolation_level="AUTOCOMMIT",  # it begins no transaction: see `_unit_of_work`
             pool_size=settings.pool_size,
             max_overflow=settings.pool_overflow,
             pool_timeout=settings.pool_timeout.total_seconds(),
             pool_recycle=int(settings.pool_recycle.total_seconds()),
-            connect_args={
-                "server_settings": {
+            async_creator=connector(
+                self._url,
+                server_settings={
                     "application_name": f"phonograph-{source}",
                     # A frozen process must not keep its locks: handlers take milliseconds.
                     "idle_in_transaction_session_timeout": "60s",
                 },
-                "timeout": 10,
-            },
+            ),
         )
         listen(self.engine.sync_engine, "checkout", _reject_closed)
 
@@ -323,8 +325,7 @@ class Database:
 
     def listen(self, *channels: str) -> "Listener":
         """Return a listener for notifications on channels of this service."""
-        dsn = self._url.replace("postgresql+asyncpg://", "postgresql://", 1)
-        return Listener(dsn, {channel: f"{self.source}.{channel}" for channel in channels})
+        return Listener(driver_url(self._url), {channel: f"{self.source}.{channel}" for channel in channels})
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -382,8 +383,8 @@ class Listener:
         event.clear()
 
 
-_UNAVAILABLE_CLASSES = {"08", "57", "53"}
-"""SQLSTATE classes: connection exception, operator intervention, insufficient resources."""
+_UNAVAILABLE_CLASSES = {"08", "28", "57", "53"}
+"""SQLSTATE classes: connection exception, refused login, operator intervention, insufficient resources."""
 _IDLE_TIMEOUT = "25P03"
 
 
@@ -395,7 +396,14 @@ def is_unavailable(error: BaseException) -> bool:
         return disconnected or state[:2] in _UNAVAILABLE_CLASSES or state == _IDLE_TIMEOUT
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in _UNAVAILABLE_CLASSES or error.sqlstate == _IDLE_TIMEOUT
-    lost = ConnectionError | TimeoutError | socket.gaierror | PoolTimeoutError | asyncpg.InterfaceError
+    lost = (
+        ConnectionError
+        | TimeoutError
+        | socket.gaierror
+        | ssl.SSLError
+        | PoolTimeoutError
+        | asyncpg.InterfaceError
+    )
     return isinstance(error, (lost | UnavailableError, *_CLIENT_ERRORS))
 
 

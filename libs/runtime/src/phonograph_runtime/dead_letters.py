@@ -18,6 +18,7 @@ from phonograph_events import (
     DEAD_LETTER_HEADER,
     DEAD_LETTER_HEADERS,
     ERROR_HEADER,
+    LAST_OFFSET_HEADER,
     ORIGIN_HEADER,
     REASON_HEADER,
     RESOLUTION_HEADER,
@@ -29,7 +30,8 @@ from phonograph_events import (
 )
 from phonograph_runtime import metrics
 from phonograph_runtime.database import Database, Transaction, encode_headers
-from phonograph_runtime.records import ConsumedRecord
+from phonograph_runtime.record_batches import UnreadableBatch
+from phonograph_runtime.records import UNREADABLE_BATCH, ConsumedRecord
 from phonograph_runtime.tables import SqlDeadLetter
 
 REPLAYED, DROPPED = "replayed", "dropped"
@@ -53,6 +55,12 @@ class FailedRecord:
     error: str
     attempts: int = 1
 
+    @property
+    def first_offset(self) -> int:
+        """Offset of the record, or of the first record of a batch that cannot be read."""
+        record = self.record.record
+        return record.first_offset if isinstance(record, UnreadableBatch) else record.offset
+
     def to_row(self, dead_letter_id: UUID) -> dict[str, Any]:
         """Return the row of the table `dead_letters`."""
         record = self.record.record
@@ -60,7 +68,7 @@ class FailedRecord:
             "id": dead_letter_id,
             "topic": record.topic,
             "partition": record.partition,
-            "offset": record.offset,
+            "offset": self.first_offset,
             "key": record.key,
             "value": record.value,
             "headers": json.loads(encode_headers(record.headers)),
@@ -75,10 +83,12 @@ class FailedRecord:
         context = {
             DEAD_LETTER_HEADER: str(dead_letter_id),
             SERVICE_HEADER: service,
-            ORIGIN_HEADER: f"{record.topic}/{record.partition}/{record.offset}",
+            ORIGIN_HEADER: f"{record.topic}/{record.partition}/{self.first_offset}",
             REASON_HEADER: self.reason[:MAX_REASON],
             ERROR_HEADER: self.error[:MAX_ERROR_HEADER],
         }
+        if isinstance(record, UnreadableBatch):
+            context[LAST_OFFSET_HEADER] = str(record.offset)
         headers = [(name, value) for name, value in record.headers if name not in _OWN_HEADERS]
         headers += [(name, value.encode(errors="replace")) for name, value in context.items()]
         return Record(dead_letter_topic(record.topic), record.key, record.value, headers)
@@ -115,8 +125,10 @@ class DeadLetters:
         topic, reason = failure.record.record.topic, failure.reason[:MAX_REASON]
         metrics.EVENTS_CONSUMED.labels(topic, "parked").inc()
         metrics.DLQ_PARKED.labels(topic, reason).inc()
+        if isinstance(failure.record.record, UnreadableBatch):
+            metrics.BATCHES_UNREADABLE.labels(topic).inc()
         logger.error(
-            "event parked",
+            "event parked" if reason != UNREADABLE_BATCH else "unreadable batch parked",
             reason=reason,
             error=failure.error,
             dead_letter_id=str(dead_letter_id),

@@ -7,6 +7,7 @@ PhonographError                 phonograph_events.errors
 │   ├── MediaError              phonograph_media.errors: a file that cannot be decoded
 │   ├── EngineUnavailableError  an engine or its model cannot be used on this machine
 │   ├── StaleSchemaError        the database is not at the revision that the code needs
+│   ├── AccessRefusedError      a server refuses the login or the certificate
 │   └── (the permanent errors of each service, in its `exceptions.py`)
 ├── TransientError              phonograph_events.errors: try again later
 │   ├── EngineDiedError         the engine's process ended during a task
@@ -31,6 +32,7 @@ from typing_extensions import override
 from phonograph_events.errors import PermanentError, PhonographError, TransientError
 
 __all__ = [
+    "AccessRefusedError",
     "BatchInterruptedError",
     "CircuitOpenError",
     "EngineDiedError",
@@ -52,6 +54,12 @@ class StaleSchemaError(PermanentError):
     """The database is not at the revision that this code needs."""
 
     reason = "stale_schema"
+
+
+class AccessRefusedError(PermanentError):
+    """A server refuses the login or the certificate, or its own certificate cannot be verified."""
+
+    reason = "access_refused"
 
 
 class EngineUnavailableError(PermanentError):

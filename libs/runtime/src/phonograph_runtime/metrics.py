@@ -34,6 +34,14 @@ CONSUMER_REBALANCES = Counter("consumer_rebalances_total", "Rebalances of the co
 CONSUMER_COMMIT_FAILURES = Counter("consumer_commit_failures_total", "Offsets that could not be committed")
 CONSUMER_KAFKA_ERRORS = Counter("consumer_kafka_errors_total", "Errors reported by Kafka or its client")
 CONSUMER_RESTARTS = Counter("consumer_restarts_total", "Restarts of a stalled consumer")
+CONSUMER_STUCK_PARTITIONS = Gauge(
+    "consumer_stuck_partitions",
+    "Partitions with waiting records from which nothing was read for the time of a stall",
+    ["topic"],
+)
+BATCHES_UNREADABLE = Counter(
+    "batches_unreadable_total", "Batches of records that could not be read and were parked whole", ["topic"]
+)
 CONSUMER_FUSED = Gauge("consumer_fused", "1 while consumption is stopped because too many events were parked")
 
 DLQ_MESSAGES = Gauge("dlq_messages", "Unresolved dead letters", ["topic", "reason"])

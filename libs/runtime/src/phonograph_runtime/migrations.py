@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from phonograph_runtime.errors import PermanentError
+from phonograph_runtime.postgres_access import connector, pool_url
 from phonograph_runtime.revisions import refuse_too_new
 from phonograph_runtime.tables import DeliveryBase
 
@@ -92,7 +93,7 @@ def _run(url: str, folder: Path, action: Callable[[Config], object]) -> None:
             raise PermanentError(f"{folder.name}: {error}.", reason="bad_revision") from error
 
     async def connect() -> None:
-        engine = create_async_engine(url, poolclass=NullPool)
+        engine = create_async_engine(pool_url(url), async_creator=connector(url), poolclass=NullPool)
         try:
             async with engine.connect() as connection:
                 await connection.run_sync(migrate)

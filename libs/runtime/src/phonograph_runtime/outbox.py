@@ -21,6 +21,8 @@ from phonograph_runtime.database import (
     decode_headers,
     is_unavailable,
 )
+from phonograph_runtime.kafka_access import client_options
+from phonograph_runtime.kafka_security import KafkaSecurity
 from phonograph_runtime.tracing import OFF, Step, Tracing
 
 RELAY_BATCH = 500
@@ -45,6 +47,7 @@ class OutboxRelay:
         *,
         kafka_bootstrap_servers: str,
         tracing: Tracing = OFF,
+        security: KafkaSecurity | None = None,
     ) -> None:
         """Create the relay.
 
@@ -53,7 +56,9 @@ class OutboxRelay:
             listener: Wakes the relay when records are added.
             kafka_bootstrap_servers: Comma-separated `host:port`.
             tracing: Where spans are sent.
+            security: Login to Kafka and encryption; none if None.
         """
+        self._security = security
         self._database = database
         self._tracing = tracing
         self._listener = listener
@@ -89,6 +94,7 @@ class OutboxRelay:
                 linger_ms=5,
                 compression_type="gzip",
                 max_request_size=MAX_DEAD_LETTER_BYTES,
+                **client_options(self._security),
             ) as producer:
                 while True:
                     if not await self._finish_batch(producer):

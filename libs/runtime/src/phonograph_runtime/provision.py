@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping
 
-import asyncpg
-
 from phonograph_events import Service
+from phonograph_runtime.postgres_access import connect_once
 
 
 async def provision_database(superuser_url: str, script: str, passwords: Mapping[Service, str]) -> None:
@@ -15,9 +14,12 @@ async def provision_database(superuser_url: str, script: str, passwords: Mapping
         superuser_url: `postgresql://…` of a role that may create roles.
         script: the SQL of `deploy/postgres/init.sql`.
         passwords: one per service.
+
+    Raises:
+        AccessRefusedError: If PostgreSQL refuses the login or the certificate.
     """
     by_role = json.dumps({service.role: password for service, password in passwords.items()})
-    connection = await asyncpg.connect(superuser_url, timeout=10)
+    connection = await connect_once(superuser_url)
     try:
         async with connection.transaction():
             await connection.execute(

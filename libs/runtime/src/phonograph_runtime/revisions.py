@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 
 from phonograph_runtime.errors import StaleSchemaError
+from phonograph_runtime.postgres_access import connect_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ async def check_schema(url: str, folder: Path) -> None:
         folder: Its folder of migrations.
 
     Raises:
+        AccessRefusedError: If PostgreSQL refuses the login or the certificate.
         StaleSchemaError: If it is not; the message names the missing migrations, or the unknown
             revision of the database, and says what to do.
     """
@@ -84,7 +86,7 @@ def _read(path: Path) -> Revision:
 
 
 async def _current(url: str) -> str | None:
-    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://", 1), timeout=10)
+    connection = await connect_once(url)
     try:
         revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
     except asyncpg.UndefinedTableError:

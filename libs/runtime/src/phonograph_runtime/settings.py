@@ -4,16 +4,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings
 
+from phonograph_runtime.kafka_security import KafkaSecurity
 
-class ServiceSettings(BaseSettings):
+
+class ServiceSettings(BaseSettings, KafkaSecurity):
     """Addresses, limits and time limits; the subclass of a service sets `env_prefix`."""
 
     database_url: SecretStr = Field(
         title="PostgreSQL",
-        description="`postgresql+asyncpg://role:password@host/database` with the service's own role.",
+        description="`postgresql+asyncpg://role:password@host/database` with the service's own role; for TLS "
+        "with `?sslmode=verify-full&sslrootcert=FILE`.",
     )
     kafka_bootstrap_servers: str = Field(
         default="127.0.0.1:9092", title="Kafka", description="Comma-separated `host:port`; the local default."
@@ -142,3 +145,18 @@ class ServiceSettings(BaseSettings):
                 "job_timeout must exceed lease: otherwise every job is killed before its lease is renewed."
             )
         return self
+
+
+def describe_wrong_setting(error: ValidationError, prefix: str = "") -> str:
+    """Return the first fault of settings as a sentence.
+
+    Args:
+        error: What pydantic raised; a contradiction between several settings names them in its message.
+        prefix: First part of the names of their environment variables; with it, these are named.
+    """
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    name = ".".join(map(str, first["loc"]))
+    if not name:
+        return f"The settings are wrong: {message}."
+    return f"The setting {f'{prefix}{name.upper()}' if prefix else name} is wrong: {message}."

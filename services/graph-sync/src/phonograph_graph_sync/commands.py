@@ -17,6 +17,7 @@ from phonograph_graph_sync.handlers.replay import KafkaReplay
 from phonograph_graph_sync.services.rebuild import RebuildResult, RebuildService
 from phonograph_runtime.consumer import EventConsumer
 from phonograph_runtime.errors import PermanentError, UnavailableError
+from phonograph_runtime.kafka_access import check_access
 from phonograph_runtime.logs import configure_logging
 from phonograph_runtime.revisions import check_schema
 
@@ -41,11 +42,13 @@ async def rebuild(settings: Settings) -> RebuildResult:
     Raises:
         RebuildError: If another rebuild is running, or this one failed.
         StaleSchemaError: If migrations are missing.
+        AccessRefusedError: If PostgreSQL or Kafka refuses the login or the certificate.
         UnavailableError: If PostgreSQL or Neo4j cannot be reached.
         KafkaError: If Kafka does not answer.
     """
     url = settings.database_url.get_secret_value()
     await check_schema(url, settings.migrations / Service.GRAPH_SYNC.value)
+    await check_access(settings.kafka_bootstrap_servers, settings)
     context = ProcessContext.create(settings, is_rebuild=True)
     try:
         async with context.database.advisory_lock(REBUILD_LOCK) as lock:
@@ -63,6 +66,7 @@ async def rebuild(settings: Settings) -> RebuildResult:
                 context.topics,
                 consumer.consume,
                 batch_size=settings.batch_size,
+                security=settings,
             ) as replay:
                 service = RebuildService(
                     graph=context.graph, replay=replay, clear_offsets=context.clear_offsets

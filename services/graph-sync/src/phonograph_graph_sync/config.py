@@ -1,5 +1,7 @@
 """Settings of the graph-sync service, from `GRAPH_SYNC_*`."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -12,7 +14,14 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="GRAPH_SYNC_")
 
     neo4j_uri: str = Field(
-        default="bolt://127.0.0.1:7687", title="Neo4j", description="Bolt address; that of the local stack."
+        default="bolt://127.0.0.1:7687",
+        title="Neo4j",
+        description="Bolt address; that of the local stack. `neo4j+s://…` and `bolt+s://…` encrypt.",
+    )
+    neo4j_ca_file: Path | None = Field(
+        default=None,
+        title="Certificate authority of Neo4j",
+        description="PEM file; the authorities of the system without it.",
     )
     neo4j_user: str = Field(
         default="neo4j", title="User of Neo4j", description="The only user of a new Neo4j Community server."

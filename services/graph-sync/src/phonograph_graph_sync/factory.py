@@ -26,7 +26,8 @@ class ProcessContext:
             is_rebuild: Whether this process rebuilds the graph.
         """
         password = settings.neo4j_password.get_secret_value()
-        driver = connect(settings.neo4j_uri, (settings.neo4j_user, password) if password else None)
+        login = (settings.neo4j_user, password) if password else None
+        driver = connect(settings.neo4j_uri, login, settings.neo4j_ca_file)
         return cls(
             database=Database(settings, source=Service.GRAPH_SYNC.value),
             graph=Neo4jGraph(driver, is_rebuild=is_rebuild),

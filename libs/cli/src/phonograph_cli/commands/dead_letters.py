@@ -215,7 +215,7 @@ def _print_list(dead_letters: "list[DeadLetter]", *, with_state: bool) -> None:
 
     columns = ["id", "service", "topic/partition/offset", "reason", "parked"]
     rows = [
-        [each.id, each.service, each.origin, each.reason, f"{each.parked_at:%Y-%m-%d %H:%M:%S}"]
+        [each.id, each.service, each.place, each.reason, f"{each.parked_at:%Y-%m-%d %H:%M:%S}"]
         for each in dead_letters
     ]
     if with_state:
@@ -246,7 +246,7 @@ def _print_resolutions(resolutions: "list[Resolution]") -> None:
 
 
 def _describe(resolution: "Resolution") -> str:
-    from phonograph_cli.dead_letters import BODY_GONE, DROPPED, NO_ANSWER, REPLAYED, SENT
+    from phonograph_cli.dead_letters import BODY_GONE, DROPPED, NO_ANSWER, NO_EVENT, REPLAYED, SENT
 
     service, successor = resolution.dead_letter.service, resolution.successor
     if successor is not None:
@@ -259,6 +259,8 @@ def _describe(resolution: "Resolution") -> str:
         DROPPED: "dropped.",
         SENT: f"sent to {service}.",
         NO_ANSWER: f"sent, but {service} did not answer. Is it running? phonograph status",
+        NO_EVENT: f"not sent: it is a batch that {service} could not read. See: phonograph dlq show "
+        f"{resolution.dead_letter.id}",
         BODY_GONE: f"not sent. {_missing_body(resolution.dead_letter)}",
     }[resolution.outcome]
 
@@ -280,7 +282,8 @@ def _print_details(dead_letter: "DeadLetter") -> None:
     )
     print_line(f"parked    {parked}{f' by {dead_letter.service}' if dead_letter.service else ''}")
     if dead_letter.service:
-        print_line(f"record    {dead_letter.origin}  (topic/partition/offset)")
+        label = "record" if dead_letter.last_offset is None else "batch"
+        print_line(f"{label:9} {dead_letter.place}  (topic/partition/offset)")
         print_line(f"reason    {dead_letter.reason}: {dead_letter.error}")
     print_line(f"meaning   {meaning}")
     print_line(f"to do     {advice}", style="yellow")

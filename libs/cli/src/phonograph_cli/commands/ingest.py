@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from phonograph_cli.console import (
     out,
     print_json,
     print_line,
+    print_step,
 )
 from phonograph_cli.session import connect_graph, connect_kafka, project, run
 
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
 
 def ingest(
-    paths: Annotated[list[str], typer.Argument(help="Files, or file:// URIs.", metavar="PATH...")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, file:// URIs, or folders, whose recordings at any depth are ingested.",
+            metavar="PATH...",
+        ),
+    ],
     *,
     profile: Annotated[
         ProfileName, typer.Option(help="Kind of the files; auto starts every service.")
@@ -44,10 +51,15 @@ def ingest(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all services end.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ingest files. With --follow or --wait the exit code is 0 only when every file succeeded."""
+    """Ingest files and folders. With --follow or --wait the exit code is 0 only when every file succeeded.
+
+    What a folder contains besides recordings is left out and counted. A file that several symbolic links
+    reach is ingested once.
+    """
     from phonograph_cli.locations import to_uri
     from phonograph_events import IngestRequested, Options, Profile
 
+    files, left_out = _expand_folders(paths)
     requests = {
         path: IngestRequested(
             uri=to_uri(path),
@@ -56,15 +68,37 @@ def ingest(
             priority=priority,
             options=Options(language=language, speakers=speakers, track=_parse_track(track)),
         )
-        for path in paths
+        for path in files
     }
     if follow or wait:
         _require_services()
         with explain_interrupt():
-            files = run(_follow(requests, quiet=as_json or not follow))
-        _print_outcomes(files, as_json=as_json)
-        raise typer.Exit(0 if all(file.has_succeeded for file in files) else REJECTED)
-    _print_requests(run(_request(requests)), as_json=as_json)
+            outcomes = run(_follow(requests, quiet=as_json or not follow))
+        _print_outcomes(outcomes, left_out, as_json=as_json)
+        raise typer.Exit(0 if all(file.has_succeeded for file in outcomes) else REJECTED)
+    _print_requests(run(_request(requests)), left_out, as_json=as_json)
+
+
+def _expand_folders(paths: list[str]) -> tuple[list[str], dict[str, int] | None]:
+    """Return the paths of the files to ingest, and what the folders contain besides.
+
+    Args:
+        paths: Files, URIs and folders as the user typed them.
+
+    Returns:
+        The paths, and the number of other entries by kind; None if nothing could be left out.
+    """
+    from phonograph_cli import folders
+    from phonograph_cli.locations import is_folder, printable
+
+    wanted = [path for path in paths if is_folder(path)]
+    content = folders.find_recordings(paths)
+    if content.left_out:
+        print_step(content.describe_left_out())
+    if not content.paths:
+        listed = ", ".join(map(printable, wanted))
+        fail(REJECTED, f"No recording was found in {listed}. Name a folder with audio or video files.")
+    return content.paths, dict(content.left_out) if wanted or content.left_out else None
 
 
 def _parse_track(text: str | None) -> int | str | None:
@@ -115,23 +149,28 @@ def _require_services() -> None:
         fail(NOT_UP, f"Not running: {', '.join(stopped)}. Start what is missing with: phonograph up")
 
 
-def _print_requests(files: "list[FileProgress]", *, as_json: bool) -> None:
+def _print_requests(files: "list[FileProgress]", left_out: dict[str, int] | None, *, as_json: bool) -> None:
     from phonograph_cli.locations import printable
 
     if as_json:
-        print_json({"files": [{"path": file.path, "correlation_id": file.correlation_id} for file in files]})
+        listed = [{"path": file.path, "correlation_id": file.correlation_id} for file in files]
+        _print_json(listed, left_out)
         return
     for file in files:
         path = printable(file.path)
         print_line(f"{path}: requested. See: phonograph show {path}")
 
 
-def _print_outcomes(files: "list[FileProgress]", *, as_json: bool) -> None:
-    from phonograph_cli.locations import printable
+def _print_outcomes(files: "list[FileProgress]", left_out: dict[str, int] | None, *, as_json: bool) -> None:
+    from phonograph_cli.locations import as_text, printable
     from phonograph_cli.rendering import outcome_line
 
     if as_json:
-        print_json({"files": [file.to_json() | {"path": printable(file.path)} for file in files]})
+        _print_json([file.to_json() | {"path": as_text(file.path)} for file in files], left_out)
         return
     for file in files:
-        print_line(outcome_line(file))
+        print_line(printable(outcome_line(file)))  # the message may contain the name
+
+
+def _print_json(files: list[dict[str, Any]], left_out: dict[str, int] | None) -> None:
+    print_json({"files": files} | ({} if left_out is None else {"left_out": left_out}))

@@ -34,7 +34,7 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="ID or unique pref
 @app.command("list")
 def list_(
     state: Annotated[
-        str | None, typer.Option("--status", help="One of processing, retrying, completed, failed.")
+        str | None, typer.Option("--status", help="One of processing, retrying, completed, rejected, failed.")
     ] = None,
     service: Annotated[str | None, typer.Option(help="Of this service.")] = None,
     reason: Annotated[str | None, typer.Option(help="With this reason, for example engine_died.")] = None,
@@ -44,20 +44,24 @@ def list_(
     """List the jobs of all services; jobs that wait for their first attempt are only counted."""
     from phonograph_cli import rendering
     from phonograph_cli.jobs import read_pending_counts
+    from phonograph_cli.locations import printable
+    from phonograph_cli.recordings import REJECTED as REJECTED_STATUS
     from phonograph_events import JobStatus, Service
 
     require_known("service", service, Service)
-    require_known("status", state, JobStatus)
+    require_known("status", state, [*JobStatus, REJECTED_STATUS])
     found = [
         job
-        for job in run(_read_jobs(state))
-        if service in {None, job["service"]} and reason in {None, job["reason"]}
+        for job in run(_read_jobs())
+        if state in {None, job["status"]}
+        and service in {None, job["service"]}
+        and reason in {None, job["reason"]}
     ]
     waiting = read_pending_counts(project().status())
     if as_json:
         print_json({"jobs": found, "waiting": waiting})
         return
-    rows = [["" if job.get(name) is None else str(job[name]) for name in COLUMNS] for job in found]
+    rows = [["" if job.get(name) is None else printable(str(job[name])) for name in COLUMNS] for job in found]
     out.print(rendering.listing(COLUMNS, rows))
     if any(waiting.values()):
         counts = ", ".join(f"{name} {count}" for name, count in waiting.items() if count)
@@ -67,6 +71,8 @@ def list_(
 @app.command()
 def show(job_id: IdArgument, *, as_json: JsonOption = False) -> None:
     """Show everything known about a job, and its history."""
+    from phonograph_cli.locations import printable
+
     job, events = run(_read_job_and_history(job_id))
     history = [_history_entry(event) for event in events]
     if as_json:
@@ -74,7 +80,7 @@ def show(job_id: IdArgument, *, as_json: JsonOption = False) -> None:
         return
     for name, value in job.items():
         if value is not None:
-            print_line(f"{name:12} {value}")
+            print_line(f"{name:12} {printable(str(value))}")
     for number, entry in enumerate(history):
         label = "history" if number == 0 else ""
         print_line(f"{label:12} {entry['time']}  {entry['what']}")
@@ -113,9 +119,9 @@ def cancel(
     _finish(job, answer, sentence, succeeded=succeeded, as_json=as_json)
 
 
-async def _read_jobs(state: str | None = None) -> "list[Job]":
+async def _read_jobs() -> "list[Job]":
     async with open_recordings() as recordings:
-        return await recordings.jobs(status=state)
+        return await recordings.jobs()
 
 
 async def _read_job(prefix: str) -> "Job":
@@ -143,11 +149,12 @@ async def _retry(prefix: str, *, wait: bool) -> "tuple[Job, ReceivedEvent | None
 
 async def _cancel(prefix: str, *, yes: bool, wait: bool) -> "tuple[Job, ReceivedEvent | None]":
     from phonograph_cli.jobs import FINAL_STATES, request_cancel
+    from phonograph_cli.locations import printable
 
     job = await _read_job(prefix)
     if job["status"] in FINAL_STATES:
         fail(REJECTED, f"Job {job['id']} is finished: {job['status']}.")
-    confirm(f"Cancel the {job['service']} job of {job['file_name'] or job['media_id']}?", yes=yes)
+    confirm(f"Cancel the {job['service']} job of {printable(job['file_name'] or job['media_id'])}?", yes=yes)
     async with connect_kafka() as client:
         return job, await request_cancel(client, job, wait=wait)
 

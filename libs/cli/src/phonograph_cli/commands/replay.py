@@ -24,25 +24,38 @@ from phonograph_cli.session import connect_kafka, project, run
 if TYPE_CHECKING:
     from phonograph_cli.offsets import Start
     from phonograph_cli.replays import ReplayOutcome, ReplayPlan
+    from phonograph_cli.skips import SkipPlan
     from phonograph_events import Service
 
 
 def replay(
     topic: Annotated[str, typer.Argument(help="For example media-ready.")],
     begin: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--from",
             metavar="BEGINNING|OFFSET|TIME",
             help="For example 2026-11-20T08:00; UTC unless it has an offset.",
         ),
-    ],
+    ] = None,
     service: Annotated[
         list[str] | None,
         typer.Option(help="Only this service; every service that reads the topic when left out."),
     ] = None,
     partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.")] = None,
     *,
+    skip: Annotated[
+        int | None,
+        typer.Option(
+            "--skip",
+            metavar="OFFSET",
+            min=0,
+            help="Go on behind this offset instead; needs --service, --partition and --reason.",
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why records are skipped; kept with their dead letters.")
+    ] = None,
     forgotten: Annotated[
         bool, typer.Option("--forgotten", help="Include events so old that they will take effect again.")
     ] = False,
@@ -55,7 +68,17 @@ def replay(
     Events that took effect before are skipped, because the inbox knows them. A service is stopped briefly,
     because Kafka does not set the offsets of a group that is reading; where services run on other machines,
     stop every copy first.
+
+    With --skip a service that cannot get past a record goes on behind it. What it skips becomes dead letters
+    with the reason (phonograph dlq list): records that can be read can be replayed from there.
     """
+    if skip is not None:
+        if begin is not None or no_wait or forgotten:
+            fail(USAGE, "--skip goes forward: it takes neither --from nor --forgotten nor --no-wait.")
+        _skip(topic, service, partition, skip, reason, yes=yes, as_json=as_json)
+        return
+    if begin is None or reason is not None:
+        fail(USAGE, "Name --from to go back, or --skip and --reason to go on behind an offset.")
     start, services = _parse_start(begin), _select_readers(topic, service)
     outcomes = run(_replay(topic, partition, start, services, forgotten=forgotten, yes=yes, wait=not no_wait))
     if as_json:
@@ -64,6 +87,54 @@ def replay(
         for outcome in outcomes:
             print_line(_outcome_line(outcome))
     raise typer.Exit(REJECTED if any(outcome.left for outcome in outcomes) else 0)
+
+
+def _skip(
+    topic: str,
+    names: list[str] | None,
+    partition: int | None,
+    last: int,
+    reason: str | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    if not names or len(names) != 1 or partition is None or not (reason or "").strip():
+        fail(USAGE, "--skip needs one --service, its --partition and a --reason.")
+    (service,) = _select_readers(topic, names, with_graph=True)
+    plan, count = run(_skip_on_kafka(service, topic, partition, last, (reason or "").strip(), yes=yes))
+    if as_json:
+        print_json(
+            {
+                "topic": topic,
+                "partition": partition,
+                "service": service.value,
+                "first_offset": plan.first,
+                "last_offset": plan.last,
+                "dead_letters": count,
+            }
+        )
+    else:
+        print_line(
+            f"{service} goes on at {topic}/{partition}/{plan.last + 1}. What it skipped is in {count} dead "
+            f"letter{'' if count == 1 else 's'}: phonograph dlq list --service {service} --topic {topic}"
+        )
+
+
+async def _skip_on_kafka(
+    service: "Service", topic: str, partition: int, last: int, reason: str, *, yes: bool
+) -> "tuple[SkipPlan, int]":
+    from aiokafka import TopicPartition
+
+    from phonograph_cli import skips
+
+    async with connect_kafka() as client:
+        partitions = await client.partitions([topic])
+        require_known("partition", str(partition), [str(each.partition) for each in partitions])
+        plan = await skips.plan_skip(client, service, TopicPartition(topic, partition), last)
+        offsets = f"the offset {last}" if plan.count == 1 else f"{plan.count} offsets, {plan.first} to {last}"
+        confirm(f"{service} will not process {offsets} of {topic}/{partition}. Continue?", yes=yes)
+        return plan, await skips.skip(client, project(report=print_step), plan, reason)
 
 
 def _parse_start(begin: str) -> "Start":
@@ -80,7 +151,7 @@ def _parse_start(begin: str) -> "Start":
     return Start(time=moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def _select_readers(topic: str, names: list[str] | None) -> "list[Service]":
+def _select_readers(topic: str, names: list[str] | None, *, with_graph: bool = False) -> "list[Service]":
     from phonograph_events import TOPICS, Service
 
     require_known("topic", topic, TOPICS)
@@ -90,7 +161,7 @@ def _select_readers(topic: str, names: list[str] | None) -> "list[Service]":
     for name in selected:
         if name not in readers:
             fail(USAGE, f"{name} does not read {topic}; it is read by: {', '.join(readers)}.")
-    if graph in selected or not selected:
+    if (graph in selected and not with_graph) or not selected:
         fail(USAGE, "The graph stores its own offsets. Rebuild it with: phonograph graph rebuild")
     return [Service(name) for name in selected]
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, cast
 
 from neo4j import AsyncDriver, AsyncGraphDatabase, AsyncManagedTransaction, Record
@@ -32,21 +33,33 @@ from phonograph_graph_sync.exceptions import RefusedByGraphError, TooLargeForGra
 from phonograph_graph_sync.graph import statements
 from phonograph_graph_sync.graph.schema import ensure_schema
 from phonograph_runtime.errors import UnavailableError
+from phonograph_runtime.neo4j_access import driver_options
 
 RETRY_S: Final = 5.0
 CONNECT_S: Final = 5.0
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def connect(uri: str, auth: tuple[str, str] | None) -> AsyncDriver:
-    """Return a driver for Neo4j; nothing is connected before it is needed."""
+def connect(uri: str, auth: tuple[str, str] | None, ca_file: Path | None = None) -> AsyncDriver:
+    """Return a driver for Neo4j; nothing is connected before it is needed.
+
+    Args:
+        uri: Bolt address.
+        auth: User and password.
+        ca_file: Certificate authority as PEM; the authorities of the system if None.
+
+    Raises:
+        AccessRefusedError: If the authority cannot be read.
+    """
+    address, options = driver_options(uri, ca_file)
     return AsyncGraphDatabase.driver(
-        uri,
+        address,
         auth=auth,
         connection_timeout=CONNECT_S,
         connection_acquisition_timeout=RETRY_S,
         max_transaction_retry_time=RETRY_S,
         notifications_min_severity="OFF",
+        **options,
     )
 
 

@@ -1,7 +1,6 @@
 """Handles the events that the service consumes, a batch at a time."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import structlog
 
@@ -55,12 +54,4 @@ def _project(record: ConsumedRecord) -> ProjectedEvent:
     if not isinstance(envelope, Envelope):
         raise envelope
     partition = Partition(record.record.topic, record.record.partition)
-    return ProjectedEvent(partition, record.record.offset, project(_with_time(record, envelope)))
-
-
-def _with_time(record: ConsumedRecord, envelope: Envelope) -> Envelope:
-    """Return the event; one without a time has that of its record, which is the same in every replay."""
-    if any(name.lower() == "ce_time" for name, _ in record.record.headers):
-        return envelope
-    time = datetime.fromtimestamp(record.record.timestamp / 1000, tz=UTC)
-    return envelope.model_copy(update={"time": time})
+    return ProjectedEvent(partition, record.record.offset, project(envelope))
