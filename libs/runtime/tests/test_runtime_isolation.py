@@ -175,7 +175,7 @@ async def test_name_of_a_header_that_is_not_utf8_costs_no_record(stack: Stack) -
 @pytest.mark.parametrize("codec", [None, "gzip", "snappy", "lz4", "zstd"])
 @pytest.mark.parametrize("is_idempotent", [False, True], ids=["plain", "idempotent"])
 async def test_every_codec_is_read(stack: Stack, codec: str | None, *, is_idempotent: bool) -> None:
-    texts = [f"{number} " * 200 for number in range(50)]
+    texts = [f"{number} " * 100 for number in range(50)]
     async with topic(stack, 1) as places:
         async with producer(stack, compression_type=codec, enable_idempotence=is_idempotent) as sending:
             await send_batches(sending, places[0], [plain(text) for text in texts])

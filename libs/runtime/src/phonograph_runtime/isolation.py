@@ -143,7 +143,8 @@ class IsolatingConsumer(AIOKafkaConsumer):
         selected = self._in_turn(partitions)
         suspects = self._remaining_suspects(selected)
         for partition in suspects:
-            if limit > _count(found):
+            # One that was found guilty clears those that were suspected together with it.
+            if partition in self._suspects and limit > _count(found):
                 _add(found, partition, await self._read_suspect(partition, limit - _count(found)))
         healthy = [partition for partition in selected if partition not in self._suspects]
         if limit <= _count(found):
