@@ -109,18 +109,12 @@ def lying_header(batch: bytearray) -> None:
     struct.pack_into(">i", batch, LAST_DELTA, 2**31 - 1)
 
 
-def other_version(batch: bytearray) -> None:
-    """State another version of the format than the bytes have."""
-    batch[16] = 1
-
-
 DAMAGES: tuple[Callable[[bytearray], None], ...] = (
     wrong_checksum,
     unknown_codec,
     wrong_codec,
     garbage,
     lying_header,
-    other_version,
 )
 
 
