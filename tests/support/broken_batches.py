@@ -109,9 +109,9 @@ def lying_header(batch: bytearray) -> None:
     struct.pack_into(">i", batch, LAST_DELTA, 2**31 - 1)
 
 
-def unknown_version(batch: bytearray) -> None:
-    """State a version of the format that does not exist."""
-    batch[16] = 9
+def other_version(batch: bytearray) -> None:
+    """State another version of the format than that of the bytes: Kafka fails if a fetch begins with it."""
+    batch[16] = 1
 
 
 DAMAGES: tuple[Callable[[bytearray], None], ...] = (
@@ -120,7 +120,6 @@ DAMAGES: tuple[Callable[[bytearray], None], ...] = (
     wrong_codec,
     garbage,
     lying_header,
-    unknown_version,
 )
 
 

@@ -36,6 +36,9 @@ def addresses() -> "Addresses":
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run the work of a command; a failure ends the command with a sentence and an exit code."""
+    from phonograph_runtime.logs import log_to_standard_error
+
+    log_to_standard_error()
     with report_errors():
         return asyncio.run(work)
 

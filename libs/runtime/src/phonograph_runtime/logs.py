@@ -39,6 +39,11 @@ def _add_subject(_logger: Any, _method: str, line: structlog.typing.EventDict) -
     return line if subject is None else subject.to_logging_context() | dict(line)
 
 
+def log_to_standard_error() -> None:
+    """Write the logs of this process to standard error, for a command whose result is on standard output."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def configure_logging(service: str, level: str) -> None:
     """Write the logs of this process and of its libraries to standard error as JSON.
 
