@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from tests.support.broken_batches import DAMAGES, stored_batches
+from tests.support.broken_batches import DAMAGES, other_version, stored_batches
 from tests.support.processes import consumer_group, header, request
 from tests.support.scratch import rows
 from tests.support.stack import Stack
@@ -478,6 +478,22 @@ async def test_16_broken_batches_are_parked(stack: Stack, tmp_path: Path) -> Non
         assert re.search(rf'unreadable batch parked.*"partition": {number}, "offset": {offset}\b', log) or (
             re.search(rf'"partition": {number}\b.*"offset": {offset}\b.*unreadable batch parked', log)
         )
+
+
+async def test_16_batch_that_kafka_cannot_read_is_passed(stack: Stack, tmp_path: Path) -> None:
+    async with consumer_group(stack, tmp_path, partitions=2) as group:
+        await group.publish(EVENTS // 5, seconds=2)
+        partition = TopicPartition(group.topic, 0)
+        first = stored_batches(stack, partition)[0]
+        lost = len(read_batch(first.read(), partition).records)
+        first.change(other_version)
+        group.start(stall_after="PT8S")
+        await group.wait_until_processed(EVENTS // 5 - lost, timeout_s=60)
+        await group.wait_until("SELECT count(*) FROM dead_letters", lambda n: n == 1, timeout_s=30)
+        parked = await rows(group.database, 'SELECT partition, "offset", reason, value FROM dead_letters')
+        log = read_logs(tmp_path)
+    assert parked == [(0, 0, "unreadable_batch", None)]
+    assert "partition stuck, examining it" in log
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_broken_file_is_rejected_with_a_reason_and_a_message(
 @pytest.mark.parametrize("name", GOOD)
 def test_show_has_the_documented_shape(ingested_samples: dict[str, Any], system: System, name: str) -> None:
     shown = system.show(SAMPLES / name)
-    assert list(shown) == [*SHAPE, "jobs"]
+    assert list(shown) == [*SHAPE, "jobs", "places", "in_progress"]
     for section, keys in SHAPE.items():
         if shown[section] is not None:
             assert list(shown[section]) == keys.split(), section

@@ -13,6 +13,7 @@ from tests.support.broken_batches import (
     DAMAGES,
     batch_of,
     long_record,
+    other_version,
     seal,
     send_batches,
     send_bytes,
@@ -253,6 +254,54 @@ async def test_damage_on_the_way_is_fetched_again(stack: Stack) -> None:
                 found = await consumer.getmany(timeout_ms=50)
             assert values(found[places[0]]) == ["a", "b"]
             assert consumer._suspects == {}
+
+
+@pytest.mark.parametrize("number", [0, 2])
+async def test_batch_that_kafka_cannot_read_is_passed_when_it_is_suspected(stack: Stack, number: int) -> None:
+    """Kafka answers such a fetch with an error that aiokafka only logs: nothing arrives any more."""
+    async with topic(stack, 2) as places:
+        async with producer(stack) as sending:
+            for place in places:
+                await send_batches(sending, place, *([plain(f"{n}.{m}") for m in range(5)] for n in range(4)))
+        stored_batches(stack, places[0])[number].change(other_version)
+        consumer = IsolatingConsumer(
+            bootstrap_servers=stack.addresses.kafka_bootstrap_servers, auto_offset_reset="earliest"
+        )
+        consumer.assign(places)
+        found: list[KafkaRecord] = []
+        async with consumer, asyncio.timeout(60):
+            consumer.seek(places[0], 5 * number)
+            consumer.suspect(places[0])
+            while len(found) < 20 + 5 * (3 - number) + 1:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found += records
+        assert values(found, 1) == [f"{n}.{m}" for n in range(4) for m in range(5)]
+        later = [f"{n}.{m}" for n in range(number + 1, 4) for m in range(5)]
+        assert values(found) == ["unreadable", *later]
+        (unreadable,) = [record for record in found if isinstance(record, UnreadableBatch)]
+        assert (unreadable.first_offset, unreadable.offset) == (5 * number, 5 * number + 4)
+        assert unreadable.value is None
+
+
+async def test_nothing_is_passed_while_kafka_delivers_nothing_behind_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that fails as a whole must not cost a record."""
+    monkeypatch.setattr(isolation, "REFUSAL_PAUSE_S", 0.1)
+    async with topic(stack, 1) as places:
+        async with producer(stack) as sending:
+            await send_batches(sending, places[0], [plain("a"), plain("b")])
+        (batch,) = stored_batches(stack, places[0])
+        batch.change(other_version)
+        consumer = IsolatingConsumer(
+            bootstrap_servers=stack.addresses.kafka_bootstrap_servers, auto_offset_reset="earliest"
+        )
+        consumer.assign(places)
+        async with consumer:
+            consumer.suspect(places[0])
+            for _ in range(20):
+                assert await consumer.getmany(timeout_ms=100) == {}
+            assert await consumer.position(places[0]) == 0
 
 
 async def test_records_of_one_partition_are_taken_one_by_one(stack: Stack) -> None:

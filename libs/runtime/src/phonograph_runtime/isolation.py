@@ -368,7 +368,9 @@ class IsolatingConsumer(AIOKafkaConsumer):
         aborted = rest[_ABORTED_IN_V11] if response.API_VERSION >= 11 else rest[-2]
         if error_code and error_code not in _DAMAGED_ON_KAFKA:
             raise for_code(error_code)(f"{partition.topic}/{partition.partition} cannot be read")
-        return _Fetched(error_code, min(end, rest[0]), aborted or (), rest[-1] or b"")
+        if error_code:  # the answer then states no end
+            return _Fetched(error_code, (await self.end_offsets([partition]))[partition], (), b"")
+        return _Fetched(0, min(end, rest[0]), aborted or (), rest[-1] or b"")
 
     async def _end_of(self, partition: TopicPartition, records: Sequence[KafkaRecord]) -> int:
         """Return the offset behind records, and behind markers of transactions that follow them."""
