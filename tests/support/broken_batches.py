@@ -109,14 +109,11 @@ def lying_header(batch: bytearray) -> None:
     struct.pack_into(">i", batch, LAST_DELTA, 2**31 - 1)
 
 
-<<<<<<< HEAD
-=======
 def other_version(batch: bytearray) -> None:
     """State another version of the format than that of the bytes: Kafka fails if a fetch begins with it."""
     batch[16] = 1
 
 
->>>>>>> ten1
 DAMAGES: tuple[Callable[[bytearray], None], ...] = (
     wrong_checksum,
     unknown_codec,

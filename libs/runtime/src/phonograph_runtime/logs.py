@@ -40,14 +40,9 @@ def _add_subject(_logger: Any, _method: str, line: structlog.typing.EventDict) -
 
 
 def log_to_standard_error() -> None:
-<<<<<<< HEAD
     """Write log lines of a command to standard error; its standard output is for what it was asked for."""
     if not structlog.is_configured():
         structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
-=======
-    """Write the logs of this process to standard error, for a command whose result is on standard output."""
-    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
->>>>>>> ten1
 
 
 def configure_logging(service: str, level: str) -> None:
