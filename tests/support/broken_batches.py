@@ -110,8 +110,8 @@ def lying_header(batch: bytearray) -> None:
 
 
 def other_version(batch: bytearray) -> None:
-    """State another version of the format than that of the bytes: Kafka fails if a fetch begins with it."""
-    batch[16] = 1
+    """State version 1, gzip: Kafka has to unpack the batch to find an offset, and fails."""
+    batch[16:18] = b"\1\1"
 
 
 DAMAGES: tuple[Callable[[bytearray], None], ...] = (

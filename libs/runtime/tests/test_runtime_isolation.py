@@ -258,11 +258,15 @@ async def test_damage_on_the_way_is_fetched_again(stack: Stack) -> None:
 
 @pytest.mark.parametrize("number", [0, 2])
 async def test_batch_that_kafka_cannot_read_is_passed_when_it_is_suspected(stack: Stack, number: int) -> None:
-    """Kafka answers such a fetch with an error that aiokafka only logs: nothing arrives any more."""
+    """Kafka answers such a fetch with an error that aiokafka only logs: nothing arrives any more.
+
+    Each batch has more than 4 KiB, and so an entry in the index of Kafka by which it is found.
+    """
     async with topic(stack, 2) as places:
         async with producer(stack) as sending:
             for place in places:
-                await send_batches(sending, place, *([plain(f"{n}.{m}") for m in range(5)] for n in range(4)))
+                batches = ([plain(f"{n}.{m}".ljust(1000)) for m in range(5)] for n in range(4))
+                await send_batches(sending, place, *batches)
         stored_batches(stack, places[0])[number].change(other_version)
         consumer = IsolatingConsumer(
             bootstrap_servers=stack.addresses.kafka_bootstrap_servers, auto_offset_reset="earliest"
@@ -275,9 +279,11 @@ async def test_batch_that_kafka_cannot_read_is_passed_when_it_is_suspected(stack
             while len(found) < 20 + 5 * (3 - number) + 1:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     found += records
-        assert values(found, 1) == [f"{n}.{m}" for n in range(4) for m in range(5)]
+        assert [value.strip() for value in values(found, 1)] == [
+            f"{n}.{m}" for n in range(4) for m in range(5)
+        ]
         later = [f"{n}.{m}" for n in range(number + 1, 4) for m in range(5)]
-        assert values(found) == ["unreadable", *later]
+        assert [value.strip() for value in values(found)] == ["unreadable", *later]
         (unreadable,) = [record for record in found if isinstance(record, UnreadableBatch)]
         assert (unreadable.first_offset, unreadable.offset) == (5 * number, 5 * number + 4)
         assert unreadable.value is None

@@ -43,6 +43,7 @@ DEFAULT_TIMEOUT_MS: Final = 500
 
 _READ_COMMITTED: Final = 1
 _ABORTED_IN_V11: Final = 2
+_EMPTY_CONTROL_BATCH: Final = "Control batch did not contain"
 _DAMAGED_ON_KAFKA: Final = {-1, 2}
 """Error codes with which Kafka answers a fetch of a batch that it cannot read itself."""
 
@@ -279,16 +280,34 @@ class IsolatingConsumer(AIOKafkaConsumer):
         try:
             return self._read_leniently(partition, position, fetched)
         except KafkaError as error:
-            next_offset = await self._next_batch(partition, position, fetched)
+            after = await self._next_batch(partition, position, fetched)
+            records, next_offset = list[KafkaRecord](), after
+            if fetched.error_code:
+                after, records, next_offset = await self._read_found(partition, after)
             first, value = _batch_of(fetched.data, position)
             unreadable = UnreadableBatch.at(
                 partition,
-                range(first, next_offset),
+                range(first, after),
                 value,
                 error=f"{type(error).__name__}: {error}",
                 attempts=attempts,
             )
-            return [unreadable], next_offset
+            return [unreadable, *records], next_offset
+
+    async def _read_found(self, partition: TopicPartition, offset: int) -> tuple[int, list[KafkaRecord], int]:
+        """Read the batch in which Kafka found an offset; return its first offset, records and next offset.
+
+        Kafka finds a batch by the index of its last offset, so that a fetch of its first one may still fail.
+        """
+        fetched = await self._fetch(partition, offset)
+        prefix = BatchPrefix.of(fetched.data)
+        if prefix is None or prefix.base_offset >= offset:
+            return offset, [], offset
+        try:
+            records, next_offset = self._read_leniently(partition, prefix.base_offset, fetched)
+        except KafkaError:
+            return offset, [], offset
+        return prefix.base_offset, records, next_offset
 
     def _read_leniently(
         self, partition: TopicPartition, position: int, fetched: _Fetched
@@ -387,10 +406,11 @@ class IsolatingConsumer(AIOKafkaConsumer):
 
 def _is_content(error: Exception) -> bool:
     """Return whether an exception comes from the bytes of a batch: codecs raise exceptions of their own."""
-    if isinstance(error, ConsumerStoppedError):
-        return False
-    content = CorruptRecordException | UnsupportedCodecError | RecordTooLargeError
-    return not isinstance(error, KafkaError) or isinstance(error, content) or type(error) is KafkaError
+    if isinstance(error, CorruptRecordException | UnsupportedCodecError | RecordTooLargeError):
+        return True
+    if isinstance(error, KafkaError):  # of this class are a control batch without records, and a broken group
+        return _EMPTY_CONTROL_BATCH in str(error)
+    return not isinstance(error, ConsumerStoppedError)
 
 
 def _batch_of(data: bytes, position: int) -> tuple[int, bytes | None]:
