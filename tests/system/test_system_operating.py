@@ -23,11 +23,11 @@ def noise(system: System, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_long_talk(path: Path) -> Path:
-    """Write speech that takes several seconds to transcribe."""
+    """Write speech that takes much longer to transcribe than two commands take."""
     with av.open(str(path), "w") as target:
         stream = target.add_stream("pcm_s16le", rate=16_000)
         stream.layout = "mono"
-        for _ in range(4):
+        for _ in range(30):
             resampler = av.AudioResampler("s16", "mono", 16_000)
             with av.open(str(SAMPLES / "talk.ogg")) as source:
                 for frame in source.decode(audio=0):
