@@ -100,6 +100,8 @@ class Bench:
     def compare(self, module: str, ours: str, bare: str | None, **task: Any) -> Rounds:
         """Run this revision, the other revision and the bare loop in each round, after one warm-up round.
 
+        Every second round has the opposite order: a side is faster after one that works as it does.
+
         Args:
             module: module of the sides.
             ours: function that measures a revision.
@@ -107,19 +109,16 @@ class Bench:
             **task: keyword arguments of the functions, which must be JSON.
         """
         rounds = Rounds([], [], [])
+        sides: list[tuple[Results, str, Path]] = [(rounds.ours, ours, ROOT)]
+        if self.base is not None:
+            sides.append((rounds.base, ours, self.base))
+        if bare is not None:
+            sides.append((rounds.bare, bare, ROOT))
         for number in range(self.rounds + 1):
-            counts = number > 0 or self.rounds == 0
-            result = self.side(module, ours, **task)
-            if counts:
-                rounds.ours.append(result)
-            if self.base is not None:
-                result = self.side(module, ours, checkout=self.base, **task)
-                if counts:
-                    rounds.base.append(result)
-            if bare is not None:
-                result = self.side(module, bare, **task)
-                if counts:
-                    rounds.bare.append(result)
+            for results, function, checkout in sides[:: -1 if number % 2 else 1]:
+                result = self.side(module, function, checkout=checkout, **task)
+                if number > 0 or self.rounds == 0:
+                    results.append(result)
         return rounds
 
 
