@@ -391,10 +391,9 @@ _IDLE_TIMEOUT = "25P03"
 def is_unavailable(error: BaseException) -> bool:
     """Return whether the server is unavailable, as opposed to a statement being wrong."""
     if isinstance(error, DBAPIError):
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        disconnected = error.connection_invalidated or isinstance(error.orig, _CLIENT_ERRORS)
-        return disconnected or state[:2] in _UNAVAILABLE_CLASSES or state == _IDLE_TIMEOUT
-    if isinstance(error, asyncpg.PostgresError):
+        return error.connection_invalidated or (error.orig is not None and is_unavailable(error.orig))
+    # SQLAlchemy wraps no error of a new connection: it is one of the driver's own, or of the adapter's.
+    if isinstance(error, asyncpg.PostgresError | AsyncAdapt_asyncpg_dbapi.Error) and error.sqlstate:
         return str(error.sqlstate)[:2] in _UNAVAILABLE_CLASSES or error.sqlstate == _IDLE_TIMEOUT
     lost = (
         ConnectionError
