@@ -27,20 +27,27 @@ install: $(INSTALLED) ## Install everything into .venv
 install-gpu: $(INSTALLED) ## Add torch and pyannote.audio
 	@$(UV) pip install --require-hashes -r requirements/gpu.txt
 
-demo: $(INSTALLED) ## Start everything, ingest the sample recordings, show the results, stop
+models: $(INSTALLED) ## Fetch the models of the default engines into the user's cache, once
+	@$(BIN)/phonograph models fetch > /dev/null \
+		|| echo 'Phonograph goes on with engines that need no models; results have the warning engine_fallback.' >&2
+
+demo: models ## Start everything, ingest the sample recordings, show the results, stop
 	@$(BIN)/phonograph demo
 
-up: $(INSTALLED) ## Start servers and services; restart those that died
+up: models ## Start servers and services; restart those that died
 	@$(BIN)/phonograph up
 
 down: $(INSTALLED) ## Stop servers and services; keep the data
 	@$(BIN)/phonograph down
 
-test: $(INSTALLED) ## Run every test on real servers
+test: models ## Run every test on real servers
 	$(BIN)/pytest
 
 chaos: $(INSTALLED) ## Inject every fault; CASE=name runs one
 	$(BIN)/pytest tests/chaos -m 'chaos or not chaos' -s $(if $(CASE),-k '$(CASE)')
+
+images-test: $(INSTALLED) ## Build and run the images with a Docker engine of their own (Debian, root)
+	$(BIN)/pytest tests/images -m images -s
 
 lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/ruff check .
@@ -65,7 +72,9 @@ samples: $(INSTALLED) ## Generate the sample recordings (needs flite)
 requirements: $(INSTALLED) ## Compile requirements/*.txt with hashes and without index addresses
 	@for member in $(notdir $(patsubst %/,%,$(wildcard services/*/))); do \
 		$(EXPORT) --package phonograph-$$member --no-dev -o requirements/$$member.txt > /dev/null; done
+	@$(EXPORT) --package phonograph-cli --no-dev -o requirements/cli.txt > /dev/null
+	@$(EXPORT) --only-group build -o requirements/build.txt > /dev/null
 	@$(EXPORT) --all-packages -o requirements/dev.txt > /dev/null
 	@$(EXPORT) --package phonograph-diarization --extra gpu --no-dev -o requirements/gpu.txt > /dev/null
 
-.PHONY: help install install-gpu demo up down test chaos lint bench migrate schemas samples requirements
+.PHONY: help install install-gpu models demo up down test chaos images-test lint bench migrate schemas samples requirements

@@ -4,9 +4,11 @@ import pytest
 
 pytest_plugins = [
     "tests.support.golden",
+    "tests.support.models",
     "tests.support.stack",
     "tests.support.system",
     "tests.support.secure_kafka",
+    "tests.support.secure_neo4j",
 ]
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import files, graph, intake, jobs, relay
+from tests.bench import files, graph, intake, jobs, relay, search, speakers, speech
 from tests.bench.bench import Bench
 from tests.bench.figures import Figure, table, write
 from tests.support.stack import ROOT, servers
@@ -27,8 +27,17 @@ ON_SERVERS: dict[str, Measure] = {
     "relay": relay.measure,
     "jobs": jobs.measure,
     "graph": graph.measure,
+    "search": search.measure,
 }
 ON_SYSTEM: dict[str, Measure] = {"files": files.measure}
+
+
+def measure_speech(bench: Bench) -> list[Figure]:
+    """Measure the words and the speakers that are recognized."""
+    return [*speech.measure(bench), *speakers.measure(bench)]
+
+
+WITHOUT_SERVERS: dict[str, Measure] = {"speech": measure_speech}
 
 
 def main() -> None:
@@ -37,7 +46,7 @@ def main() -> None:
     # By default SIGTERM ends the process at once; as an exception it lets the servers be stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))
     logging.disable(logging.WARNING)
-    chosen = arguments.only or [*ON_SERVERS, *ON_SYSTEM]
+    chosen = arguments.only or [*ON_SERVERS, *ON_SYSTEM, *WITHOUT_SERVERS]
     figures: list[Figure] = []
     failed: list[str] = []
     with _checkout(arguments.base) as base:
@@ -50,6 +59,11 @@ def main() -> None:
             home.mkdir(parents=True, exist_ok=True)
             project = Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)})
             figures += _measured(on_system, Bench(project, arguments.rounds, base), failed)
+        if without := {name: each for name, each in WITHOUT_SERVERS.items() if name in chosen}:
+            home = ROOT / ".phonograph" / "bench-speech"
+            (home / "logs").mkdir(parents=True, exist_ok=True)
+            project = Project(ROOT, environment=dict(os.environ) | {"PHONOGRAPH_HOME": str(home)})
+            figures += _measured(without, Bench(project, arguments.rounds, base), failed)
     time = datetime.now(UTC)
     path = ROOT / "bench" / "results" / f"{time:%Y%m%dT%H%M%SZ}.json"
     conditions: dict[str, object] = {
@@ -84,7 +98,10 @@ def _measured(measurements: dict[str, Measure], bench: Bench, failed: list[str])
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "--only", action="append", choices=[*ON_SERVERS, *ON_SYSTEM], help="this measurement only"
+        "--only",
+        action="append",
+        choices=[*ON_SERVERS, *ON_SYSTEM, *WITHOUT_SERVERS],
+        help="this measurement only",
     )
     parser.add_argument("--base", help="another revision, measured in turn with this one")
     parser.add_argument(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bench import graph, intake, jobs, relay
+from tests.bench import graph, intake, jobs, relay, search
 from tests.bench.figures import Figure, Goal, table, write
 from tests.support.stack import Stack
 
@@ -46,6 +46,14 @@ async def test_claims_are_measured_in_a_full_table(stack: Stack) -> None:
 async def test_graph_and_its_bare_rows_contain_every_node(stack: Stack) -> None:
     for side in (graph.ours, graph.bare):
         assert (await side(stack, files=3))["per_s"] > 0
+
+
+async def test_search_and_a_scan_are_measured_in_one_hour(stack: Stack) -> None:
+    assert (await search.fill(stack, hours=1))["seconds"] > 0
+    for side in (search.ours, search.bare):
+        figures = await side(stack)
+        assert set(figures) == set(search.QUERIES)
+        assert min(figures.values()) > 0
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,25 @@ async def test_every_foreign_key_is_indexed_and_every_time_has_a_zone(stack: Sta
     assert without_zone == []
 
 
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("diarization.speaker_profiles", ["name", "user_id"]),
+        ("transcription.v2_processing_jobs", ["status", "transcript_id", "job_type"]),
+    ],
+)
+async def test_indexes_that_requirements_name_exist(stack: Stack, table: str, columns: list[str]) -> None:
+    """T0-33 and T0-34."""
+    connection = await asyncpg.connect(stack.addresses.postgres_url)
+    rows = await connection.fetch(
+        "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid "
+        "AND a.attnum = i.indkey[0] WHERE i.indrelid = $1::regclass AND i.indisvalid AND i.indnkeyatts = 1",
+        table,
+    )
+    await connection.close()
+    assert set(columns) <= {row["attname"] for row in rows}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 async def test_service_cannot_read_other_schemas(stack: Stack, service: Service) -> None:
     connection = await asyncpg.connect(stack.database_url(service).replace("+asyncpg", ""))

@@ -18,7 +18,7 @@ from tests.support.stack import Stack
 from phonograph_events import Record
 from phonograph_runtime.database import Database
 from phonograph_runtime.settings import ServiceSettings
-from phonograph_runtime.tables import DeliveryBase, JobColumns, service_registry
+from phonograph_runtime.tables import DeliveryBase, JobColumns, RecordingTaskColumns, service_registry
 
 
 class ScratchBase(DeclarativeBase):
@@ -31,6 +31,10 @@ class SqlScratchJob(JobColumns, ScratchBase):
     """Table of the scratch jobs."""
 
     __tablename__ = "scratch_jobs"
+
+
+class SqlRecordingTask(RecordingTaskColumns, ScratchBase):
+    """Table of the recordings that can be processed again."""
 
 
 class SqlSum(ScratchBase):

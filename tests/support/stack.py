@@ -109,12 +109,18 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(app: ServiceApp, *, backlog: bool = False) -> AsyncIterator[ServiceApp]:
+async def running(
+    app: ServiceApp,
+    *,
+    backlog: bool = False,
+    until: Callable[[str | None], bool] = lambda failure: failure is None,
+) -> AsyncIterator[ServiceApp]:
     """Run a service inside the test; stop it gracefully at the end and raise what it raised.
 
     Args:
         app: the service.
         backlog: consume what is on the topics already; otherwise only events published from now on.
+        until: returns True for a readiness failure, or None, with which the block may begin.
     """
     if not backlog:
         await skip_backlog(app)
@@ -122,7 +128,7 @@ async def running(app: ServiceApp, *, backlog: bool = False) -> AsyncIterator[Se
     task = asyncio.create_task(app.run(stop))
     try:
         async with asyncio.timeout(60):
-            while await app.readiness_failure():
+            while not until(await app.readiness_failure()):
                 if task.done():
                     await task
                 await asyncio.sleep(0.05)

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from phonograph_cli.main import app
 from phonograph_cli.project import Project
+from phonograph_models import DEFAULT_MODELS, fetch_models
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 COMMAND = str(Path(sys.executable).parent / "phonograph")
@@ -84,7 +85,9 @@ async def run_command(project: Project, *arguments: str) -> CommandResult:
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
-    """All services and their servers, started once per session."""
+    """All services and their servers, started once per session, with the default engines."""
+    # As `make up` does; without any source the services work with their other engines.
+    fetch_models(DEFAULT_MODELS, lambda _progress: None)
     with servers("test-system") as project:
         project.up()
         yield System(project)

@@ -68,15 +68,47 @@ async def test_one_variable_sets_where_traces_are_sent(
 def test_service_is_built_checked_and_ordered_like_the_others(service: Service) -> None:
     definition = COMPOSE["services"][service]
     assert definition["build"]["dockerfile"] == f"services/{service}/Dockerfile"
-    assert f":{PORT}{READY}" in definition["healthcheck"]["test"][-1]
+    assert (
+        definition["image"] == COMPOSE["services"][f"{service}-migrate"]["image"] == f"phonograph-{service}"
+    )
     assert {"postgres", "kafka", "topics"} <= definition["depends_on"].keys()
     assert any("read_only" in volume for volume in definition["volumes"] if isinstance(volume, dict))
+
+
+@pytest.mark.parametrize("service", Service)
+def test_image_runs_as_an_ordinary_user_and_checks_its_readiness(service: Service) -> None:
+    text = dockerfile(service)
+    port = f"{service.role.upper()}_HTTP_PORT"
+    assert f"{port}={PORT}" in text
+    assert f"environ['{port}'] + '{READY}'" in text.partition("HEALTHCHECK")[2]
+    assert "USER 10001:10001" in text.partition("FROM python:3.11-slim\n")[2]
+
+
+def test_cli_gets_only_settings_that_it_or_a_service_has() -> None:
+    composed = COMPOSE["services"]["cli"]["environment"]
+    own = {name for name in composed if name.startswith("PHONOGRAPH_")}
+    assert composed.keys() - own == {
+        name for service in Service for name in COMPOSE["services"][service]["environment"]
+    }
+    image = dict(
+        re.findall(r"(PHONOGRAPH_\w+)=(\S+)", (ROOT / "libs" / "cli" / "Dockerfile").read_text("utf-8"))
+    )
+    project = Project(ROOT, environment=image | composed)
+    assert project.object_store_url == "file:///var/lib/phonograph/objects"
+    assert project.stack.addresses().kafka_bootstrap_servers == "kafka:29092"
+    assert project.stack.addresses().neo4j_uri == "bolt://neo4j:7687"
+    for service in Service:
+        url = f"postgresql+asyncpg://{service.role}:{service.role}@postgres/phonograph"
+        assert project.database_url(service) == url
 
 
 def test_dockerfiles_differ_only_in_names_and_libraries() -> None:
     def shape(service: Service) -> str:
         text = dockerfile(service).replace(service.role.upper(), "NAME").replace(service, "NAME")
-        return text.replace("COPY libs/media libs/media\n", "").replace(" libs/media", "")
+        for library in ("media", "models"):
+            copied = f"COPY libs/{library} libs/{library}\n"
+            text = text.replace(copied, "").replace(f" libs/{library}", "")
+        return text
 
     assert len({shape(service) for service in Service}) == 1
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pysubs2
 import pytest
+import webvtt
 
 from phonograph_cli.choices import ExportFormat
 from phonograph_cli.errors import NothingToExportError
@@ -98,7 +99,7 @@ def test_markup_of_subtitle_formats_is_escaped(night: Any) -> None:
     night["transcript"]["segments"][0]["text"] = "It is {x} <b & c --> d."
     # Players hide what is in braces in SRT.
     assert "S1: It is (x) <b & c --> d." in export(night, ExportFormat.SRT)
-    assert "S1: It is {x} &lt;b &amp; c --&gt; d." in export(night, ExportFormat.VTT)
+    assert "<v S1>It is {x} &lt;b &amp; c --&gt; d." in export(night, ExportFormat.VTT)
 
 
 @pytest.mark.parametrize("export_format", [ExportFormat.SRT, ExportFormat.VTT])
@@ -120,8 +121,12 @@ def test_every_cue_of_an_export_can_be_read_on_a_screen(night: Any, export_forma
     assert all(len(cue) <= 2 and all(0 < len(line) <= 42 for line in cue) for cue in lines)
     words = " ".join(line for cue in lines for line in cue).split()
     assert [word for word in words if word.startswith("word")] == breath.split()
-    assert words[-4:] == ["S2:", "Yes.", "S1:", "No."]
-    assert "S2: Hm &amp; &lt;so&gt;." in export(night, ExportFormat.VTT)
+    if export_format is ExportFormat.SRT:
+        assert words[-4:] == ["S2:", "Yes.", "S1:", "No."]
+    else:
+        tagged = webvtt.from_string(export(night, export_format))
+        assert [cue.voice for cue in tagged][-2:] == ["S2", "S1"]
+        assert "<v S2>Hm &amp; &lt;so&gt;." in export(night, export_format)
 
 
 def test_cues_of_a_field_case_are_in_order_and_last() -> None:

@@ -48,6 +48,8 @@ def test_symbolic_link_keeps_its_name(tmp_path: Path) -> None:
         ("a\nb\t.mp3", r"a\nb\t.mp3"),
         ("\x1b[2Jü\u2028.mp3", r"\x1b[2Jü\u2028.mp3"),
         ("caf\udce9", "caf\ufffd"),
+        ("a\u202e3pm.exe", r"a\u202e3pm.exe"),
+        ("שלום 👩\u200d👧", "שלום 👩\u200d👧"),
     ],
 )
 def test_printed_name_is_one_line_without_control_characters(name: str, expected: str) -> None:

@@ -84,6 +84,7 @@ SUCCESSFUL: list[Event] = [
     example(DiarizationCompleted),
     transcribed(PipelineVersion.V4),
     example(HighlightsCompleted),
+    example(HighlightsCompleted, stage=HighlightsStage.SPEAKERS),
 ]
 
 
@@ -192,6 +193,24 @@ def test_segments_are_awaited_although_the_join_failed() -> None:
     apply(file, example(HighlightsCompleted))
     assert file.is_ended
     assert not file.has_succeeded
+
+
+@pytest.mark.parametrize("last", ["speakers", "failure"])
+def test_speakers_of_the_segments_are_awaited_and_may_fail(last: str) -> None:
+    """Segments without speakers are no failure of the highlights."""
+    file = progress_of(ready(Profile.MEETING), example(HighlightsCompleted), example(DiarizationCompleted))
+    apply(file, transcribed(PipelineVersion.V4))
+    assert states(file) == {
+        "ingest": "done",
+        "transcription": "done",
+        "diarization": "done",
+        "highlights": "waiting",
+    }
+    if last == "speakers":
+        apply(file, example(HighlightsCompleted, stage=HighlightsStage.SPEAKERS))
+    else:
+        apply(file, failed(Service.HIGHLIGHTS, kind=HighlightsStage.SPEAKERS))
+    assert (file.is_ended, file.has_succeeded) == (True, True)
 
 
 def test_failed_silence_does_not_fail_the_highlights() -> None:

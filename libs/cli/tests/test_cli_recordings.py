@@ -31,6 +31,7 @@ from phonograph_events import (
     MediaRejected,
     MusicAnalyzed,
     RenameProposed,
+    ScoreCompleted,
     Service,
     SpeakerSummary,
     Stream,
@@ -45,6 +46,7 @@ from phonograph_events.documents import (
     HighlightsDocument,
     SilenceRegion,
     SpeakersDocument,
+    SpeakersWarning,
     Track,
     TracklistDocument,
     TranscriptDocument,
@@ -170,6 +172,7 @@ def transcription(
         parent_result_id=None if pipeline_version == "v1" else named("v1"),
         pipeline_version=pipeline_version,
         version=1,
+        accuracy_estimate=0.875,
         word_count=1,
         segment_count=1,
         document_uri=archive.store(name, document),
@@ -206,7 +209,11 @@ def everything(archive: Archive) -> list[Event]:
             document_uri=archive.store(
                 "speakers",
                 SpeakersDocument(
-                    engine="mfcc", count=1, turns=[Turn(start=0, end=0.5, speaker="SPEAKER_00")]
+                    engine="mfcc",
+                    count=1,
+                    turns=[Turn(start=0, end=0.5, speaker="SPEAKER_00")],
+                    exclusive=[Turn(start=0, end=0.5, speaker="SPEAKER_00")],
+                    warnings=[SpeakersWarning(code="engine_fallback", message="mfcc was used instead.")],
                 ),
             ),
         ),
@@ -257,16 +264,48 @@ async def test_show_returns_everything_that_was_found(archive: Archive, golden: 
 
 def test_warnings_of_every_service_are_shown_to_people() -> None:
     recording = json.loads((DATA / "recording.json").read_text())
-    console = Console(width=120, record=True, file=io.StringIO())
-    console.print(recording_panel(recording))
-    shown = console.export_text()
-
+    shown = printed(recording)
     for sentence in (
         "Warning: 3 of 131 packets are damaged and were left out.",
         "Warning: Line 7 of my talk.cue was left out.",
         "Warning: Unsure.",
+        "Warning: mfcc was used instead.",
     ):
         assert shown.count(sentence) == 1
+
+
+def test_the_languages_of_a_recording_are_shown_to_people() -> None:
+    recording = json.loads((DATA / "recording.json").read_text())
+    recording["transcript"]["languages"] = ["en", "de"]
+    recording["transcript"]["segments"][0]["text"] = "A text that is longer than the title of its table."
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(recording_panel(recording))
+
+    assert "Transcript v4 (pocketsphinx, en-us, en, de)" in console.export_text()
+
+
+async def test_accuracy_of_a_transcript_is_shown_with_its_source_or_as_an_estimate(archive: Archive) -> None:
+    await archive.write(*everything(archive))
+    recording = await archive.reader.show(str(TALK))
+    assert recording is not None
+    assert "About 88% right by the engine's estimate" in printed(recording)
+    score = ScoreCompleted(media_id=TALK, source="talk.txt", result_id=named("v4"), version=1, accuracy=0.962)
+    refused = ScoreCompleted(media_id=TALK, source="empty.txt", reason="empty_reference", message="No words.")
+    await archive.write(score, refused)
+    recording = await archive.reader.show(str(TALK))
+    assert recording is not None
+    assert recording["accuracy"] == {
+        "accuracy": 0.962,
+        "accuracy_source": "talk.txt",
+        "accuracy_estimate": 0.875,
+    }
+    assert "96.2% of the words are right, compared with talk.txt" in printed(recording)
+
+
+def printed(recording: dict[str, Any]) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(recording_panel(recording))
+    return console.export_text()
 
 
 async def test_a_rejected_file_is_shown_with_its_reason(archive: Archive) -> None:
@@ -325,6 +364,8 @@ async def test_a_recording_is_found_by_id_prefix_and_by_each_of_its_places(
     assert shown["places"] == sorted(["file:///music/my%20talk.mp4", copy.as_uri()])
     printed = await run_command(stack.project, "show", str(copy))
     assert f"One recording in 2 places: file:///music/my%20talk.mp4, {copy.as_uri()}" in printed.out
+    listed = await run_command(stack.project, "jobs", "list")
+    assert "copy of it.mp4, a copy of /music/my talk.mp4" in " ".join(listed.out.split())
 
     await archive.write(ready(twin).model_copy(update={"media": media(twin, "file:///music/twin.mp4")}))
     assert await archive.reader.find("0198aaaa") is None
@@ -374,12 +415,13 @@ async def test_jobs_list_is_one_line_for_each_job_and_names_rejections(
         for status in ("rejected", "completed")
     ]
     (line,) = (line for line in listed.out.splitlines() if "truncated" in line)
-    assert line.split()[1:] == ["ingest", "rejected", "truncated", r"two\nlines:[/b].mp3", "2.5"]
+    assert line.split()[1:] == ["ingest", "rejected", "truncated", r"two\nlines:[/b].mp3", "2.50"]
     assert len(listed.out.strip().splitlines()) == 3
     assert [each["file_name"] for each in rejected.json["jobs"]] == ["two\nlines:[/b].mp3"]
     assert [each["media_id"] for each in completed.json["jobs"]] == [str(TALK)]
     shown = await run_command(stack.project, "show", str(named("broken")))
     assert (shown.code, r"two\nlines:[/b].mp3" in shown.out) == (0, True)
+    assert "The file ends too early." in shown.out
 
 
 async def test_show_names_the_services_that_have_not_finished(archive: Archive, stack: Stack) -> None:
@@ -430,6 +472,7 @@ async def test_versions_are_those_of_the_inventories(archive: Archive) -> None:
         "music": {},
         "transcript": {str(named("v4")): 1},
         "speakers": {},
+        "person": {},
         "recording": {},
         "tracklist": {},
         "segment": {},

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from phonograph_cli.choices import ProfileName
-from phonograph_events import Profile
+from phonograph_cli.choices import FillersName, ProfileName
+from phonograph_events import Fillers, Profile
 
 HEAVY = ("aiokafka", "neo4j", "numpy", "pandas", "phonograph_events", "phonograph_runtime", "sqlalchemy")
 
@@ -53,5 +53,6 @@ asyncio.run(connect())
     assert run.stdout == "[]\n"
 
 
-def test_profiles_are_those_of_the_contract() -> None:
+def test_choices_are_those_of_the_contract() -> None:
     assert [name.value for name in ProfileName] == [profile.value for profile in Profile]
+    assert [name.value for name in FillersName] == [degree.value for degree in Fillers]

@@ -45,11 +45,18 @@ async def test_missing_topic_is_named_with_the_command_that_creates_it(stack: St
         "status",
         "show x",
         "export x --format md",
+        "search x",
+        "score x README.md",
+        "enhance x",
         "ingest /a.mp3",
         "ingest /a.mp3 --wait",
         "events all",
         "jobs list",
         "jobs retry x",
+        "people list",
+        "people forget x --yes",
+        "speakers list",
+        "speakers name x S1 Ann",
         "dlq list",
         "dlq show x",
         "dlq replay --all",
@@ -90,7 +97,7 @@ async def test_home_that_is_not_a_folder_is_reported_in_one_line(tmp_path: Path,
 async def test_export_to_a_missing_folder_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def read_recording(_wanted: str) -> dict[str, Any]:
+    async def read_recording(_wanted: str, _version: object) -> dict[str, Any]:
         return {}
 
     monkeypatch.setattr("phonograph_cli.commands.recordings.read_recording", read_recording)

@@ -157,6 +157,15 @@ def test_words_are_joined_as_the_text_of_their_segment_writes_them() -> None:
         assert [word.start_s for word in found] == [*map(float, range(len(words)))]
 
 
+def test_words_without_a_text_are_joined_with_their_own_spaces() -> None:
+    spoken = [
+        Word(word=word, start=1, end=2, confidence=None, is_spaced=is_spaced)
+        for word, is_spaced in (("I", True), ("-link", False), ("is", True), ("100", True), ("%", False))
+    ]
+    found = split_into_words(TranscriptSegment(start=0, end=9, text="", words=spoken))
+    assert join_words(found) == "I-link is 100%"
+
+
 def test_a_text_other_than_its_words_is_shown_within_the_time_of_its_segment() -> None:
     spoken = [Word(word="four", start=1, end=2, confidence=None)]
     found = split_into_words(TranscriptSegment(start=0, end=9, text="one two three", words=spoken))

@@ -37,7 +37,9 @@ LEGACY_SETS = [
     ("cp1251", ["ЗВУКИ МУ", "Серый голубь"]),
     ("cp1251", ["Скрябін", "Старі фотографії"]),
     ("cp1251", ["Щурците", "Две следи"]),
+    ("cp1251", ["ГРАЖДАНСКАЯ ОБОРОНА", "ВСЁ ИДЁТ ПО ПЛАНУ"]),
     ("koi8_r", ["Зоопарк", "Дрянь"]),
+    ("koi8_r", ["колибри", "желтый лист осенний"]),
     ("cp866", ["Чайф", "Поплачь о нём"]),
     ("gb18030", ["罗大佑", "童年"]),
     ("gb18030", ["黄家驹", "海阔天空"]),
@@ -45,6 +47,10 @@ LEGACY_SETS = [
     ("big5", ["張雨生", "我的未來不是夢"]),
     ("cp932", ["松任谷由実", "やさしさに包まれたなら"]),
     ("cp932", ["スピッツ", "ロビンソン"]),
+    ("cp932", ["ｺｰﾈﾘｱｽ", "ﾌｧﾝﾀｽﾞﾏ"]),
+    ("cp932", ["ﾐｽﾀｰ･ﾁﾙﾄﾞﾚﾝ", "ｲﾉｾﾝﾄ ﾜｰﾙﾄﾞ", "ｱﾄﾐｯｸ ﾊｰﾄ"]),
+    ("cp932", ["ﾊﾟﾌｭｰﾑ", "ﾎﾟﾘﾘｽﾞﾑ", "GAME"]),
+    ("cp932", ["ｱﾆﾒｿﾝｸﾞ ﾍﾞｽﾄ", "第3集"]),
     ("euc_jp", ["尾崎豊", "卒業のうた"]),
     ("cp949", ["이선희", "인연"]),
     ("cp949", ["신해철", "그대에게"]),
@@ -92,6 +98,11 @@ def test_western_name_among_russian_ones_stays() -> None:
     detected = detect_encoding(encoded)
     assert detected.encoding == "cp1251"
     assert [is_better_in(text, "cp1251") for text in encoded] == [True, True, False]
+
+
+def test_all_texts_of_a_file_in_a_latin_code_page_are_repaired() -> None:
+    encoded = [text.encode("cp1254") for text in ("Barış Manço", "Dağlar dağlar", "Işıklar içinde")]
+    assert all(is_better_in(text, "cp1254") for text in encoded)
 
 
 def test_readable_text_in_the_same_script_is_evidence() -> None:

@@ -58,3 +58,15 @@ def test_failed_write_is_a_storage_error(tmp_path: Path) -> None:
     objects.put("a", b"a file, not a folder")
     with pytest.raises(StorageError, match="/a/b"):
         objects.put("a/b", b"content")
+
+
+def test_everything_below_a_prefix_is_deleted_and_nothing_else(objects: ObjectStore) -> None:
+    kept = objects.put("people/12/a.json", b"kept")
+    gone = [objects.put(key, b"gone") for key in ("people/1/a.json", "people/1/b/c.json")]
+    objects.delete_below("people/1")
+    objects.delete_below("people/none")
+    assert objects.get(kept) == b"kept"
+    for uri in gone:
+        with pytest.raises(PermanentError) as caught:
+            objects.get(uri)
+        assert reason(caught) == "missing_object"

@@ -3,10 +3,32 @@
 import numpy as np
 import pytest
 
-from phonograph_analysis.domain.loudness import find_audible_extent, integrated_loudness
-from phonograph_analysis.domain.results import Key, MusicAnalysis, Reason
-from phonograph_analysis.domain.tempo import estimate_tempo, normalize_confidence, tempo_candidates
-from phonograph_analysis.domain.tonality import KeyEstimate, Texture, choose_key, detect_non_music
+from phonograph_analysis.domain.bars import find_bars
+from phonograph_analysis.domain.loudness import (
+    find_audible_extent,
+    integrated_loudness,
+    loudness_range,
+    true_peak,
+)
+from phonograph_analysis.domain.results import Key, KeySection, MusicAnalysis, Reason
+from phonograph_analysis.domain.tempo import (
+    combine_tempi,
+    estimate_tempo,
+    normalize_confidence,
+    tempo_candidates,
+)
+from phonograph_analysis.domain.tonality import (
+    PITCH_CLASSES,
+    KeyEstimate,
+    Texture,
+    choose_key,
+    combine_keys,
+    detect_non_music,
+    join_keys,
+    to_camelot,
+    to_open_key,
+    to_tuning_hz,
+)
 
 SONG = Texture(flatness=0.1, chroma_spread=0.5, pauses=0.01)
 VOICE = Texture(flatness=0.3, chroma_spread=0.2, pauses=0.15)
@@ -17,16 +39,15 @@ DRUMS = Texture(flatness=0.6, chroma_spread=0.35, pauses=0.5)
 @pytest.mark.parametrize(
     ("bpm", "candidates"),
     [
-        (124.0, (62.0, 124.0, 248.0)),
-        (70.0, (70.0, 140.0)),
-        (79.0, (79.0, 158.0)),
-        (130.0, (65.0, 130.0)),
-        (174.5, (87.25, 174.5)),
-        (40.0, (40.0, 80.0)),
-        (250.0, (125.0, 250.0)),
+        (124.0, (62.0, 82.67, 124.0, 186.0, 248.0)),
+        (70.0, (46.67, 70.0, 105.0, 140.0)),
+        (130.0, (65.0, 86.67, 130.0, 195.0)),
+        (174.5, (87.25, 116.33, 174.5)),
+        (40.0, (40.0, 60.0, 80.0)),
+        (250.0, (125.0, 166.67, 250.0)),
     ],
 )
-def test_candidates_are_the_tempo_and_its_octaves_within_40_to_250_bpm(bpm, candidates):
+def test_candidates_are_octaves_and_triplets_of_the_tempo_within_40_to_250_bpm(bpm, candidates):
     assert tempo_candidates(bpm) == candidates
 
 
@@ -117,34 +138,146 @@ def test_loudness_has_an_absolute_and_a_relative_gate():
     assert integrated_loudness(np.array([])) is None
 
 
-def test_the_excerpt_is_the_audible_part():
+def test_the_extent_is_from_the_first_to_the_last_audible_moment():
     windows = np.full(10_000, -90.0)
     windows[6000:9000] = -20.0
     at_s = np.arange(windows.size) / 10
-    start_s, end_s, audible_s = find_audible_extent(windows, at_s, 0.1, floor_lufs=-60.0, max_s=600.0)
+    start_s, end_s, audible_s = find_audible_extent(windows, at_s, 0.1, floor_lufs=-60.0)
     assert (start_s, end_s, audible_s) == pytest.approx((600.0, 900.0, 300.0))
-    start_s, end_s, _ = find_audible_extent(windows, at_s, 0.1, floor_lufs=-60.0, max_s=100.0)
-    assert (start_s, end_s) == pytest.approx((700.0, 800.0))
     clicks = np.full(windows.size, -90.0)
     clicks[::15] = -20.0
-    assert find_audible_extent(clicks[:100], at_s[:100], 0.1, floor_lufs=-60.0, max_s=600.0)[2] > 8
+    assert find_audible_extent(clicks[:100], at_s[:100], 0.1, floor_lufs=-60.0)[2] > 8
     clicks[:] = -90.0
     clicks[::30] = -20.0
-    assert find_audible_extent(clicks[:100], at_s[:100], 0.1, floor_lufs=-60.0, max_s=600.0)[2] < 1
+    assert find_audible_extent(clicks[:100], at_s[:100], 0.1, floor_lufs=-60.0)[2] < 1
     silence = np.full(windows.size, -90.0)
-    assert find_audible_extent(silence, at_s, 0.1, floor_lufs=-60.0, max_s=600.0) == (0.0, 0.0, 0.0)
+    assert find_audible_extent(silence, at_s, 0.1, floor_lufs=-60.0) == (0.0, 0.0, 0.0)
 
 
 def test_a_recording_without_music_has_a_reason_for_each_field():
     analysis = MusicAnalysis("essentia", "x").without_music(Reason.SPEECH)
-    assert set(analysis.reasons) == {
-        "bpm",
-        "bpm_confidence",
-        "bpm_candidates",
-        "beats",
-        "key",
-        "scale",
-        "key_strength",
-        "danceability",
+    assert {*analysis.reasons} == {
+        *("bpm", "bpm_confidence", "bpm_candidates", "tempo_sections", "beats", "beats_per_bar", "downbeats"),
+        *("key", "scale", "key_strength", "camelot", "open_key", "key_sections", "tuning_hz", "danceability"),
     }
     assert set(analysis.reasons.values()) == {"speech"}
+
+
+def test_sections_show_how_the_tempo_changes():
+    parts = [np.full(count, 60 / bpm) for count, bpm in ((128, 122.0), (160, 128.0), (100, 140.0))]
+    tempo = estimate(np.cumsum(np.concatenate(parts)))
+    assert [section.bpm for section in tempo.sections] == pytest.approx([122, 128, 140], abs=0.05)
+    ends_s = np.cumsum([part.sum() for part in parts])
+    assert [section.end_s for section in tempo.sections] == pytest.approx(ends_s, abs=4)
+    assert tempo.bpm == pytest.approx(128, abs=0.05)
+
+
+def test_double_time_and_missed_beats_make_no_section():
+    intervals = np.full(200, 0.5)
+    intervals[60:90] = 0.25
+    intervals[[20, 150]] = 1.0
+    (section,) = estimate(np.cumsum(intervals)).sections
+    assert section.bpm == pytest.approx(120, abs=0.1)
+
+
+def test_a_slow_drift_has_one_tempo():
+    intervals = 60 / np.linspace(120, 121.5, 300)
+    assert len(estimate(np.cumsum(intervals)).sections) == 1
+
+
+@pytest.mark.parametrize(
+    ("confidence", "duration_s", "needs_review"), [(3.5, 30.0, False), (2.1, 30.0, True), (3.5, 12.0, True)]
+)
+def test_a_tempo_with_thin_evidence_needs_review(confidence, duration_s, needs_review):
+    tempo = estimate(np.arange(24) * 0.5, confidence=confidence, duration_s=duration_s)
+    assert tempo.needs_review is needs_review
+
+
+def test_parts_of_a_mix_have_one_tempo_and_the_sections_of_all():
+    first, second, third = (
+        estimate(np.arange(100) * 60 / bpm, offset_s=offset_s)
+        for bpm, offset_s in ((126, 0.0), (126, 60.0), (132, 120.0))
+    )
+    whole = combine_tempi([first, second, third])
+    assert [section.bpm for section in whole.sections] == pytest.approx([126, 132], abs=0.02)
+    assert whole.bpm == pytest.approx(126, abs=0.02)
+    assert whole.beats == first.beats + second.beats + third.beats
+    assert combine_tempi([]) is None
+
+
+@pytest.mark.parametrize(("beats_per_bar", "phase"), [(3, 0), (3, 2), (4, 0), (4, 3)])
+def test_bars_begin_at_the_accented_beats(beats_per_bar, phase):
+    accents = np.random.default_rng(1).normal(0, 0.3, 48)
+    accents[phase::beats_per_bar] += 2
+    bars = find_bars(tuple(np.arange(48.0)), accents)
+    assert bars.beats_per_bar == beats_per_bar
+    assert bars.downbeats == tuple(np.arange(phase, 48.0, beats_per_bar))
+
+
+def test_there_are_no_bars_without_clear_accents():
+    every_second = np.tile([2.0, 0.0], 24) + np.random.default_rng(1).normal(0, 0.1, 48)
+    chance = np.random.default_rng(1).normal(0, 1, 48)
+    for accents in (every_second, chance, np.zeros(48)):
+        assert find_bars(tuple(np.arange(48.0)), accents) is None
+    assert find_bars((0.0, 1.0, 2.0), np.array([2.0, 0.0, 0.0])) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "scale", "camelot", "open_key"),
+    [
+        ("C", "major", "8B", "1d"),
+        ("A", "minor", "8A", "1m"),
+        ("G", "major", "9B", "2d"),
+        ("F", "major", "7B", "12d"),
+        ("F#", "major", "2B", "7d"),
+        ("Eb", "minor", "2A", "7m"),
+        ("Ab", "minor", "1A", "6m"),
+        ("B", "major", "1B", "6d"),
+    ],
+)
+def test_notations_of_a_key(key, scale, camelot, open_key):
+    assert (to_camelot(key, scale), to_open_key(key, scale)) == (camelot, open_key)
+
+
+@pytest.mark.parametrize("notation", [to_camelot, to_open_key])
+def test_all_keys_have_places_of_their_own(notation):
+    keys = {(number, scale) for number in PITCH_CLASSES.values() for scale in ("major", "minor")}
+    places = {notation(name, scale) for name in PITCH_CLASSES for scale in ("major", "minor")}
+    assert len(places) == len(keys) == 24
+
+
+def test_key_sections_pass_over_one_odd_window():
+    def key(name):
+        return Key(name, "minor", 0.8, "bgate", True)
+
+    names = ["A", "A", "D", "A", "E", "E"]
+    windows = [(30.0 * number, 30.0 * (number + 1), key(name)) for number, name in enumerate(names)]
+    windows.append((180.0, 210.0, Reason.NOT_TONAL))
+    assert join_keys(windows) == (
+        KeySection(0.0, 120.0, "A", "minor"),
+        KeySection(120.0, 180.0, "E", "minor"),
+    )
+    assert combine_keys([(300.0, Reason.NOT_TONAL), (100.0, key("A")), (90.0, key("E"))]) == key("A")
+    assert combine_keys([(300.0, Reason.NOT_TONAL)]) is Reason.NOT_TONAL
+
+
+def test_the_tuning_is_where_the_partials_agree():
+    assert to_tuning_hz(1 + 0j) == 440.0
+    assert to_tuning_hz(0.8 * np.exp(2j * np.pi * 12 * np.log2(432 / 440))) == pytest.approx(432.0)
+    assert to_tuning_hz(0.05j) is None
+
+
+def test_loudness_range_is_between_the_quiet_and_the_loud_part():
+    assert loudness_range(np.full(100, -20.0)) == pytest.approx(0.0)
+    assert loudness_range(np.repeat([-30.0, -20.0], 600)) == pytest.approx(10.0, abs=0.1)
+    assert loudness_range(np.full(100, -80.0)) is None
+    assert loudness_range(np.full(10, -20.0)) is None
+
+
+def test_the_true_peak_is_between_the_samples():
+    # A tone of a quarter of the sample rate, shifted by 45 degrees, has samples 3 dB below its peak.
+    tone = np.sin(np.pi / 2 * np.arange(8000) + np.pi / 4).astype(np.float32)
+    assert np.abs(tone).max() == pytest.approx(np.sqrt(0.5), abs=1e-4)
+    stereo = np.stack([0.1 * tone, tone], axis=1)
+    assert true_peak(stereo) == pytest.approx(1.0, abs=0.03)
+    assert true_peak(np.zeros((0, 2), np.float32)) == 0.0

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from phonograph_analysis import constants
 from phonograph_analysis.inference.essentia import EssentiaAnalyzer
 from phonograph_media import MediaError
 
@@ -154,7 +155,11 @@ def test_tempo_of_clicks_is_exact(analyze, bpm):
         add(track, beat * 60 / bpm, click)
     result = analyze(0.5 * track)
     assert result.tempo.bpm == pytest.approx(bpm, abs=0.3)
-    assert result.reasons == dict.fromkeys(("key", "scale", "key_strength"), "not_tonal")
+    without_key = ("key", "scale", "key_strength", "camelot", "open_key", "key_sections", "tuning_hz")
+    without_bars = ("beats_per_bar", "downbeats")
+    assert result.reasons == dict.fromkeys(without_key, "not_tonal") | dict.fromkeys(
+        without_bars, "no_clear_bars"
+    )
 
 
 @pytest.mark.parametrize(("tonic", "scale"), [(0, "major"), (6, "major"), (9, "minor"), (3, "minor")])
@@ -205,6 +210,8 @@ def test_a_very_short_file_has_loudness_and_timbre_but_no_tempo(analyze, samples
     assert_no_music(result, "too_short")
     assert -60 < result.loudness_lufs < 0
     assert len(result.timbre.mean) == len(result.timbre.variance) == 13
+    assert np.shape(result.timbre.covariance) == (13, 13)
+    assert np.shape(result.spectrum.covariance) == (10, 10)
 
 
 def test_one_tone_has_loudness_but_neither_tempo_nor_key(analyze):
@@ -284,9 +291,66 @@ def test_audio_after_a_long_silence_is_analyzed_at_its_time(tmp_path, analyzer):
 def test_music_whose_channels_cancel_is_measured_like_their_sum(analyze):
     track = (drums(125, 24) + cadence(2, "major", 24)) / 4
     right, swapped = (analyze(np.stack([track, sign * track], axis=1)) for sign in (1, -1))
-    assert swapped.reasons == right.reasons == {}
+    assert swapped.reasons == right.reasons == dict.fromkeys(("beats_per_bar", "downbeats"), "no_clear_bars")
     assert swapped.tempo.bpm == pytest.approx(125, abs=1)
     assert (swapped.key.key, swapped.key.scale) == (right.key.key, right.key.scale)
+
+
+@pytest.mark.parametrize(("beats_per_bar", "bpm"), [(3, 132), (4, 120)])
+def test_bars_begin_where_the_bass_and_the_chord_change(analyze, beats_per_bar, bpm):
+    track, beat_s = 0.5 * drums(bpm, 40), 60 / bpm
+    for bar, tonic in enumerate([0, 5, 7, 0] * 20):
+        at_s = bar * beats_per_bar * beat_s
+        add(track, at_s, 0.2 * note(36 + tonic, 2 * beat_s))
+        for step in (0, 4, 7):
+            add(track, at_s, 0.1 * note(60 + tonic + step, beats_per_bar * beat_s))
+    bars = analyze(track).bars
+    assert bars.beats_per_bar == beats_per_bar
+    in_bars = np.array(bars.downbeats) / (beats_per_bar * beat_s)
+    assert np.abs(in_bars - np.round(in_bars)).max() < 0.1
+
+
+def test_music_tuned_to_432_hz_has_the_same_key(analyze):
+    track = cadence(9, "minor")
+    lower = np.interp(np.arange(0, len(track) - 1, 432 / 440), np.arange(len(track)), track)
+    right, tuned = analyze(track), analyze(lower)
+    assert (tuned.key.key, tuned.key.scale) == (right.key.key, right.key.scale) == ("A", "minor")
+    assert right.tuning_hz == pytest.approx(440, abs=0.5)
+    assert tuned.tuning_hz == pytest.approx(432, abs=0.5)
+
+
+def test_a_mix_longer_than_one_part_has_sections_of_tempo_and_key(tmp_path, analyzer, monkeypatch):
+    monkeypatch.setattr(constants, "PART_S", 50.0)
+    monkeypatch.setattr(constants, "KEY_WINDOW_S", 15.0)
+    tracks = [
+        0.3 * drums(bpm, 45) + cadence(tonic, scale, 45)
+        for bpm, tonic, scale in ((120, 9, "minor"), (126, 4, "minor"), (126, 7, "major"))
+    ]
+    result = analyzer.predict(write(tmp_path / "mix.wav", np.concatenate(tracks)), ignore)
+    assert result.tempo.bpm == pytest.approx(126, abs=0.2)
+    assert [section.bpm for section in result.tempo.sections] == pytest.approx([120, 126], abs=0.3)
+    assert result.tempo.sections[0].end_s == pytest.approx(45, abs=3)
+    keys = [(section.key, section.scale) for section in result.key.sections]
+    assert keys == [("A", "minor"), ("E", "minor"), ("G", "major")]
+    assert (result.excerpt_start_s, result.excerpt_end_s) == pytest.approx((0, 135), abs=0.5)
+    assert len(result.tempo.beats) == pytest.approx(45 * 2 + 90 * 2.1, abs=8)
+
+
+def test_loudness_range_of_ebu_tech_3342_case_1(analyze):
+    sine = np.concatenate([decibels(level) * tone(1000, 20) for level in (-20, -30)])
+    assert analyze(np.stack([sine, sine], axis=1)).loudness_range_lu == pytest.approx(10, abs=1)
+
+
+def test_true_peak_is_that_of_the_louder_channel(analyze):
+    sine = 0.5 * tone(RATE_HZ / 4 - 1, 10)
+    result = analyze(np.stack([0.1 * sine, sine], axis=1))
+    assert result.true_peak_dbtp == pytest.approx(-6.0, abs=0.2)
+
+
+def test_energy_and_onset_rate_follow_loudness_and_rhythm(analyze):
+    calm, lively = analyze(0.05 * cadence(0, "major")), analyze(drums(140, 24) + cadence(0, "major"))
+    assert calm.onset_rate < lively.onset_rate
+    assert 0 <= calm.energy < lively.energy <= 1
 
 
 def test_progress_increases_through_all_stages(tmp_path, analyzer):

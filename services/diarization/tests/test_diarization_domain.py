@@ -7,23 +7,31 @@ import pytest
 
 from phonograph_diarization.domain.diarization import (
     SpeakerBounds,
-    SpeakerVoice,
     Turn,
     Voiceprint,
     build_diarization,
     close_gaps,
 )
+from phonograph_diarization.domain.people import clean_name
 from phonograph_diarization.domain.rttm import to_rttm
+from phonograph_diarization.domain.times import match_by_time
 from phonograph_diarization.domain.voices import (
+    MATCH_RULES,
+    MAX_VOICEPRINTS,
     KnownVoice,
-    cosine_similarity,
+    Voice,
+    VoiceSample,
+    build_prototypes,
     decode_vector,
     encode_vector,
-    match_voices,
+    similarities,
+    suggest_people,
 )
-from phonograph_diarization.exceptions import BadOptionsError
+from phonograph_diarization.exceptions import BadOptionsError, RequestRefusedError
 
 from .support.rttm import from_rttm
+
+MFCC = "mfcc19-statistics-v1"
 
 
 def test_speakers_are_labeled_in_order_of_appearance():
@@ -102,33 +110,108 @@ def test_voiceprints_can_be_encoded_as_text_and_decoded():
 
 
 def test_cosine_of_a_zero_vector_is_zero():
-    assert cosine_similarity(np.zeros(2, np.float32), np.ones(2, np.float32)) == 0
-    assert cosine_similarity(np.ones(2, np.float32), np.ones(2, np.float32)) == pytest.approx(1)
+    vectors = np.array([[0, 0], [1, 1], [-3, -3]], np.float32)
+    expected = [[0, 0, 0], [0, 1, -1], [0, -1, 1]]
+    assert np.allclose(similarities(vectors, vectors), expected, atol=1e-6)
 
 
-def test_a_known_voice_is_recognized_once_and_only_with_its_own_model():
+ANN, BOB, MEETING = uuid4(), uuid4(), uuid4()
+
+
+def voice(*vector, model=MFCC, meeting=MEETING):
+    return Voice(uuid4(), meeting, Voiceprint(model, np.array(vector, np.float32)))
+
+
+def known(person, *vector, model=MFCC):
+    return KnownVoice(person, Voiceprint(model, np.array(vector, np.float32)))
+
+
+def suggest(voices, people, *, taken=(), refused=()):
+    found = suggest_people(voices, people, taken={MEETING: set(taken)}, refused=set(refused))
+    return {
+        voices.index(each): found[each.speaker_id].person_id for each in voices if each.speaker_id in found
+    }
+
+
+def test_a_person_is_suggested_once_in_a_meeting_and_only_by_the_same_model():
     """Speakers match by cosine similarity, the best pair first; the rest has no match (M-13)."""
-
-    def speaker(label, *vector, model="m"):
-        return SpeakerVoice(label, 1.0, Voiceprint(model, np.array(vector, np.float32)))
-
-    ann, bob = uuid4(), uuid4()
-    known = [
-        KnownVoice(ann, Voiceprint("m", np.array([1, 0], np.float32))),
-        KnownVoice(bob, Voiceprint("m", np.array([0, 1], np.float32))),
-        KnownVoice(bob, Voiceprint("other", np.array([1, 0], np.float32))),
+    people = [known(ANN, 1, 0), known(BOB, 0, 1), known(BOB, 1, 0, model="pyannote:x")]
+    voices = [
+        voice(0.9, 0.2),
+        voice(1, 0.01),
+        voice(-1, -1),
+        voice(0, 1, model="pyannote:y"),
+        voice(0, 1, 0),
+        voice(1, 0.1, meeting=uuid4()),
     ]
-    matches = match_voices(
-        [
-            speaker("S1", 0.9, 0.2),
-            speaker("S2", 1, 0.01),
-            speaker("S3", -1, -1),
-            speaker("S4", 0, 1, model="third"),
-            speaker("S5", 0, 1, 0),
-            SpeakerVoice("S6", 0.2, None),
-        ],
-        known,
-        threshold=0.8,
-    )
-    assert {label: match.user_profile_id for label, match in matches.items()} == {"S2": ann}
-    assert matches["S2"].confidence == pytest.approx(1, abs=1e-3)
+    assert suggest(voices, people) == {1: ANN, 5: ANN}
+    matches = suggest_people(voices, people, taken={}, refused=set())
+    assert matches[voices[1].speaker_id].score == pytest.approx(1, abs=1e-3)
+
+
+def test_nothing_is_suggested_where_it_would_be_a_guess():
+    """Below the threshold, too close to a second person, or by a model without a measured rule."""
+    rule = MATCH_RULES[MFCC]
+    below = np.sqrt(1 - (rule.threshold - 0.01) ** 2)
+    assert suggest([voice(rule.threshold - 0.01, below)], [known(ANN, 1, 0)]) == {}
+    assert suggest([voice(1, 0.5)], [known(ANN, 1, 0)]) == {0: ANN}
+    assert suggest([voice(1, 0.5)], [known(ANN, 1, 0), known(BOB, 1, 1.1)]) == {}
+    assert suggest([voice(1, 0, model="new")], [known(ANN, 1, 0, model="new")]) == {}
+    # The second best voice for a person does not get the second best person.
+    assert suggest([voice(1, 0), voice(1, 0.5)], [known(ANN, 1, 0.1), known(BOB, 1, 1.6)]) == {0: ANN}
+
+
+def test_people_who_are_taken_or_refused_are_not_suggested():
+    speaker = voice(1, 0.1)
+    people = [known(ANN, 1, 0), known(BOB, 1, 0.6)]
+    assert suggest([speaker], people) == {0: ANN}
+    assert suggest([speaker], people, taken=[ANN]) == {0: BOB}
+    assert suggest([speaker], people, refused=[(speaker.speaker_id, ANN)]) == {0: BOB}
+    assert suggest([speaker], people, taken=[BOB], refused=[(speaker.speaker_id, ANN)]) == {}
+
+
+def test_speakers_of_two_meetings_are_the_same_if_they_speak_at_the_same_times():
+    first, second, third = uuid4(), uuid4(), uuid4()
+    one, other, split, part = uuid4(), uuid4(), uuid4(), uuid4()
+    earlier = {first: [(0, 10), (20, 30)], second: [(10, 20)], third: [(40, 60)]}
+    later = {
+        one: [(0.5, 9.5), (20, 22), (22.5, 30)],
+        other: [(10, 17.1), (30, 32)],
+        split: [(40, 50)],
+        part: [(50, 60)],
+        uuid4(): [(70, 80)],
+        uuid4(): [],
+    }
+    assert match_by_time(earlier, later) == {one: first, other: second}
+    both = {uuid4(): [(0, 9)], (best := uuid4()): [(0, 10)]}
+    assert match_by_time({first: [(0, 10)]}, both) == {best: first}
+    assert match_by_time({}, later) == match_by_time(earlier, {}) == {}
+
+
+def test_voiceprints_of_a_person_are_bounded_and_the_similar_ones_are_joined():
+    rng = np.random.default_rng(1)
+    directions = rng.standard_normal((MAX_VOICEPRINTS, 16))
+    samples = [
+        VoiceSample(Voiceprint(MFCC, (direction + 0.01 * rng.standard_normal(16)).astype(np.float32)), 2.0)
+        for direction in directions
+        for _ in range(3)
+    ]
+    prototypes = build_prototypes([*samples, VoiceSample(Voiceprint("other", np.ones(4, np.float32)), 1.0)])
+    assert sorted((each.voiceprint.model_id, each.sample_count) for each in prototypes) == [
+        *[(MFCC, 3)] * MAX_VOICEPRINTS,
+        ("other", 1),
+    ]
+    own = np.stack([each.voiceprint.vector for each in prototypes if each.voiceprint.model_id == MFCC])
+    assert similarities(directions.astype(np.float32), own).max(axis=1).min() > 0.99
+    few = build_prototypes(samples[:2])
+    assert [each.voiceprint.vector.tobytes() for each in few] == [
+        each.voiceprint.vector.tobytes() for each in samples[:2]
+    ]
+
+
+def test_names_are_stored_in_one_form():
+    assert clean_name("  Zoe\u0301  de\u00a0 Vries ") == "Zo\u00e9 de Vries"
+    for name in (None, "", "  ", "a\x00b", "x" * 256, "\ud800"):
+        with pytest.raises(RequestRefusedError) as error:
+            clean_name(name)
+        assert error.value.reason == "bad_name"

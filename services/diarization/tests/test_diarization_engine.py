@@ -6,6 +6,7 @@ import wave
 import numpy as np
 import pytest
 
+from phonograph_diarization.domain.diarization import DiarizationWarning, WarningCode
 from phonograph_diarization.domain.tasks import DiarizeTask
 from phonograph_diarization.exceptions import BadOptionsError
 from phonograph_diarization.inference.engine import DiarizationEngine
@@ -16,6 +17,8 @@ from phonograph_runtime.errors import PermanentError
 from phonograph_runtime.objects import ObjectStore
 
 from .support.rttm import from_rttm
+
+FALLBACK = DiarizationWarning(WarningCode.ENGINE_FALLBACK, "silero-mfcc was used instead.")
 
 
 def put_rendition(objects, samples):
@@ -45,7 +48,8 @@ def make_task(rendition_uri, **options):
 
 
 def diarize(objects, task):
-    return DiarizationEngine(objects, SileroMfccDiarizer).diarize(task, lambda _done, _stage: None)
+    engine = DiarizationEngine(objects, lambda _choice: (SileroMfccDiarizer(), (FALLBACK,)))
+    return engine.diarize(task, lambda _done, _stage: None)
 
 
 def test_the_documents_contain_the_result(talk, tmp_path):
@@ -56,6 +60,9 @@ def test_the_documents_contain_the_result(talk, tmp_path):
     assert (document["engine"], document["count"]) == ("silero-mfcc", 2)
     turns = [(turn.start_s, turn.end_s, turn.speaker) for turn in stored.diarization.turns]
     assert [(turn["start"], turn["end"], turn["speaker"]) for turn in document["turns"]] == turns
+    assert document["exclusive"] == document["turns"]
+    assert document["warnings"] == [{"code": "engine_fallback", "message": FALLBACK.message}]
+    assert stored.diarization.warnings == (FALLBACK,)
     rttm = from_rttm(objects.get(stored.rttm.uri).decode())[str(task.media.media_id)]
     assert [(turn.start_s, turn.end_s, turn.speaker) for turn in rttm] == turns
     assert stored.rttm.size_bytes == len(objects.get(stored.rttm.uri))

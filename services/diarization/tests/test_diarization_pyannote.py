@@ -15,6 +15,7 @@ from phonograph_diarization.domain.engines import EngineChoice, PyannoteOptions
 from phonograph_diarization.inference import pyannote
 from phonograph_diarization.inference.pyannote import PyannoteDiarizer
 from phonograph_diarization.inference.selection import select_diarizer
+from phonograph_models import ModelCache
 from phonograph_runtime.errors import EngineUnavailableError
 
 ANY_NUMBER = SpeakerBounds()
@@ -122,7 +123,7 @@ def test_a_model_in_a_folder_has_the_name_of_the_folder(tmp_path):
 @pytest.mark.skipif(pyannote.is_installed(), reason="pyannote.audio is installed")
 def test_the_error_for_an_engine_that_is_not_installed_contains_advice():
     with pytest.raises(EngineUnavailableError, match="make install-gpu") as error:
-        select_diarizer(EngineChoice.PYANNOTE, PyannoteOptions("org/model"))
+        select_diarizer(EngineChoice.PYANNOTE, PyannoteOptions("org/model"), ModelCache(), threads=1)
     assert error.value.reason == "engine_unavailable"
 
 
@@ -131,11 +132,6 @@ def test_a_missing_model_is_not_fetched_unless_allowed(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(EngineUnavailableError, match="DIARIZATION_PYANNOTE_MODEL"):
         PyannoteDiarizer(f"no-owner/model-{tmp_path.name}".replace("_", "-")).load()
-
-
-def test_auto_selects_the_first_engine_that_loads(monkeypatch):
-    monkeypatch.setattr(pyannote, "is_installed", lambda: False)
-    assert select_diarizer(EngineChoice.AUTO, PyannoteOptions("org/model")).name == "silero-mfcc"
 
 
 def test_the_settings_pass_the_token_to_the_child_process():
@@ -148,8 +144,9 @@ def test_the_settings_pass_the_token_to_the_child_process():
 def test_importing_the_modules_imports_no_model_library():
     code = (
         "import sys, phonograph_diarization.main, phonograph_diarization.inference.pyannote, "
-        "phonograph_diarization.inference.silero_mfcc, phonograph_diarization.inference.engine; "
-        "print([m for m in ('torch', 'pyannote.audio', 'faster_whisper', 'sklearn', 'scipy') "
+        "phonograph_diarization.inference.silero_mfcc, phonograph_diarization.inference.segmentation_ge2e, "
+        "phonograph_diarization.inference.engine; "
+        "print([m for m in ('torch', 'pyannote.audio', 'faster_whisper', 'sklearn', 'scipy', 'onnxruntime') "
         "if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from tests.support.models import RequireModel
 from tests.support.stack import Stack, running
+from tests.support.system import SAMPLES
 
 from phonograph_diarization.config import Settings
+from phonograph_diarization.domain.engines import EngineChoice
 from phonograph_diarization.domain.voices import decode_vector
+from phonograph_diarization.inference import pyannote
 from phonograph_diarization.main import create_app
 from phonograph_events import (
     DiarizationCompleted,
@@ -29,6 +33,7 @@ from phonograph_events import (
     Stream,
     uuid7,
 )
+from phonograph_media import make_rendition, read_rendition
 from phonograph_runtime.app import ServiceApp
 from phonograph_runtime.objects import ObjectStore
 
@@ -84,12 +89,17 @@ async def execute(app: ServiceApp, statement: str, **values: Any) -> None:
         await transaction.session.execute(text(statement), values)
 
 
+def settings(stack: Stack, folder: Path, engine: EngineChoice = EngineChoice.SILERO_MFCC) -> Settings:
+    """Return settings with the engine that hears synthetic voices, and without models."""
+    return Settings(**stack.settings(Service.DIARIZATION, folder), engine=engine, models=folder / "no-models")
+
+
 async def test_from_file_to_meeting_speakers_and_rttm(
     talk: Any, stack: Stack, tmp_path: Path, correlation_id: str
 ) -> None:
     """One meeting has two speakers; the same event twice is one job (M-02, M-03, M-05, M-07, M-12)."""
     file = media(tmp_path, talk(("low", 5), ("high", 5), ("low", 5))[0])
-    app = create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))
+    app = create_app(settings(stack, tmp_path))
     async with running(app):
         request = await stack.publish(ready(file), correlation_id=correlation_id)
         await stack.send(request.to_record())
@@ -138,7 +148,7 @@ async def test_silence_completes_with_a_reason_and_bad_requests_fail(
     silence = media(tmp_path, np.zeros(32_000))
     invalid = media(tmp_path, np.zeros(32_000), options=Options(min_speakers=3, max_speakers=2))
     music = media(tmp_path, np.zeros(32_000), profile="music")
-    async with running(create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))) as app:
+    async with running(create_app(settings(stack, tmp_path))) as app:
         for file in (music, invalid, silence):
             await stack.publish(ready(file), correlation_id=correlation_id)
         found = await stack.collect(
@@ -160,64 +170,51 @@ async def test_silence_completes_with_a_reason_and_bad_requests_fail(
         assert states == [("completed", "no_speech"), ("failed", "bad_options")]
 
 
-async def test_a_known_voice_is_recognized_only_for_its_owner(
+@pytest.mark.skipif(pyannote.is_installed(), reason="pyannote.audio is installed")
+async def test_a_result_without_the_default_models_has_a_warning(
     talk: Any, stack: Stack, tmp_path: Path, correlation_id: str
 ) -> None:
-    """A person enrolled from one recording is found in the next one of the same owner (M-13, T0-42)."""
-    owner, stranger, person = f"ann-{uuid4()}", f"bob-{uuid4()}", uuid7()
-    first, second, foreign = (
-        media(tmp_path, talk(*turns)[0], owner=name)
-        for name, turns in (
-            (owner, [("low", 8), ("high", 8)]),
-            (owner, [("high", 7), ("low", 7)]),
-            (stranger, [("low", 8), ("high", 8)]),
-        )
-    )
-    async with running(create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))) as app:
-        await stack.publish(ready(first), correlation_id=correlation_id)
+    """The event and the document name the engine that replaced the default one, and the missing model."""
+    file = media(tmp_path, talk(("low", 5), ("high", 5))[0])
+    async with running(create_app(settings(stack, tmp_path, EngineChoice.AUTO))) as app:
+        await stack.publish(ready(file), correlation_id=correlation_id)
         found = await stack.collect(
-            lambda events: bool(events_of(events, DiarizationCompleted, first)), correlation_id=correlation_id
+            lambda events: bool(events_of(events, DiarizationCompleted, file)), correlation_id=correlation_id
         )
-        (done,) = events_of(found, DiarizationCompleted, first)
-        await execute(
-            app,
-            "INSERT INTO user_profiles (id, owner, display_name) VALUES (:id, :owner, 'Ann')",
-            id=person,
-            owner=owner,
-        )
-        enroll = (
-            "INSERT INTO speaker_profiles (id, user_id, user_profile_id, name, embedding, model_id, dim) "
-            "SELECT gen_random_uuid(), :owner, :person, 'Ann', embedding, model_id, dim FROM speakers "
-            "WHERE id = :speaker"
-        )
-        values = {"owner": owner, "person": person, "speaker": done.speakers[0].speaker_id}
-        await execute(app, enroll, **values)
-        with pytest.raises(IntegrityError, match="uq_speaker_profiles_user_id_name"):
-            await execute(app, enroll, **values)
-        for file in (second, foreign):
-            await stack.publish(ready(file), correlation_id=correlation_id)
-        found = await stack.collect(
-            lambda events: all(events_of(events, DiarizationCompleted, file) for file in (second, foreign)),
-            correlation_id=correlation_id,
-        )
-        (same_owner,) = events_of(found, DiarizationCompleted, second)
-        assert [speaker.user_profile_id for speaker in same_owner.speakers] == [None, person]
-        assert 0.8 <= same_owner.speakers[1].confidence <= 1
-        (other_owner,) = events_of(found, DiarizationCompleted, foreign)
-        assert [speaker.user_profile_id for speaker in other_owner.speakers] == [None, None]
+        (done,) = events_of(found, DiarizationCompleted, file)
+        assert (done.job.engine, done.warnings) == ("silero-mfcc", ["engine_fallback"])
+        document = json.loads(await app.objects.get_async(done.document_uri))
+    (warning,) = document["warnings"]
+    assert warning["code"] == "engine_fallback"
+    assert "segmentation-3.0" in warning["message"]
 
-        await execute(app, "DELETE FROM user_profiles WHERE id = :id", id=person)
-        remaining = await select(
-            app,
-            "SELECT count(*), count(user_profile_id) FROM speakers WHERE meeting_id = :id",
-            id=same_owner.meeting_id,
+
+async def test_the_sample_talk_is_diarized_by_the_default_engine(
+    require_model: RequireModel, stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    models, _ = (require_model(name).parent for name in ("segmentation-3.0", "ge2e"))
+    make_rendition(SAMPLES / "talk.ogg", tmp_path / "talk.wav")
+    file = media(tmp_path, read_rendition(tmp_path / "talk.wav"))
+    chosen = settings(stack, tmp_path, EngineChoice.SEGMENTATION_GE2E).model_copy(update={"models": models})
+    async with running(create_app(chosen)) as app:
+        await stack.publish(ready(file), correlation_id=correlation_id)
+        found = await stack.collect(
+            lambda events: bool(events_of(events, DiarizationCompleted, file)), correlation_id=correlation_id
         )
-        assert remaining == [(2, 0)]
+        (done,) = events_of(found, DiarizationCompleted, file)
+        assert (done.job.engine, done.job.model) == ("segmentation-ge2e", "segmentation-3.0+ge2e-v1")
+        assert (done.speaker_count, done.turn_count, done.warnings) == (2, 7, [])
+        document = json.loads(await app.objects.get_async(done.document_uri))
+        assert document["exclusive"] == document["turns"]
+        voiceprints = await select(
+            app, "SELECT model_id, dim FROM speakers WHERE meeting_id = :id", id=done.meeting_id
+        )
+        assert voiceprints == [("ge2e-v1", 256)] * 2
 
 
 async def test_a_recording_has_at_most_one_open_meeting(stack: Stack, tmp_path: Path) -> None:
     """At most one meeting of a recording is open, and a cache entry needs no expiry (C-22, C-27)."""
-    app = create_app(Settings(**stack.settings(Service.DIARIZATION, tmp_path)))
+    app = create_app(settings(stack, tmp_path))
     file = uuid7()
     meeting = "INSERT INTO meetings (id, file_id, version, status) VALUES (:id, :file, :version, :status)"
     try:

@@ -18,6 +18,7 @@ from phonograph_events import (
     Envelope,
     Event,
     HighlightsCompleted,
+    IdentifiedSpeaker,
     JobFailed,
     JobProgressed,
     JobSummary,
@@ -27,7 +28,9 @@ from phonograph_events import (
     MediaRejected,
     MetadataEntry,
     MusicAnalyzed,
+    PersonChanged,
     RenameProposed,
+    SpeakersIdentified,
     SpeakerSummary,
     Stream,
     TracklistCompleted,
@@ -157,6 +160,31 @@ def transcript(name: str, pipeline_version: str, parent: str | None = None) -> T
     )
 
 
+def identified(**people: str) -> SpeakersIdentified:
+    """Return who the speakers are: the first one is confirmed, the other one suggested."""
+    states = {"SPEAKER_00": "confirmed", "SPEAKER_01": "suggested"}
+    return SpeakersIdentified(
+        media_id=named("talk"),
+        meeting_id=named("meeting"),
+        decision="named",
+        speakers=[
+            IdentifiedSpeaker(
+                speaker_id=named(label),
+                label=label,
+                state=state if label in people else "unknown",
+                person_id=named(people[label]) if label in people else None,
+            )
+            for label, state in states.items()
+        ],
+        people=[named(people["SPEAKER_00"])],
+    )
+
+
+def person(known_as: str, **changes: Any) -> PersonChanged:
+    fields = {"person_id": named(known_as), "decision": "created", "name": known_as, "changed_by": "editor"}
+    return PersonChanged.model_validate(fields | changes)
+
+
 def cataloged(*entries: MetadataEntry, tracklist: str | None = "tracks") -> TracklistCompleted:
     return TracklistCompleted(
         media_id=named("talk"),
@@ -234,7 +262,13 @@ def story() -> list[Envelope]:
             rttm_uri="file:///objects/speakers.rttm",
         )
     )
+    story.add(identified(SPEAKER_00="Ann", SPEAKER_01="Bob"))
+    story.add(person("Ann"))
+    story.add(person("Bob"))
     story.add(transcript("v4", "v4", parent="v1"))
+    story.add(identified(SPEAKER_00="Bob"), 2)
+    story.add(person("Ann", name=None, decision="forgotten"), 2)
+    story.add(person("Bob", name="Robert", decision="renamed"), 2)
     story.add(
         cataloged(
             entry("artist", ["A feat. B", "C"]),

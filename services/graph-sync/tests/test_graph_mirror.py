@@ -213,7 +213,7 @@ async def test_unreachable_neo4j_is_reported_as_such_and_parks_nothing(
     """The log and the readiness probe name Neo4j, never PostgreSQL."""
     before = await parked(context)
     app = create_app(settings.model_copy(update={"neo4j_uri": UNREACHABLE}))
-    async with running(app):
+    async with running(app, until=_names_neo4j):
         with capture_logs() as lines, pytest.raises(UnavailableError) as caught:
             await app.consumer.consume([received(story[0], 0).record])
         assert caught.value.server == "Neo4j"
@@ -224,6 +224,10 @@ async def test_unreachable_neo4j_is_reported_as_such_and_parks_nothing(
         assert failure.startswith("Neo4j is unavailable: ")
         assert "PostgreSQL" not in failure
     assert await parked(context) == before
+
+
+def _names_neo4j(failure: str | None) -> bool:
+    return failure is not None and failure.startswith("Neo4j is unavailable: ")
 
 
 async def parked(context: ProcessContext) -> int:

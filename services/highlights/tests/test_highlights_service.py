@@ -24,6 +24,7 @@ from phonograph_events import (
     MediaReady,
     MediaRef,
     Service,
+    SpeakerSummary,
     Stream,
     TranscriptionCompleted,
     uuid7,
@@ -288,6 +289,47 @@ async def test_events_delivered_twice_take_effect_once(lecture: ProcessedLecture
         media_id=lecture.media.media_id,
     )
     assert jobs == [("segments", "completed"), ("silence", "completed")]
+
+
+@pytest.mark.parametrize("first", ["v1", "v4"])
+async def test_speakers_are_added_whichever_transcript_comes_first(
+    first: str, stack: Stack, tmp_path: Path, correlation_id: str
+) -> None:
+    """Rows of `transcripts` have the ids of speakers, which lead to people, and so have segments (L-03)."""
+    app, lines = service(stack, tmp_path), talk(lines=2)
+    media = media_of(app, record(tmp_path / "talk.wav", lines), lines[-1].end + 1)
+    one, other = (SpeakerSummary(speaker_id=uuid7(), label=label, seconds=6.4) for label in ("S1", "S2"))
+    labels = ("S2", "S1", "S2", None)
+    spoken = [line.model_copy(update={"speaker": label}) for line, label in zip(lines, labels, strict=True)]
+    v1 = transcribed(app, media, lines)
+    v4 = transcribed(app, media, spoken, level="v4", version=2).model_copy(
+        update={"parent_result_id": v1.result_id, "meeting_id": uuid7(), "speakers": [one, other]}
+    )
+    async with running(app):
+        await stack.publish(v1 if first == "v1" else v4, correlation_id=correlation_id)
+        if first == "v1":
+            await stack.collect(
+                lambda events: bool(highlights_of(events, media, "segments")), correlation_id=correlation_id
+            )
+        await stack.publish(v4 if first == "v1" else v1, correlation_id=correlation_id)
+        events = await stack.collect(
+            lambda events: bool(highlights_of(events, media, "speakers")), correlation_id=correlation_id
+        )
+    (before,), (after,) = (highlights_of(events, media, stage) for stage in ("segments", "speakers"))
+    assert (before.aggregateversion, after.aggregateversion) == (2, 3)
+    assert [each.speaker_ids for each in before.data.segments] == [[]]
+    assert [each.speaker_ids for each in after.data.segments] == [[other.speaker_id, one.speaker_id]]
+    assert after.data.clips == before.data.clips
+    assert (after.data.job.engine, after.data.job.reason) == ("tfidf", "too_short")
+    document = HighlightsDocument.model_validate_json(await app.objects.get_async(after.data.document_uri))
+    assert document.segments == after.data.segments
+    stored = await select(
+        stack,
+        "SELECT text, speaker_id FROM transcripts WHERE job_id = :id ORDER BY start_time",
+        id=recording_job_id(media.media_id),
+    )
+    ids = {"S1": str(one.speaker_id), "S2": str(other.speaker_id)}
+    assert stored == [(line.text, ids.get(label)) for line, label in zip(lines, labels, strict=True)]
 
 
 async def test_the_rows_of_a_recording_are_deleted_with_it(lecture: ProcessedLecture) -> None:

@@ -212,8 +212,8 @@ async def test_one_tracklist_is_current(database: Database) -> None:
     recording = await added(database, media())
     async with database.transaction() as transaction:
         catalog = SqlCatalog(transaction.session, correlation_id=None)
-        first = await catalog.add_tracklist(recording, tracklist("First"), ["careful"])
-        second = await catalog.add_tracklist(recording, tracklist("T" * 600), [])
+        first = await catalog.replace_tracklist(recording, tracklist("First"), ["careful"], version=1)
+        second = await catalog.replace_tracklist(recording, tracklist("T" * 600), [], version=2)
         versions = await catalog.versions()
     found = await rows(
         database,
@@ -304,7 +304,7 @@ async def test_relations(database: Database) -> None:
         facts = rows_from_tags({"artist": ["A"]})
         await catalog.replace_metadata(recording.media_id, ExtractionMethod.TAG, facts)
         await catalog.add_proposal(recording.media_id, proposal)
-        tracklist_id = await catalog.add_tracklist(recording, tracklist("Kept"), [])
+        tracklist_id = await catalog.replace_tracklist(recording, tracklist("Kept"), [], version=1)
         await transaction.session.execute(
             text("DELETE FROM recordings WHERE id = :id"), {"id": recording.media_id}
         )

@@ -1,8 +1,10 @@
 """The transcription service on real servers: from `media-ready` to v1, with `diarization-completed` to v4."""
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -23,6 +25,7 @@ from phonograph_events import (
     MediaRef,
     PipelineVersion,
     Service,
+    SpeakerSummary,
     Stream,
     TranscriptionCompleted,
     uuid7,
@@ -41,7 +44,12 @@ from phonograph_transcription.storage.transcripts import SqlTranscriptStore
 
 TALK = Path(__file__).parents[3] / "tests" / "samples" / "talk.ogg"
 TALK_S = 8.9
-"""Two sentences, one of each voice; the second begins at 5.3 s."""
+"""End of the second voice, which begins at 5.3 s."""
+SENTENCES = (
+    "Good morning, and thank you for coming. Let us talk about the new school.",
+    "I have read the plan, and I think that the building is too small.",
+)
+"""What each voice says."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,13 @@ class Scenario:
     stack: Stack
     folder: Path
     correlation_id: str
+    models: Path
+    """Folder of the models; without `base` in it pocketsphinx is used."""
 
     @property
     def settings(self) -> Settings:
         values = self.stack.settings(Service.TRANSCRIPTION, self.folder)
-        return Settings(**values, models=self.folder / "models")
+        return Settings(**values, models=self.models)
 
     @property
     def objects(self) -> ObjectStore:
@@ -112,6 +122,10 @@ class Scenario:
             meeting_id=uuid7(),
             speaker_count=len({turn[2] for turn in turns}),
             turn_count=len(turns),
+            speakers=[
+                SpeakerSummary(speaker_id=uuid7(), label=label, seconds=4, user_profile_id=uuid7())
+                for label in sorted({turn[2] for turn in turns})
+            ],
         )
 
     async def publish(self, event) -> Envelope:
@@ -136,13 +150,23 @@ class Scenario:
             await database.aclose()
 
 
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
+
+
 def transcripts(events: list[Envelope]) -> list[Envelope]:
     return [event for event in events if isinstance(event.data, TranscriptionCompleted)]
 
 
 @pytest.fixture
 def scenario(stack, tmp_path, correlation_id) -> Scenario:
-    return Scenario(stack, tmp_path, correlation_id)
+    return Scenario(stack, tmp_path, correlation_id, tmp_path / "models")
+
+
+@pytest.fixture
+def default_scenario(stack, tmp_path, correlation_id, require_model) -> Scenario:
+    """A scenario with the default engine."""
+    return Scenario(stack, tmp_path, correlation_id, require_model("base").parent)
 
 
 @pytest.fixture
@@ -168,11 +192,12 @@ def wav(path: Path, samples: np.ndarray) -> Path:
     return path
 
 
-async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(scenario, talk):
+async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(default_scenario, talk):
     """Speech is stored as v1 and, with speakers, as its child v4; the old view shows both.
 
     Shows T0-09, T0-20, T0-44, T1-10, T1-11, T1-12, T1-14, C-02, C-04 and C-05.
     """
+    scenario = default_scenario
     ready = scenario.ready(talk)
     quiet = scenario.ready(wav(scenario.folder / "quiet.wav", np.zeros(16_000)))
     diarized = scenario.diarized(ready.media, (0.4, 5.0, "SPEAKER_00"), (5.2, 8.9, "SPEAKER_01"))
@@ -191,22 +216,39 @@ async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(sc
     v1, v4 = [event for event in events if event.data.media_id == ready.media_id]
     assert v1 == first
     assert (v1.aggregateversion, v1.data.version, v1.data.parent_result_id) == (1, 1, None)
-    assert (v1.data.job.engine, v1.data.job.model, v1.data.job.reason) == ("pocketsphinx", "en-us", None)
-    assert (v1.data.language, v1.data.warnings, v1.data.speaker_count) == ("en", ["engine_fallback"], None)
+    assert (v1.data.job.engine, v1.data.job.model, v1.data.job.reason) == ("faster-whisper", "base", None)
+    assert (v1.data.language, v1.data.warnings, v1.data.speaker_count) == ("en", [], None)
     assert v1.data.job.seconds > 0
-    assert "the new school" in v1.data.preview
+    assert words_of(v1.data.preview) == words_of(" ".join(SENTENCES))
+    assert (v1.data.preview[:5], v1.data.preview[-1]) == ("Good ", ".")
 
     assert (v4.aggregateversion, v4.data.version) == (2, 2)
     assert v4.data.parent_result_id == v1.data.result_id
     assert (v4.data.speaker_count, v4.data.word_count) == (2, v1.data.word_count)
     assert v4.data.job.job_id != v1.data.job.job_id
+    speakers = [(each.speaker_id, each.label) for each in diarized.speakers]
+    assert (v1.data.meeting_id, v1.data.speakers) == (None, [])
+    assert v4.data.meeting_id == diarized.meeting_id
+    assert [(each.speaker_id, each.label) for each in v4.data.speakers] == speakers
+    assert [each.user_profile_id for each in v4.data.speakers] == [None, None]
+    (meeting,) = await scenario.rows(
+        "SELECT diarization_content -> 'meeting' ->> 'meeting_id',"
+        " jsonb_path_query_array(diarization_content, '$.meeting.speakers[*].speaker_id')"
+        " FROM transcription_results WHERE id = :id",
+        id=v4.data.result_id,
+    )
+    assert tuple(meeting) == (str(diarized.meeting_id), [str(speaker_id) for speaker_id, _ in speakers])
 
     plain = TranscriptDocument.model_validate_json(scenario.objects.get(v1.data.document_uri))
     spoken = TranscriptDocument.model_validate_json(scenario.objects.get(v4.data.document_uri))
     assert {segment.speaker for segment in plain.segments} == {None}
-    assert [segment.speaker for segment in spoken.segments] == ["SPEAKER_00", "SPEAKER_01"]
-    assert spoken.segments[1].text.startswith("i ")
-    assert (spoken.pipeline_version, spoken.engine, spoken.language) == ("v4", "pocketsphinx", "en")
+    by_speaker = groupby(spoken.segments, lambda segment: segment.speaker)
+    said = [
+        (speaker, words_of(" ".join(segment.text for segment in segments)))
+        for speaker, segments in by_speaker
+    ]
+    assert said == [("SPEAKER_00", words_of(SENTENCES[0])), ("SPEAKER_01", words_of(SENTENCES[1]))]
+    assert (spoken.pipeline_version, spoken.engine, spoken.language) == ("v4", "faster-whisper", "en")
     assert [[w.word, w.start] for s in spoken.segments for w in s.words] == [
         [w.word, w.start] for s in plain.segments for w in s.words
     ]
@@ -220,20 +262,64 @@ async def test_speech_becomes_a_transcript_and_with_speakers_a_second_version(sc
         id=ready.media_id,
     )
     words, segments = v1.data.word_count, len(plain.segments)
-    common = (True, None, True, "distil-large-v3")
+    common = (True, None, True, "base")
     assert [tuple(row) for row in stored] == [
-        ("v1", 1, None, words, None, "en-us", "en", segments, None, *common),
-        ("v4", 2, v1.data.result_id, words, 2, "en-us", "en", 2, "SPEAKER_00", *common),
+        ("v1", 1, None, words, None, "base", "en", segments, None, *common),
+        ("v4", 2, v1.data.result_id, words, 2, "base", "en", len(spoken.segments), "SPEAKER_00", *common),
     ]
+    ((content,),) = await scenario.rows(
+        "SELECT content FROM transcription_results WHERE media_file_id = :id AND version = 1",
+        id=ready.media_id,
+    )
+    assert content == {
+        "text": plain.text,
+        "language": "en",
+        "languages": ["en"],
+        "segments": [
+            {
+                "id": number,
+                "start": segment.start,
+                "end": segment.end,
+                "text": segment.text,
+                "confidence": segment.confidence,
+                "speaker": None,
+                "language": "en",
+            }
+            for number, segment in enumerate(plain.segments)
+        ],
+    }
     old = await scenario.rows(
         "SELECT version, text_content, quality_warnings FROM transcripts WHERE media_file_id = :id"
         " ORDER BY created_at",
         id=ready.media_id,
     )
     assert [tuple(row) for row in old] == [
-        ("v1", plain.text, ["engine_fallback"]),
-        ("v4", spoken.text, ["engine_fallback"]),
+        ("v1", plain.text, []),
+        ("v4", spoken.text, []),
     ]
+
+
+async def test_without_the_model_pocketsphinx_is_used_and_every_version_says_so(scenario, talk):
+    ready = scenario.ready(talk)
+    diarized = scenario.diarized(ready.media, (0.4, 5.0, "SPEAKER_00"), (5.2, 8.9, "SPEAKER_01"))
+    async with scenario.service():
+        await scenario.publish(diarized)
+        await scenario.publish(ready)
+        v1, v4 = await scenario.results((ready, "v1"), (ready, "v4"))
+    for event in (v1, v4):
+        assert (event.data.job.engine, event.data.job.model) == ("pocketsphinx", "en-us")
+        assert event.data.warnings == ["engine_fallback"]
+    assert "the new school" in v1.data.preview
+    document = TranscriptDocument.model_validate_json(scenario.objects.get(v4.data.document_uri))
+    assert [segment.speaker for segment in document.segments] == ["SPEAKER_00", "SPEAKER_01"]
+    assert document.segments[1].text.startswith("i ")
+    (message,) = [warning.message for warning in document.warnings]
+    assert "phonograph models fetch base" in message
+    (row,) = await scenario.rows(
+        "SELECT quality_warnings FROM transcripts WHERE media_file_id = :id AND version = 'v4'",
+        id=ready.media_id,
+    )
+    assert row[0] == ["engine_fallback"]
 
 
 async def test_a_diarization_that_arrives_first_waits_for_the_transcript(scenario, talk):

@@ -83,6 +83,26 @@ def test_in_overlapping_turns_the_first_word_belongs_to_the_first_turn():
     assert lines_of(merge([segment(("both", 1, 2))], (0.5, 3, "B"), (0, 3, "A"))) == [("A", "both")]
 
 
+def test_in_overlapping_turns_the_first_word_of_a_sentence_follows_the_sentence():
+    words = segment(("Right.", 0, 0.9), ("And", 1.0, 1.4), ("we", 1.5, 1.7), ("go.", 1.7, 2.4))
+    assert lines_of(merge([words], (0, 1.35, "A"), (1.2, 3, "B"))) == [("A", "Right."), ("B", "And we go.")]
+    # A segment begins a sentence, too.
+    first, second = segment(("Right.", 0, 0.9)), segment(("And", 1.0, 1.4), ("we", 1.5, 1.7))
+    assert lines_of(merge([first, second], (0, 1.35, "A"), (1.2, 3, "B"))) == [
+        ("A", "Right."),
+        ("B", "And we"),
+    ]
+
+
+def test_a_first_word_stays_with_its_speaker_where_only_one_talks():
+    words = segment(("Right.", 0, 0.9), ("And", 1.0, 1.4), ("we", 1.6, 1.7), ("go.", 1.7, 2.4))
+    assert lines_of(merge([words], (0, 1.4, "A"), (1.5, 3, "B"))) == [("A", "Right. And"), ("B", "we go.")]
+    # One word of another speaker is not the rest of a sentence.
+    words = segment(("I", 1.0, 1.4), ("yes", 1.5, 1.7), ("think.", 1.8, 2.4))
+    turns = (0, 1.45, "A"), (1.2, 1.7, "B"), (1.7, 3, "A")
+    assert lines_of(merge([words], *turns)) == [("A", "I"), ("B", "yes"), ("A", "think.")]
+
+
 def test_overlaps_with_turns_of_one_speaker_are_added():
     turns = (0.0, 0.3, "A"), (0.3, 0.7, "B"), (0.7, 1.0, "A")
     assert lines_of(merge([segment(("word", 0, 1))], *turns)) == [("A", "word")]
@@ -121,6 +141,22 @@ def test_a_segment_without_words_has_the_speaker_of_its_time():
 def test_text_without_spaces_and_with_punctuation_is_split_as_written():
     chinese = segment(("你", 0, 1), ("好。", 1, 2), ("谢", 3, 4), ("谢!", 4, 5), text="你好。谢谢!")
     assert lines_of(merge([chinese], (0, 2, "A"), (3, 5, "B"))) == [("A", "你好。"), ("B", "谢谢!")]
+
+
+def test_words_that_the_text_does_not_contain_are_joined_with_their_spaces():
+    words = (
+        Word("100", 0, 1, None, is_spaced=True),
+        Word("%", 1, 1.2, None, is_spaced=False),
+        Word("sure", 2, 3, None, is_spaced=True),
+    )
+    result = merge([Segment(0, 3, "edited by hand", words)], (0, 1.5, "A"), (1.9, 3, "B"))
+    assert lines_of(result) == [("A", "100%"), ("B", "sure")]
+
+
+def test_the_parts_of_a_segment_keep_its_language():
+    words = (Word("ja", 0, 1, None), Word("nein", 2, 3, None))
+    result = merge([Segment(0, 3, "ja nein", words, language="de")], (0, 1, "A"), (2, 3, "B"))
+    assert [(part.text, part.language) for part in result.segments] == [("ja", "de"), ("nein", "de")]
 
 
 def test_warnings_move_with_their_segments():

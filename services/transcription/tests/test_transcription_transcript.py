@@ -100,6 +100,37 @@ def test_times_in_order_stay_as_they_are():
     assert starts_of(put_in_order([Segment(0, 1, "", timed(None, None))])) == [None, None]
 
 
+def spans_of(*spans: tuple[float, float]) -> list[tuple[float | None, float | None]]:
+    """Return the times that words of these times have in a transcript."""
+    words = tuple(Word("w", start, end, None) for start, end in spans)
+    (segment,) = put_in_order([Segment(0, 9, "", words)])
+    return [(word.start_s, word.end_s) for word in segment.words]
+
+
+def test_words_of_no_length_take_time_where_there_is_some():
+    assert spans_of((1, 2), (2, 2), (3, 4)) == [(1, 2), (2, 2.04), (3, 4)]
+    assert spans_of((1, 2), (3, 3), (3, 4)) == [(1, 2), (2.96, 3), (3, 4)]
+    # Without a gap on either side, longer words give some of their time.
+    assert spans_of((1, 2), (2, 2), (2, 3)) == [(1, 2), (2, 2.04), (2.04, 3)]
+    assert spans_of((1, 2), (2, 2)) == [(1, 1.96), (1.96, 2)]
+    assert spans_of((1, 1.5), (2, 2), (2, 2), (2, 2)) == [(1, 1.5), (1.88, 1.92), (1.92, 1.96), (1.96, 2)]
+    # Between words that have none themselves, there is no time.
+    assert spans_of((2, 2), (2, 2.02)) == [(1.94, 1.98), (1.98, 2.02)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 30)), min_size=1, max_size=12))
+def test_no_word_is_without_length_where_there_is_time(spans: list[tuple[int, int]]):
+    found = spans_of(*((start / 100, (start + length) / 100) for start, length in sorted(spans)))
+    borders = [time for span in found for time in span]
+    assert borders == sorted(borders)
+    for number, (start, end) in enumerate(found):
+        before = found[number - 1][1] if number else 0.0
+        after = found[number + 1][0] if number + 1 < len(found) else end
+        if end - start < 0.001:
+            assert after - end < 0.001
+            assert start - before < 0.001
+
+
 @given(st.lists(st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=5), max_size=6))
 def test_any_times_are_put_in_order(starts: list[list[float | None]]):
     given_segments = [
@@ -132,20 +163,34 @@ def test_a_transcript_can_be_restored_from_its_public_document():
         0.75,
         (
             Segment(0.5, 2, "Hello you", (Word("Hello", 0.5, 1, 0.9, "A"), Word("you", None, None, None))),
-            Segment(2, 3, "Yes", confidence=0.5, speaker="B"),
+            Segment(2, 3, "Yes", confidence=0.5, speaker="B", language="de"),
+            Segment(3, 4, "100%", (Word("100", 3, 3.5, None), Word("%", 3.5, 4, None, is_spaced=False))),
         ),
         (TranscriptWarning(WarningCode.REPETITION, "A loop.", 1),),
     )
     document = to_document(transcript, PipelineVersion.V4)
     shape = document.model_dump()
-    assert list(shape) == ["pipeline_version", "engine", "model", "language", "text", "warnings", "segments"]
-    assert shape["text"] == "Hello you\nYes"
+    assert list(shape) == [
+        "pipeline_version",
+        "engine",
+        "model",
+        "language",
+        "languages",
+        "text",
+        "warnings",
+        "segments",
+    ]
+    assert shape["text"] == "Hello you\nYes\n100%"
+    assert shape["languages"] == ["en", "de"]
+    assert [segment["language"] for segment in shape["segments"]] == [None, "de", None]
+    assert [word["is_spaced"] for word in shape["segments"][2]["words"]] == [None, False]
     assert shape["segments"][0]["words"][0] == {
         "word": "Hello",
         "start": 0.5,
         "end": 1,
         "confidence": 0.9,
         "speaker": "A",
+        "is_spaced": None,
     }
     assert shape["warnings"] == [{"code": "repetition", "message": "A loop.", "segment": 1}]
     assert from_document(document, language_probability=0.75) == transcript

@@ -1,45 +1,35 @@
 """The Whisper transcriber on a model with random weights, whose words have no meaning."""
 
-from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
-from types import SimpleNamespace
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
 
-from phonograph_media import SAMPLE_RATE_HZ, make_rendition, read_rendition
+from phonograph_media import SAMPLE_RATE_HZ
+from phonograph_media.speech import SpeechRegion
+from phonograph_models import ModelCache, ModelMissingError
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_transcription.domain.engines import EngineChoice, WhisperOptions
-from phonograph_transcription.domain.transcript import WarningCode
-from phonograph_transcription.exceptions import ModelMissingError
-from phonograph_transcription.inference.models import ModelFolder
+from phonograph_transcription.domain.transcript import Transcript, WarningCode, Word
 from phonograph_transcription.inference.selection import select_transcriber
-from phonograph_transcription.inference.whisper import WhisperTranscriber
+from phonograph_transcription.inference.whisper import Passage, WhisperTranscriber, build_segments
+from phonograph_transcription.inference.whisper_model import SpeechModel
 
+from .support.fake_whisper import FakeModel, chunk_of, fake_transcriber
 from .support.tiny_whisper import make_tiny_whisper
-
-TALK = Path(__file__).parents[3] / "tests" / "samples" / "talk.ogg"
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory) -> ModelFolder:
+def models(tmp_path_factory) -> ModelCache:
     folder = tmp_path_factory.mktemp("models")
     make_tiny_whisper(folder / "tiny")
     make_tiny_whisper(folder / "tiny.en", multilingual=False)
-    return ModelFolder(folder)
+    return ModelCache(folder)
 
 
-@pytest.fixture(scope="module")
-def talk(tmp_path_factory) -> np.ndarray:
-    path = tmp_path_factory.mktemp("talk") / "rendition.wav"
-    make_rendition(TALK, path)
-    return read_rendition(path)[: 9 * SAMPLE_RATE_HZ]
-
-
-def whisper(models: ModelFolder, name: str, **options) -> WhisperTranscriber:
+def whisper(models: ModelCache, name: str, **options) -> WhisperTranscriber:
     options = {"device": "cpu", "compute_type": "float32", "beam_size": 1} | options
-    return WhisperTranscriber(models.require(name), model_name=name, **options)
+    return WhisperTranscriber(models.folder / name, model_name=name, **options)
 
 
 def predict(engine, samples, language=None):
@@ -83,79 +73,70 @@ def test_a_model_loads_as_int8(models, talk):
 
 
 def test_silence_and_noise_never_reach_the_model(models):
-    engine = WhisperTranscriber(models.require("tiny"), model_name="tiny", loaded=object())
+    def load_nothing(device: str, compute_type: str) -> SpeechModel:
+        raise AssertionError
+
+    engine = WhisperTranscriber(models.folder / "tiny", model_name="tiny", load_model=load_nothing)
     noise = 0.2 * np.random.default_rng(3).standard_normal(4 * SAMPLE_RATE_HZ)
     for samples in (np.zeros(4 * SAMPLE_RATE_HZ, np.float32), noise.astype(np.float32)):
         transcript = predict(engine, samples)
         assert (transcript.text, transcript.reason) == ("", "no_speech")
 
 
-@dataclass
-class RawSegment:
-    """A segment as faster-whisper returns it."""
-
-    text: str
-    start: float = 0.0
-    end: float = 2.0
-    avg_logprob: float = -0.2
-    no_speech_prob: float = 0.1
-    words: list = field(default_factory=list)
-
-    def __post_init__(self):
-        words = self.text.split()
-        times = np.linspace(self.start, self.end, len(words) + 1)
-        self.words = [
-            SimpleNamespace(word=f" {word}", start=start, end=end, probability=0.8)
-            for word, (start, end) in zip(words, pairwise(times), strict=True)
-        ]
-
-
-class StubModel:
-    """Returns given segments."""
-
-    supported_languages = ("en",)
-
-    def __init__(self, *segments: RawSegment) -> None:
-        self.segments = segments
-
-    def transcribe(self, samples, **options):
-        return iter(self.segments), SimpleNamespace(language="en", language_probability=0.9)
+def passage(
+    text: str,
+    start: float = 0.0,
+    end: float = 2.0,
+    *,
+    mean_log_probability: float = -0.2,
+    no_speech_probability: float = 0.1,
+) -> Passage:
+    """Return a decoded chunk whose words share its time."""
+    words = text.split()
+    times = np.linspace(start, end, len(words) + 1)
+    return Passage(
+        chunk=(SpeechRegion(int(start * SAMPLE_RATE_HZ), int(end * SAMPLE_RATE_HZ)),),
+        language="en",
+        words=tuple(
+            Word(word, float(first), float(last), 0.8, is_spaced=True)
+            for word, (first, last) in zip(words, pairwise(times), strict=True)
+        ),
+        mean_log_probability=mean_log_probability,
+        no_speech_probability=no_speech_probability,
+    )
 
 
-def transcribe(talk, *segments: RawSegment):
-    engine = WhisperTranscriber(Path("nowhere"), model_name="m", batch_size=1, loaded=StubModel(*segments))
-    return predict(engine, talk)
+def transcribe(*passages: Passage) -> Transcript:
+    segments, warnings = build_segments(passages, 9.0)
+    return Transcript("faster-whisper", "m", "en", 1.0, tuple(segments), warnings)
 
 
-def test_hallucinated_text_is_dropped_with_a_warning(talk):
+def test_hallucinated_text_is_dropped_with_a_warning():
     transcript = transcribe(
-        talk, RawSegment(" Thank you."), RawSegment(" Subscribe!", avg_logprob=-1.4, no_speech_prob=0.9)
+        passage("Thank you."), passage("Subscribe!", mean_log_probability=-1.4, no_speech_probability=0.9)
     )
     assert transcript.text == "Thank you."
     assert [warning.code for warning in transcript.warnings] == [WarningCode.INVENTED_TEXT]
 
 
-def test_a_loop_is_dropped_with_a_warning(talk):
-    transcript = transcribe(
-        talk, RawSegment(" Well."), RawSegment(" I know. I know. I know. I know. I know.", start=2, end=5)
-    )
+def test_a_loop_is_dropped_with_a_warning():
+    transcript = transcribe(passage("Well."), passage("I know. I know. I know. I know. I know.", 2, 5))
     assert transcript.text == "Well.\nI know."
     assert [(warning.code, warning.segment) for warning in transcript.warnings] == [("repetition", 1)]
     assert [word.text for word in transcript.segments[1].words] == ["I", "know."]
 
 
-def test_a_loop_over_many_segments_is_dropped_with_one_warning(talk):
-    sentence = " So that is a sentence of its own, longer than any phrase that people repeat."
+def test_a_loop_over_many_passages_is_dropped_with_one_warning():
+    sentence = "So that is a sentence of its own, longer than any phrase that people repeat."
     transcript = transcribe(
-        talk,
-        RawSegment(" Well.", end=1),
-        *(RawSegment(sentence, start=1 + number / 2, end=1.5 + number / 2) for number in range(6)),
-        RawSegment(" No, no, no.", start=5, end=6),
-        *(RawSegment(" Thank you.", start=6 + number / 4, end=6.25 + number / 4) for number in range(5)),
-        RawSegment(" Goodbye.", start=8, end=9),
+        passage("Well.", 0, 1),
+        *(passage(sentence, 1 + number / 2, 1.5 + number / 2) for number in range(6)),
+        passage("No, no, no.", 5, 6),
+        *(passage("Thank you.", 6 + number / 4, 6.25 + number / 4) for number in range(5)),
+        passage("Goodbye.", 8, 9),
     )
 
-    assert transcript.text.split("\n") == ["Well.", sentence.strip(), "No, no, no.", "Thank you.", "Goodbye."]
+    assert transcript.text.split("\n") == ["Well.", sentence, "No, no, no.", "Thank you.", "Goodbye."]
     assert [(warning.code, warning.segment) for warning in transcript.warnings] == [
         ("repetition", 1),
         ("repetition", 3),
@@ -163,13 +144,12 @@ def test_a_loop_over_many_segments_is_dropped_with_one_warning(talk):
     assert transcript.warnings[1].message.startswith("8 words")
 
 
-def test_a_loop_without_speech_is_invented_as_a_whole(talk):
+def test_a_loop_without_speech_is_invented_as_a_whole():
     """A model trusts its own repetitions: only the probability of speech is low."""
     transcript = transcribe(
-        talk,
-        RawSegment(" Well.", end=1),
+        passage("Well.", 0, 1),
         *(
-            RawSegment(" Thank you.", start=2 + n, end=3 + n, avg_logprob=-0.1, no_speech_prob=0.8)
+            passage("Thank you.", 2 + n, 3 + n, mean_log_probability=-0.1, no_speech_probability=0.8)
             for n in range(5)
         ),
     )
@@ -178,13 +158,12 @@ def test_a_loop_without_speech_is_invented_as_a_whole(talk):
     assert [(warning.code, warning.segment) for warning in transcript.warnings] == [("invented_text", None)]
 
 
-def test_segments_of_a_model_never_run_backwards(talk):
+def test_segments_of_a_model_never_run_backwards():
     transcript = transcribe(
-        talk,
-        RawSegment(" One two", start=0, end=2),
-        RawSegment(" three four five six", start=3, end=5),
-        RawSegment(" seven", start=2, end=2.5),
-        RawSegment(" eight nine", start=6, end=7),
+        passage("One two", 0, 2),
+        passage("three four five six", 3, 5),
+        passage("seven", 2, 2.5),
+        passage("eight nine", 6, 7),
     )
 
     assert transcript.text.split() == ["One", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -205,7 +184,60 @@ def test_speech_after_long_noise_reaches_the_model_at_its_time(models, talk):
 
 
 def test_blank_text_is_no_speech(talk):
-    assert transcribe(talk, RawSegment("  ")).reason == "no_speech"
+    model = FakeModel(lambda sound: chunk_of())
+    assert predict(fake_transcriber(model), talk).reason == "no_speech"
+
+
+def test_words_have_their_spaces_and_the_times_of_the_recording(talk):
+    """The model receives the speech without the pause of 3 s, so that its times are other ones."""
+    pause = np.zeros(3 * SAMPLE_RATE_HZ, np.float32)
+    samples = np.concatenate([talk[: 5 * SAMPLE_RATE_HZ], pause, talk[5 * SAMPLE_RATE_HZ :]])
+    words = (" 100", 0.2, 0.8), ("%", 0.8, 1.0), (" sure,", 1.0, 1.0), (" I", 7.0, 7.2), ("-link", 7.2, 7.9)
+    transcript = predict(fake_transcriber(FakeModel(lambda sound: chunk_of(*words))), samples)
+
+    assert transcript.text == "100% sure,\nI-link"
+    first, second = transcript.segments
+    assert 0 < first.start_s < first.end_s < 5 < 8 < second.start_s < second.end_s < 12
+    assert [(word.text, word.is_spaced) for word in first.words + second.words] == [
+        ("100", True),
+        ("%", False),
+        ("sure,", True),
+        ("I", True),
+        ("-link", False),
+    ]
+    assert all(word.start_s < word.end_s for segment in transcript.segments for word in segment.words)
+
+
+def test_text_of_a_script_without_spaces_has_none(talk):
+    words = ("机", 0.2, 0.8), ("器", 0.8, 1.0), ("学习。", 1.0, 1.6), ("你", 2.0, 2.2), ("好", 2.2, 2.9)
+    transcript = predict(fake_transcriber(FakeModel(lambda sound: chunk_of(*words))), talk)
+    assert transcript.text == "机器学习。\n你好"
+
+
+def test_a_long_recording_is_read_in_parts(talk):
+    """Neither the detection of speech nor the model needs the whole recording at once."""
+
+    class File:
+        longest = 0
+
+        def __len__(self) -> int:
+            return 60 * talk.size
+
+        def __getitem__(self, part: slice) -> np.ndarray:
+            start, stop, _ = part.indices(len(self))
+            self.longest = max(self.longest, stop - start)
+            return talk[np.arange(start, stop) % talk.size]
+
+    samples = File()
+    numbers = count()
+    model = FakeModel(lambda sound: chunk_of((f" Yes{next(numbers)}.", 1.0, 2.0)))
+    transcript = predict(fake_transcriber(model, batch_size=4), samples)
+
+    assert samples.longest <= 70 * SAMPLE_RATE_HZ
+    assert max(model.batches) == 4
+    assert max(model.lengths) <= 30 * SAMPLE_RATE_HZ
+    assert transcript.segments[-1].end_s > 8.5 * 60
+    assert transcript.text.split("\n") == [f"Yes{number}." for number in range(len(model.lengths))]
 
 
 def test_auto_selects_a_model_on_this_machine(models):

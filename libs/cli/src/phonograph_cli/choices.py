@@ -16,6 +16,14 @@ class ProfileName(StrEnum):
     LECTURE = "lecture"
 
 
+class PresetName(StrEnum):
+    """Names of the presets in `phonograph_events`."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    ACCURATE = "accurate"
+
+
 class ExportFormat(StrEnum):
     """File formats that `phonograph export` writes."""
 
@@ -24,8 +32,24 @@ class ExportFormat(StrEnum):
     TXT = "txt"
     JSON = "json"
     MD = "md"
+    SUMMARY = "summary"
     RTTM = "rttm"
     CUE = "cue"
+
+
+class Consent(StrEnum):
+    """Consent of a person that voiceprints are kept."""
+
+    YES = "yes"
+    NO = "no"
+
+
+class FillersName(StrEnum):
+    """Names of the degrees of fillers in `phonograph_events`, which is slow to import."""
+
+    NONE = "none"
+    SOME = "some"
+    ALL = "all"
 
 
 class Extra(StrEnum):

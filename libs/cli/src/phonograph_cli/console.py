@@ -6,7 +6,7 @@ Modules that are slow to import are imported where they are used, because `phono
 import json
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -27,7 +27,20 @@ err = Console(stderr=True, markup=False, emoji=False)
 T = TypeVar("T")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+MAX_NAME_CHARS: Final = 200
+MAX_REASON_CHARS: Final = 500
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the outcome.")]
+
+
+def check_length(limit: int) -> Callable[[str | None], str | None]:
+    """Return a callback that refuses the text of an option if it is empty or too long for an event."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and not 1 <= len(text) <= limit:
+            raise typer.BadParameter(f"Give 1 to {limit} characters.")
+        return text
+
+    return check
 
 
 def print_json(value: Any) -> None:

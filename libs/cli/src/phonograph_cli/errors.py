@@ -21,7 +21,25 @@ class NothingToExportError(PhonographError):
     reason = "nothing_to_export"
 
 
+class UnknownVersionError(PhonographError):
+    """A result of a recording has no version with this number."""
+
+    reason = "unknown_version"
+
+
+class BadFilterError(PhonographError):
+    """A condition by which recordings are selected cannot be read."""
+
+    reason = "bad_filter"
+
+
 class SkipError(PhonographError):
     """A service cannot go on behind the offset that was named; the message has the reason."""
 
     reason = "skip_refused"
+
+
+class RequestRefusedError(PhonographError):
+    """A service did not answer a request, or refused it; the message has the reason."""
+
+    reason = "request_refused"

@@ -4,18 +4,20 @@ Times are in milliseconds in SRT and VTT, in seconds in RTTM, and in frames of 1
 """
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Sized
+from typing import Any, Final, TypeAlias, TypeVar
 
 from phonograph_cli.choices import ExportFormat
 from phonograph_cli.errors import NothingToExportError
-from phonograph_events.documents import TranscriptSegment
-from phonograph_events.subtitles import SubtitleFormat, build_transcript_cues, render_cues
+from phonograph_events import transcript_files
+from phonograph_events.documents import TranscriptDocument, TranscriptSegment, Turn
+from phonograph_events.enums import ExportFormat as FileFormat
 
+T = TypeVar("T", bound=Sized)
 Recording: TypeAlias = dict[str, Any]
 """A recording as `RecordingReader.show` returns it."""
 
+clock = transcript_files.clock
 CUE_FRAMES_PER_S: Final = 75
 CUE_FILE_TYPES: Final = {"audio/mpeg": "MP3", "audio/x-aiff": "AIFF"}
 CUE_DEFAULT_FILE_TYPE: Final = "WAVE"
@@ -30,35 +32,38 @@ def export(recording: Recording, export_format: ExportFormat) -> str:
     return _WRITERS[export_format](recording)
 
 
-def clock(seconds: float) -> str:
-    """Return a duration as 1:02:03, or as 2:03 below an hour."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
-
-
 def track_name(track: dict[str, Any]) -> str:
     """Return artist and title, so far as they are known, or `ID`."""
     return " – ".join(part for part in (track["artist"], track["title"]) if part) or "ID"
 
 
 def _to_srt(recording: Recording) -> str:
-    return _to_subtitles(recording, "srt")
+    return _to_subtitles(recording, FileFormat.SRT)
 
 
 def _to_vtt(recording: Recording) -> str:
-    return _to_subtitles(recording, "vtt")
+    return _to_subtitles(recording, FileFormat.VTT)
 
 
-def _to_subtitles(recording: Recording, subtitle_format: SubtitleFormat) -> str:
-    segments = [TranscriptSegment.model_validate(segment) for segment in _require_transcript(recording)]
-    cues = build_transcript_cues(segments, duration_s=recording["media"].get("duration_s"))
-    return render_cues(cues, subtitle_format)
+def _to_subtitles(recording: Recording, export_format: FileFormat) -> str:
+    duration_s = recording["media"].get("duration_s")
+    return transcript_files.render_subtitles(_require_transcript(recording), export_format, duration_s)
 
 
 def _to_text(recording: Recording) -> str:
-    segments = _require_transcript(recording)
-    return "".join(f"{_spoken_line(segment)}\n" for segment in segments)
+    return transcript_files.render_text(_require_transcript(recording))
+
+
+def _to_summary(recording: Recording) -> str:
+    _require_transcript(recording)
+    media = recording["media"]
+    content = transcript_files.SpokenContent(
+        media["file_name"],
+        media.get("duration_s"),
+        TranscriptDocument.model_validate(recording["transcript"]),
+        _turns(recording),
+    )
+    return transcript_files.render(content, FileFormat.SUMMARY)
 
 
 def _to_json(recording: Recording) -> str:
@@ -103,24 +108,12 @@ def _topics(recording: Recording) -> list[str]:
 
 
 def _transcript(recording: Recording) -> list[str]:
-    lines = []
-    for segment in _spoken(_items(recording, "transcript", "segments")):
-        speaker = f"**{segment['speaker']}** " if segment["speaker"] else ""
-        lines += [f"{speaker}`{clock(segment['start'])}` {segment['text']}", ""]
-    return ["## Transcript", "", *lines] if lines else []
+    return transcript_files.render_markdown(_spoken(recording))
 
 
 def _to_rttm(recording: Recording) -> str:
-    found = [turn for turn in _items(recording, "speakers", "turns") if turn["end"] > turn["start"]]
-    found.sort(key=lambda turn: (turn["start"], turn["end"]))
-    turns = _required(found, recording, "diarization", "speaker turns")
-    # Fields are separated by spaces, so that the name must not have any.
-    name = "_".join(Path(recording["media"]["file_name"]).stem.split()) or "recording"
-    return "".join(
-        f"SPEAKER {name} 1 {turn['start']:.3f} {turn['end'] - turn['start']:.3f} "
-        f"<NA> <NA> {turn['speaker']} <NA> <NA>\n"
-        for turn in turns
-    )
+    written = transcript_files.render_rttm(_turns(recording), recording["media"]["file_name"])
+    return _required(written, recording, "diarization", "speaker turns")
 
 
 def _to_cue(recording: Recording) -> str:
@@ -147,32 +140,28 @@ def _cue_time(seconds: float) -> str:
     return f"{whole // 60:02d}:{whole % 60:02d}:{frames:02d}"
 
 
-def _spoken_line(segment: dict[str, Any]) -> str:
-    speaker = f"{segment['speaker']}: " if segment["speaker"] else ""
-    return f"{speaker}{segment['text']}"
-
-
 def _items(recording: Recording, document: str, field: str) -> list[dict[str, Any]]:
     """Return the items of a document of the recording; none if there is no such document."""
     items: list[dict[str, Any]] = (recording[document] or {}).get(field, [])
     return items
 
 
-def _spoken(segments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _spoken(recording: Recording) -> list[TranscriptSegment]:
     """Return the segments with text, in the order of time."""
-    spoken = [segment for segment in segments if segment["text"].strip()]
-    return sorted(spoken, key=lambda segment: (segment["start"], segment["end"]))
+    segments = _items(recording, "transcript", "segments")
+    return transcript_files.sort_spoken(map(TranscriptSegment.model_validate, segments))
 
 
-def _require_transcript(recording: Recording) -> list[dict[str, Any]]:
-    segments = _spoken(_items(recording, "transcript", "segments"))
-    return _required(segments, recording, "transcription", "transcript")
+def _turns(recording: Recording) -> list[Turn]:
+    return [Turn.model_validate(turn) for turn in _items(recording, "speakers", "turns")]
 
 
-def _required(
-    items: list[dict[str, Any]], recording: Recording, service: str, name: str
-) -> list[dict[str, Any]]:
-    """Return the items of a document.
+def _require_transcript(recording: Recording) -> list[TranscriptSegment]:
+    return _required(_spoken(recording), recording, "transcription", "transcript")
+
+
+def _required(items: T, recording: Recording, service: str, name: str) -> T:
+    """Return items, or a text, that must not be empty.
 
     Args:
         items: The items.
@@ -196,6 +185,7 @@ _WRITERS: Final[dict[ExportFormat, Callable[[Recording], str]]] = {
     ExportFormat.TXT: _to_text,
     ExportFormat.JSON: _to_json,
     ExportFormat.MD: _to_markdown,
+    ExportFormat.SUMMARY: _to_summary,
     ExportFormat.RTTM: _to_rttm,
     ExportFormat.CUE: _to_cue,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phonograph_runtime.errors import AccessRefusedError, UnavailableError
 from phonograph_runtime.imports import import_alone
-from phonograph_runtime.neo4j_access import driver_options
+from phonograph_runtime.neo4j_access import describe_refusal, driver_options
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver
@@ -26,13 +26,13 @@ async def connect(addresses: "Addresses", ca_file: Path | None = None) -> AsyncI
         ca_file: Certificate authority of Neo4j as PEM; the authorities of the system if None.
 
     Raises:
-        AccessRefusedError: Neo4j refuses the login.
+        AccessRefusedError: Neo4j refuses the login, or its certificate cannot be verified.
         UnavailableError: Neo4j cannot be reached.
     """
     import_alone("neo4j", without=("numpy", "pandas", "pyarrow"))
 
     from neo4j import AsyncGraphDatabase
-    from neo4j.exceptions import AuthError, DriverError, Neo4jError
+    from neo4j.exceptions import DriverError, Neo4jError
 
     login = (addresses.neo4j_user, addresses.neo4j_password)
     uri, options = driver_options(addresses.neo4j_uri, ca_file)
@@ -41,10 +41,8 @@ async def connect(addresses: "Addresses", ca_file: Path | None = None) -> AsyncI
             uri, auth=login, connection_timeout=CONNECTION_TIMEOUT_S, **options
         ) as driver:
             yield driver
-    except AuthError as error:
-        raise AccessRefusedError(
-            f"Neo4j refuses the login of {addresses.neo4j_user}: {error.message}. Check "
-            "PHONOGRAPH_NEO4J_USER and PHONOGRAPH_NEO4J_PASSWORD."
-        ) from error
     except (DriverError, Neo4jError) as error:
+        refusal = describe_refusal(error)
+        if refusal is not None:
+            raise AccessRefusedError(f"Neo4j at {addresses.neo4j_uri} {refusal}") from error
         raise UnavailableError(str(error), server="Neo4j") from error

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from phonograph_cli.kafka import SOURCE, KafkaClient
@@ -31,7 +31,7 @@ async def request(client: KafkaClient, requests: dict[str, IngestRequested]) -> 
 async def follow(
     client: KafkaClient,
     driver: "AsyncDriver",
-    requests: dict[str, IngestRequested],
+    publish: Callable[[], Awaitable[list[FileProgress]]],
     on_change: ProgressListener,
 ) -> list[FileProgress]:
     """Publish requests and wait until every file has ended and the graph holds the results.
@@ -39,12 +39,12 @@ async def follow(
     Args:
         client: Connection to Kafka.
         driver: Connection to the graph.
-        requests: One request by each path.
+        publish: Publishes the requests, and returns the initial progress of each file.
         on_change: Called at the start and after each event of one of the files.
     """
     # The tail is opened before publishing, so that no event is missed.
     tail = await client.tail([topic for topic in TOPICS if SOURCE not in TOPICS[topic].producers])
-    files = await request(client, requests)
+    files = await publish()
     by_correlation = {file.correlation_id: file for file in files}
     on_change(files)
     async for received in tail.events():

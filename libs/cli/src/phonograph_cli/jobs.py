@@ -32,6 +32,8 @@ METRICS_TIMEOUT_S = 5
 CLOCK_TOLERANCE = timedelta(minutes=1)
 """Largest difference between the clocks of Kafka and of the service that created the job."""
 CANCELLED = "cancelled"
+REFUSED = "rerun"
+"""Kind of a request to run again that led to no job."""
 FINAL_STATES = {"completed", "rejected", "failed"}
 
 
@@ -97,6 +99,11 @@ def is_cancellation(received: ReceivedEvent) -> bool:
             return False
 
 
+def describe_facts(facts: dict[str, Any]) -> str:
+    """Return options or properties as a line of `name=value`."""
+    return ", ".join(f"{name}={value}" for name, value in facts.items())
+
+
 def describe(received: ReceivedEvent) -> str:
     """Return what an event reports about its job."""
     match received.envelope.data:
@@ -107,10 +114,10 @@ def describe(received: ReceivedEvent) -> str:
         case JobFailed() as event:
             consequence = "not retried" if event.final else "will be retried"
             return f"attempt {event.attempt} failed ({event.reason}: {event.message}), {consequence}"
-        case JobRetryRequested():
-            return "retry requested"
-        case JobCancelRequested():
-            return "cancellation requested"
+        case JobRetryRequested() | JobCancelRequested() as event:
+            return "retry requested" if isinstance(event, JobRetryRequested) else "cancellation requested"
+        case MediaDuplicated() as event:
+            return f"finished: {event.uri} is a copy ({event.duplicate}) of {event.media.uri}"
         case _:
             return f"finished: {received.topic}"
 

@@ -3,6 +3,10 @@
 import os
 import unicodedata
 from pathlib import Path
+from typing import Final
+
+_DIRECTION_CHANGES: Final = frozenset({"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"})
+"""Bidirectional classes of invisible characters with which a name can pretend to end otherwise."""
 
 
 def to_uri(location: str) -> str:
@@ -37,8 +41,8 @@ def as_text(location: str) -> str:
 def printable(location: str) -> str:
     """Return a path as one line of text.
 
-    Bytes that are not UTF-8 become replacement characters, and line breaks and other control characters
-    become escapes.
+    Bytes that are not UTF-8 become replacement characters; line breaks, other control characters and those
+    that change the direction of text become escapes.
     """
     return "".join(
         _escape(character) if _is_control(character) else character for character in as_text(location)
@@ -46,7 +50,8 @@ def printable(location: str) -> str:
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Zl", "Zp"}
+    is_override = unicodedata.bidirectional(character) in _DIRECTION_CHANGES
+    return is_override or unicodedata.category(character) in {"Cc", "Zl", "Zp"}
 
 
 def _escape(character: str) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from phonograph_events import (
@@ -13,6 +13,7 @@ from phonograph_events import (
     HighlightsStage,
     JobFailed,
     JobProgressed,
+    JobStatus,
     MediaDuplicated,
     MediaReady,
     MediaRejected,
@@ -57,6 +58,8 @@ class ServiceProgress:
     """Fraction from 0 to 1 of the current attempt."""
     stage: str = ""
     reason: str | None = None
+    message: str | None = None
+    """Why the service has failed, as a sentence."""
     engine: str | None = None
     seconds: float | None = None
 
@@ -82,12 +85,56 @@ class FileProgress:
     )
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     """Last offset received by topic and partition: the graph holds the file once it has read these."""
+    expects_speakers: bool = False
+    """True if the speakers of the recording are known, so that each transcript is joined with them."""
     _event_ids: set[str] = field(default_factory=set)
     _is_transcribed: bool = False
     _has_speakers: bool = False
     """True once the transcript that is joined with the speakers has arrived."""
     _highlights_stage: str | None = None
     _silence_failed: bool = False
+    _speakers_failed: bool = False
+    """True if the segments will not get speakers."""
+
+    @classmethod
+    def of_rerun(
+        cls,
+        path: str,
+        correlation_id: str,
+        media_id: str,
+        service: Service,
+        *,
+        is_segmented: bool,
+        has_speakers: bool,
+        is_transcribed: bool,
+    ) -> Self:
+        """Return the progress of a recording that a service processes again, and of what follows from it.
+
+        Args:
+            path: Name of the recording.
+            correlation_id: That of the request.
+            media_id: Its media ID.
+            service: Service of the request.
+            is_segmented: Whether each transcript leads to highlights.
+            has_speakers: Whether a diarization exists.
+            is_transcribed: Whether a transcript exists.
+        """
+        services = {service: ServiceProgress()}
+        if service is Service.TRANSCRIPTION and is_segmented:
+            services[Service.HIGHLIGHTS] = ServiceProgress()
+        if service is Service.DIARIZATION and is_transcribed:
+            services[Service.TRANSCRIPTION] = ServiceProgress()
+        return cls(
+            path,
+            correlation_id,
+            media_id,
+            outcome="ready",
+            services=services,
+            expects_speakers=has_speakers,
+            _is_transcribed=service is Service.DIARIZATION,
+            # If the transcription fails, nothing follows from it.
+            _highlights_stage=HighlightsStage.SILENCE if service is Service.TRANSCRIPTION else None,
+        )
 
     def apply(self, received: "ReceivedEvent") -> None:
         """Apply one event of this request; a repeated event changes nothing."""
@@ -144,6 +191,7 @@ class FileProgress:
                 service.value: {
                     "status": each.state.value,
                     "reason": each.reason,
+                    "message": each.message,
                     "engine": each.engine,
                     "seconds": each.seconds,
                 }
@@ -175,13 +223,19 @@ class FileProgress:
     def _apply_progress(self, event: JobProgressed) -> None:
         service = self._service(event.service)
         if service is not None and not service.is_ended:
-            service.state, service.progress, service.stage = State.WORKING, event.progress, event.stage
+            # A job that completes without a result was overtaken by a newer one.
+            is_completed = event.status == JobStatus.COMPLETED
+            service.state = State.DONE if is_completed else State.WORKING
+            service.progress, service.stage = event.progress, event.stage
 
     def _apply_failure(self, event: JobFailed) -> None:
         service = self._service(event.service)
         if service is None:
             return
-        service.reason = event.reason
+        if event.service == Service.HIGHLIGHTS and event.kind == HighlightsStage.SPEAKERS:
+            self._speakers_failed |= event.final  # the segments are there all the same
+            return
+        service.reason, service.message = event.reason, event.message
         if event.service == Service.HIGHLIGHTS and event.kind == HighlightsStage.SILENCE:
             self._silence_failed |= event.final
         elif event.final:
@@ -190,9 +244,8 @@ class FileProgress:
     def _apply_result(self, event: Result) -> None:
         service = self.services.setdefault(RESULTS[type(event)], ServiceProgress())
         service.seconds = (service.seconds or 0.0) + (event.job.seconds or 0.0)
-        has_segments = self._highlights_stage == HighlightsStage.SEGMENTS
-        if isinstance(event, HighlightsCompleted) and has_segments:
-            return  # the silence stage arrived late, and the segments include it
+        if isinstance(event, HighlightsCompleted) and _rank(event.stage) < _rank(self._highlights_stage):
+            return  # an earlier stage arrived late, and the later one includes it
         service.engine, service.reason = event.job.engine or service.engine, event.job.reason
         match event:
             case TranscriptionCompleted():
@@ -208,9 +261,7 @@ class FileProgress:
         transcription = self.services.get(Service.TRANSCRIPTION)
         if transcription is None or transcription.is_ended or not self._is_transcribed:
             return
-        diarization = self.services.get(Service.DIARIZATION)
-        awaits_speakers = diarization is not None and diarization.state is not State.FAILED
-        if self._has_speakers or not awaits_speakers:
+        if self._has_speakers or not self._awaits_speakers:
             transcription.state = State.DONE
 
     def _complete_highlights(self) -> None:
@@ -218,8 +269,11 @@ class FileProgress:
         highlights = self.services.get(Service.HIGHLIGHTS)
         if highlights is None or highlights.is_ended:
             return
-        if self._highlights_stage == HighlightsStage.SEGMENTS:
+        if self._highlights_stage == HighlightsStage.SPEAKERS:
             highlights.state = State.DONE
+        elif self._highlights_stage == HighlightsStage.SEGMENTS:
+            if self._speakers_failed or not self._may_have_speakers:
+                highlights.state = State.DONE
         elif not self._may_be_transcribed:
             if self._silence_failed:
                 highlights.state = State.FAILED
@@ -227,8 +281,27 @@ class FileProgress:
                 highlights.state = State.DONE
 
     @property
+    def _may_have_speakers(self) -> bool:
+        """True if there is a transcript with speakers, or one may still come."""
+        transcription = self.services.get(Service.TRANSCRIPTION)
+        if self._has_speakers or transcription is None or transcription.state is State.FAILED:
+            return self._has_speakers
+        return self._awaits_speakers
+
+    @property
+    def _awaits_speakers(self) -> bool:
+        """True if a diarization exists, or one may still come."""
+        diarization = self.services.get(Service.DIARIZATION)
+        return self.expects_speakers if diarization is None else diarization.state is not State.FAILED
+
+    @property
     def _may_be_transcribed(self) -> bool:
         """True if there is a transcript, or one may still come."""
         transcription = self.services.get(Service.TRANSCRIPTION)
         has_failed = transcription is None or transcription.state is State.FAILED
         return self._is_transcribed or not has_failed
+
+
+def _rank(stage: str | None) -> int:
+    """Return the place of a stage of the highlights, each of which includes the ones before."""
+    return [None, *HighlightsStage].index(stage) if stage in set(HighlightsStage) else 0

@@ -139,6 +139,7 @@ class Project:
         is_monitored = monitoring or any(process.name in MONITORING for process in self.status())
         if is_monitored:
             self.monitoring.require_prometheus()
+        self._require_services()
         self.stack.up()
         self.report("preparing database and topics")
         self.prepare()
@@ -168,16 +169,16 @@ class Project:
         """Create roles and topics and upgrade every schema; safe to repeat.
 
         Raises:
-            StackError: PostgreSQL or Kafka cannot be reached, or fails.
+            StackError: PostgreSQL or Kafka cannot be reached, or fails; or no service is installed.
             AccessRefusedError: PostgreSQL or Kafka refuses the login or the certificate.
             PermanentError: A database is at a revision that this release does not know.
         """
         import asyncpg
         from aiokafka.errors import KafkaError
 
-        addresses = self.stack.addresses()
+        self._require_services()
         try:
-            self._prepare(addresses)
+            self._prepare(self.stack.addresses())
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError) as error:
             raise StackError(f"PostgreSQL or Kafka could not be prepared: {error}") from error
 
@@ -190,7 +191,7 @@ class Project:
         script = (self.root / "deploy" / "postgres" / "init.sql").read_text(encoding="utf-8")
 
         async def create() -> None:
-            await provision_database(addresses.postgres_url, script, self._passwords())
+            await provision_database(self._postgres_url, script, self._passwords())
             await check_access(addresses.kafka_bootstrap_servers, self.kafka_security)
             await create_topics(addresses.kafka_bootstrap_servers, self.kafka_security)
 
@@ -238,8 +239,20 @@ class Project:
         return {name: value for name, value in values.items() if value}
 
     def service_command(self, service: Service) -> str:
-        """Return the path of a service's own command, which is installed next to this one."""
-        return str(Path(sys.executable).parent / f"phonograph-{service.value}")
+        """Return the path of a service's own command, which is installed next to this one.
+
+        Raises:
+            StackError: It is not installed.
+        """
+        command = Path(sys.executable).parent / f"phonograph-{service.value}"
+        if not command.exists():
+            raise StackError(f"{service} is not installed here. Run `{command.name}` in its image.")
+        return str(command)
+
+    def _require_services(self) -> None:
+        """Refuse to prepare servers for services that are elsewhere: their roles have passwords already."""
+        if not self.services():
+            raise StackError("No service is installed here. Run `phonograph-NAME migrate` in each image.")
 
     def _process(self, number: int, service: Service) -> Process:
         port = self.stack.free_port(service.value, FIRST_PROBE_PORT + number)
@@ -255,9 +268,23 @@ class Project:
             port=port,
         )
 
+    @property
+    def _postgres_url(self) -> str:
+        url = self.stack.addresses().postgres_url
+        if not url:
+            raise StackError("This command needs PHONOGRAPH_POSTGRES_URL in the environment. Set it.")
+        return url
+
     def database_url(self, service: Service) -> str:
-        """Return the database URL of a service, with its own role."""
-        url = urlsplit(self.stack.addresses().postgres_url)
+        """Return the database URL of a service, with its own role; on external servers its own variable wins.
+
+        Raises:
+            StackError: Neither is set.
+        """
+        own = self.environment.get(f"{service.role.upper()}_DATABASE_URL")
+        if own and isinstance(self.stack, ExternalStack):
+            return own
+        url = urlsplit(self._postgres_url)
         host = url.netloc.rpartition("@")[2]
         query = f"?{url.query}" if url.query else ""
         return f"postgresql+asyncpg://{service.role}:{self._passwords()[service]}@{host}{url.path}{query}"

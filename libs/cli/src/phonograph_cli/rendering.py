@@ -1,7 +1,7 @@
 """Progress and results as tables and lines for people."""
 
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -11,7 +11,7 @@ from rich.text import Text
 from phonograph_cli.export_formats import Recording, clock, track_name
 from phonograph_cli.locations import printable
 from phonograph_cli.progress import FileProgress, ServiceProgress, State
-from phonograph_events import Service
+from phonograph_events import IdentityState, Service
 
 Rows: TypeAlias = list[tuple[str, ...]]
 
@@ -69,10 +69,22 @@ def outcome_line(file: FileProgress) -> str:
     return f"{path}: {file.media_id}"
 
 
+def rerun_lines(file: FileProgress) -> list[str]:
+    """Return what became of a request to process a recording again: a line for each failure, or one."""
+    failures = [
+        f"{printable(file.path)}: {service} failed ({each.reason}). {each.message}"
+        for service, each in file.services.items()
+        if each.state is State.FAILED
+    ]
+    return failures or [f"{printable(file.path)}: done. See: phonograph history {file.media_id}"]
+
+
 def recording_panel(recording: Recording) -> RenderableType:
     """Return everything known about one recording."""
     media = recording["media"]
-    sections = (_warnings, _tracklist, _rename, _topics, _clips, _transcript, _job_notes)
+    sections = (
+        _rejection, _warnings, _tracklist, _rename, _suggestions, _topics, _clips, _transcript, _job_notes,
+    )  # fmt: skip
     parts = [_facts(recording), *(part for section in sections for part in section(recording))]
     return Panel(
         Group(*parts),
@@ -118,25 +130,45 @@ def _facts(recording: Recording) -> Text:
         media["mime_type"],
         _formatted(media["duration_s"], clock),
         media["status"] if media["status"] != "ready" else None,
-        _formatted(music.get("bpm"), "{:.1f} BPM".format),
-        f"{music['key']} {music['scale']}" if music.get("key") else None,
+        _formatted(music.get("bpm"), _tempo_format(music).format),
+        _key(music),
         _formatted(music.get("loudness_lufs"), "{:.1f} LUFS".format),
         f"{count} speaker{'s' if count > 1 else ''}" if count else None,
     ]
     return Text(" · ".join(fact for fact in facts if fact), style="bold")
 
 
+def _tempo_format(music: Mapping[str, Any]) -> str:
+    changes = len(music.get("tempo_sections") or ()) > 1
+    mark = " (to be checked)" if music.get("tempo_needs_review") else " (changes)" if changes else ""
+    return f"{{:.1f}} BPM{mark}"
+
+
+def _key(music: Mapping[str, Any]) -> str | None:
+    if not music.get("key"):
+        return None
+    camelot = f" ({music['camelot']})" if music.get("camelot") else ""
+    return f"{music['key']} {music['scale']}{camelot}"
+
+
 def _formatted(value: float | None, text: Callable[[float], str]) -> str | None:
     return None if value is None else text(value)
 
 
+def _rejection(recording: Recording) -> Iterator[RenderableType]:
+    if recording["media"].get("message"):
+        yield Text(printable(recording["media"]["message"]), style="red")
+
+
 def _warnings(recording: Recording) -> Iterator[RenderableType]:
-    """Yield the warnings about the file, its tracklist and its transcript, each once."""
+    """Yield the warnings about the file, its tracklist, its transcript and its speakers, each once."""
+    speakers = recording["speakers"] or {}
     transcript, tracklist = recording["transcript"] or {}, recording["tracklist"] or {}
     sentences = [
         *recording["media"].get("warnings", []),
         *tracklist.get("warnings", []),
         *(warning["message"] for warning in transcript.get("warnings", [])),
+        *(warning["message"] for warning in speakers.get("warnings", [])),
     ]
     for sentence in dict.fromkeys(sentences):
         yield Text(f"Warning: {sentence}", style="yellow")
@@ -157,11 +189,24 @@ def _rename(recording: Recording) -> Iterator[RenderableType]:
         yield Text(f"Better name: {recording['rename']['proposed_filename']}", style="yellow")
 
 
+def _suggestions(recording: Recording) -> Iterator[RenderableType]:
+    people = (recording["speakers"] or {}).get("people", [])
+    for each in people:
+        if each["state"] == IdentityState.SUGGESTED and each["name"]:
+            question = f"{each['label']} may be {each['name']} ({each['score']:.2f})"
+            yield Text(f"{question}: phonograph speakers confirm|refuse ID {each['label']}", style="yellow")
+
+
 def _topics(recording: Recording) -> Iterator[RenderableType]:
     highlights = recording["highlights"]
     if highlights and highlights["segments"]:
         rows: Rows = [
-            (clock(segment["start"]), segment["title"], ", ".join(segment["keywords"][:MAX_KEYWORDS]))
+            (
+                clock(segment["start"]),
+                segment["title"],
+                ", ".join(segment["keywords"][:MAX_KEYWORDS]),
+                ", ".join(segment.get("speakers", [])),
+            )
             for segment in highlights["segments"]
         ]
         yield _titled_table("Topics", rows)
@@ -184,8 +229,18 @@ def _transcript(recording: Recording) -> Iterator[RenderableType]:
         ]
         if len(segments) > MAX_SEGMENTS:
             rows.append(("…", "", f"{len(segments) - MAX_SEGMENTS} more: phonograph export ID --format txt"))
-        model = f"{transcript['engine']}, {transcript['model']}"
-        yield _titled_table(f"Transcript {transcript['pipeline_version']} ({model})", rows)
+        made = ", ".join([transcript["engine"], transcript["model"], *transcript.get("languages", [])])
+        yield _titled_table(f"Transcript {transcript['pipeline_version']} ({made})", rows)
+        yield from _accuracy(recording.get("accuracy") or {})
+
+
+def _accuracy(accuracy: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield the accuracy of a transcript, or the estimate of its engine if no text was compared with it."""
+    if accuracy.get("accuracy") is not None:
+        source = printable(accuracy["accuracy_source"])
+        yield Text(f"{accuracy['accuracy']:.1%} of the words are right, compared with {source}", style="dim")
+    elif accuracy.get("accuracy_estimate") is not None:
+        yield Text(f"About {accuracy['accuracy_estimate']:.0%} right by the engine's estimate", style="dim")
 
 
 def _job_notes(recording: Recording) -> Iterator[RenderableType]:

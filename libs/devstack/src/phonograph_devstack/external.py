@@ -24,7 +24,8 @@ class ExternalStack(ServiceHost):
 
     Args:
         home: Folder for the services' logs, ports and process files.
-        environment: Holds PHONOGRAPH_POSTGRES_URL, PHONOGRAPH_KAFKA, PHONOGRAPH_NEO4J_URI, _USER, _PASSWORD.
+        environment: Holds PHONOGRAPH_KAFKA, PHONOGRAPH_NEO4J_URI, _USER and _PASSWORD, and for commands that
+            start or migrate services also PHONOGRAPH_POSTGRES_URL.
         report: Called with each line of progress.
 
     Raises:
@@ -36,19 +37,19 @@ class ExternalStack(ServiceHost):
     ) -> None:
         super().__init__(home, report=report)
         missing = [variable for variable in _VARIABLES.values() if not environment.get(variable)]
-        if missing:
+        if set(missing) - {_VARIABLES["postgres_url"]}:
             raise StackError(
                 f"PHONOGRAPH_STACK=external needs {', '.join(missing)} in the environment. Set them."
             )
         self._addresses = Addresses(
-            **{field: environment[variable] for field, variable in _VARIABLES.items()}
+            **{field: environment.get(variable, "") for field, variable in _VARIABLES.items()}
         )
 
     def up(self) -> Addresses:
         """Check that a server listens at each address.
 
         Raises:
-            StackError: If none listens; the message names the variable and the address.
+            StackError: If none listens, or no address is set; the message names the variable.
         """
         urls = {
             "PHONOGRAPH_POSTGRES_URL": self._addresses.postgres_url,
@@ -56,6 +57,8 @@ class ExternalStack(ServiceHost):
             "PHONOGRAPH_NEO4J_URI": self._addresses.neo4j_uri,
         }
         for variable, url in urls.items():
+            if not url:
+                raise StackError(f"PHONOGRAPH_STACK=external needs {variable} in the environment. Set it.")
             parts = urlsplit(url)
             host = parts.hostname or "127.0.0.1"
             port = parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0], 0)

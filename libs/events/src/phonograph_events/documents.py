@@ -3,6 +3,8 @@
 Times are seconds from the start of the file. The shapes are those of `phonograph show --json`.
 """
 
+from uuid import UUID
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -25,16 +27,19 @@ class Word(Document):
     end: float | None
     confidence: float | None = Field(ge=0, le=1)
     speaker: str | None = None
+    is_spaced: bool | None = None
+    """Whether the text has a space before it, unless it is the first; `null` if unknown."""
 
 
 class TranscriptSegment(Document):
-    """A passage of speech by one speaker; `speaker` is `null` if unknown."""
+    """A passage of speech by one speaker in one language; both are `null` if unknown."""
 
     start: float
     end: float
     text: str
     speaker: str | None = None
     confidence: float | None = Field(default=None, ge=0, le=1)
+    language: str | None = None
     words: list[Word] = []
 
 
@@ -53,6 +58,9 @@ class TranscriptDocument(Document):
     engine: str
     model: str
     language: str | None
+    """The language of most of the speech, as ISO 639-1 code."""
+    languages: list[str] = []
+    """All languages of the speech, in the order of their first words."""
     text: str
     warnings: list[TranscriptWarning] = []
     segments: list[TranscriptSegment] = []
@@ -66,12 +74,40 @@ class Turn(Document):
     speaker: str
 
 
+class SpeakersWarning(Document):
+    """A problem that readers of the turns should know of."""
+
+    code: str
+    message: str
+
+
 class SpeakersDocument(Document):
     """The turns of all speakers of a recording."""
 
     engine: str
     count: int = Field(ge=0)
     turns: list[Turn] = []
+    """Turns of different speakers overlap where they talk at once."""
+    exclusive: list[Turn] = []
+    """The same with one speaker at each moment; empty in results of earlier versions."""
+    warnings: list[SpeakersWarning] = []
+
+
+class TempoSection(Document):
+    """A stretch of one tempo; times in seconds."""
+
+    start: float
+    end: float
+    bpm: float
+
+
+class KeySection(Document):
+    """A stretch of one key; times in seconds."""
+
+    start: float
+    end: float
+    key: str
+    scale: str
 
 
 class MusicDocument(Document):
@@ -90,6 +126,22 @@ class MusicDocument(Document):
     beats: list[float]
     timbre_mean: list[float] | None
     timbre_variance: list[float] | None
+    tempo_needs_review: bool | None = None
+    """Whether the evidence for the tempo is thin; `null` without a tempo."""
+    tempo_sections: list[TempoSection] = []
+    beats_per_bar: int | None = None
+    downbeats: list[float] = []
+    key_sections: list[KeySection] = []
+    camelot: str | None = None
+    open_key: str | None = None
+    tuning_hz: float | None = None
+    loudness_range_lu: float | None = None
+    true_peak_dbtp: float | None = None
+    onset_rate: float | None = None
+    energy: float | None = None
+    timbre_covariance: list[list[float]] | None = None
+    spectrum_mean: list[float] | None = None
+    spectrum_covariance: list[list[float]] | None = None
     reasons: dict[str, str] = {}
 
 
@@ -140,6 +192,8 @@ class ContentSegment(Document):
     title: str
     keywords: list[str] = []
     importance_score: float = Field(ge=0, le=1)
+    speaker_ids: list[UUID] = []
+    """Speakers of the segment in the order in which they begin; empty if they are unknown."""
 
 
 class Clip(Document):

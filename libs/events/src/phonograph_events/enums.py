@@ -31,6 +31,14 @@ class Profile(StrEnum):
     LECTURE = "lecture"
 
 
+class Preset(StrEnum):
+    """Balance between the time and the accuracy of a recognition."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    ACCURATE = "accurate"
+
+
 class MediaKind(StrEnum):
     """Video if the file has moving pictures, otherwise audio; cover art is not video."""
 
@@ -64,11 +72,78 @@ class PipelineVersion(StrEnum):
     V4 = "v4"
 
 
+class SpeakerDecision(StrEnum):
+    """A decision that a user requests about a speaker: a name, or the answer to a suggestion."""
+
+    NAME = "name"
+    CONFIRM = "confirm"
+    REFUSE = "refuse"
+
+
+class PersonChange(StrEnum):
+    """A change that a user requests of a person."""
+
+    RENAME = "rename"
+    CONSENT = "consent"
+    MERGE = "merge"
+    SPLIT = "split"
+    FORGET = "forget"
+    EXPORT = "export"
+
+
+class IdentityState(StrEnum):
+    """The certainty of who a speaker is; only a user confirms."""
+
+    UNKNOWN = "unknown"
+    SUGGESTED = "suggested"
+    CONFIRMED = "confirmed"
+
+
+class IdentityDecision(StrEnum):
+    """A decision that was made about a speaker or a person."""
+
+    SUGGESTED = "suggested"
+    WITHDRAWN = "withdrawn"
+    NAMED = "named"
+    CONFIRMED = "confirmed"
+    CARRIED_OVER = "carried_over"
+    REFUSED = "refused"
+    CREATED = "created"
+    RENAMED = "renamed"
+    LEARNED = "learned"
+    CONSENT_CHANGED = "consent_changed"
+    MERGED = "merged"
+    SPLIT = "split"
+    FORGOTTEN = "forgotten"
+    EXPORTED = "exported"
+
+
+class Fillers(StrEnum):
+    """Words without meaning that an enhancement removes: none, hesitations, or phrases as well."""
+
+    NONE = "none"
+    SOME = "some"
+    ALL = "all"
+
+
+class ExportFormat(StrEnum):
+    """Format of a file that is made from a transcript."""
+
+    JSON = "json"
+    TXT = "txt"
+    SRT = "srt"
+    VTT = "vtt"
+    MD = "md"
+    SUMMARY = "summary"
+    RTTM = "rttm"
+
+
 class HighlightsStage(StrEnum):
     """The extent of the highlights in an event."""
 
     SILENCE = "silence"
     SEGMENTS = "segments"
+    SPEAKERS = "speakers"
 
 
 RESULT_SERVICES: Final[dict[Profile, frozenset[Service]]] = {

@@ -109,6 +109,8 @@ class Cause:
     event_id: str
     correlation_id: str
     traceparent: str | None = None
+    source: str = ""
+    """Source of the event: with the id, it identifies the event. Empty where nothing depends on it."""
 
 
 def _parse_time(value: Any, parse_usual: ValidatorFunctionWrapHandler) -> datetime:
@@ -144,7 +146,7 @@ class Envelope(BaseModel):
 
     def as_cause(self) -> Cause:
         """Return this event as the cause of another one."""
-        return Cause(self.id, self.correlationid, self.traceparent)
+        return Cause(self.id, self.correlationid, self.traceparent, self.source)
 
     def to_record(self) -> Record:
         """Return the record to send; its key is the subject, so that one file's events stay in order."""

@@ -8,12 +8,18 @@ from phonograph_events import payloads
 from phonograph_events.documents import Clip, ContentSegment, Track
 from phonograph_events.enums import (
     DuplicateKind,
+    ExportFormat,
+    Fillers,
     HighlightsStage,
+    IdentityDecision,
+    IdentityState,
     JobStatus,
     MediaKind,
+    PersonChange,
     PipelineVersion,
     Profile,
     Service,
+    SpeakerDecision,
 )
 from phonograph_events.envelope import Envelope
 from phonograph_events.payloads import Event, JobSummary, MediaRef, Options
@@ -22,6 +28,8 @@ _MEDIA_ID = UUID("01936d4f-7c00-7a10-8000-000000000001")
 _JOB_ID = UUID("01936d4f-7c00-7a10-8000-000000000002")
 _RESULT_ID = UUID("01936d4f-7c00-7a10-8000-000000000003")
 _OTHER_ID = UUID("01936d4f-7c00-7a10-8000-000000000004")
+_PERSON_ID = UUID("01936d4f-7c00-7a10-8000-000000000006")
+_EXPORT_SHA256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 _URI = "file:///music/Night%20Drive.mp3"
 _STORE = "file:///var/lib/phonograph/objects"
 
@@ -110,7 +118,21 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     payloads.TranscriptionCompleted(
         media_id=_MEDIA_ID,
         media=_media_ref(),
-        job=_job_summary(Service.TRANSCRIPTION, "faster-whisper"),
+        job=_job_summary(Service.TRANSCRIPTION, "faster-whisper").model_copy(
+            update={
+                "model": "base",
+                "kind": "transcribe",
+                "requested": {"language": "en"},
+                "used": {
+                    "engine": "faster-whisper",
+                    "model": "base",
+                    "language": "en",
+                    "device": "cpu",
+                    "compute_type": "int8",
+                    "beam_size": 5,
+                },
+            }
+        ),
         document_uri=_document_uri(Service.TRANSCRIPTION),
         result_id=_RESULT_ID,
         pipeline_version=PipelineVersion.V1,
@@ -131,6 +153,46 @@ EXAMPLES: Final[tuple[Event, ...]] = (
         turn_count=7,
         speakers=[payloads.SpeakerSummary(speaker_id=_OTHER_ID, label="S1", seconds=9.8)],
         rttm_uri=f"{_STORE}/results/{_MEDIA_ID}/diarization/{_RESULT_ID}.rttm",
+    ),
+    payloads.SpeakersIdentified(
+        media_id=_MEDIA_ID,
+        meeting_id=_RESULT_ID,
+        decision=IdentityDecision.CONFIRMED,
+        speakers=[
+            payloads.IdentifiedSpeaker(
+                speaker_id=_OTHER_ID,
+                label="S1",
+                state=IdentityState.CONFIRMED,
+                person_id=_PERSON_ID,
+                score=0.87,
+                decided_by="editor",
+                decided_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
+            )
+        ],
+        people=[_PERSON_ID],
+    ),
+    payloads.PersonChanged(
+        person_id=_PERSON_ID,
+        owner="radio-one",
+        decision=IdentityDecision.CREATED,
+        name="Ann Lee",
+        consent=True,
+        voiceprint_count=1,
+        changed_by="editor",
+    ),
+    payloads.SpeakerNamingRequested(
+        media_id=_MEDIA_ID,
+        speaker_id=_OTHER_ID,
+        decision=SpeakerDecision.NAME,
+        name="Ann Lee",
+        consent=True,
+        requested_by="editor",
+    ),
+    payloads.PersonChangeRequested(
+        person_id=_PERSON_ID, owner="radio-one", change=PersonChange.FORGET, requested_by="editor"
+    ),
+    payloads.PersonRequestAnswered(
+        request_id="01936d4f-7c00-7a10-8000-0000000000fe", ok=True, person_id=_PERSON_ID, recording_count=3
     ),
     payloads.TracklistCompleted(
         media_id=_MEDIA_ID,
@@ -176,6 +238,34 @@ EXAMPLES: Final[tuple[Event, ...]] = (
             )
         ],
     ),
+    payloads.EnhancementRequested(media_id=_MEDIA_ID, fillers=Fillers.ALL),
+    payloads.ExportRequested(media_id=_MEDIA_ID, format=ExportFormat.VTT, request_id="player-42"),
+    payloads.ExportCompleted(
+        media_id=_MEDIA_ID,
+        format=ExportFormat.VTT,
+        request_id="player-42",
+        export_id=_OTHER_ID,
+        uri=f"{_STORE}/exports/{_MEDIA_ID}/{_EXPORT_SHA256}.vtt",
+        size=1_024,
+        sha256=_EXPORT_SHA256,
+        result_id=_RESULT_ID,
+        version=1,
+    ),
+    payloads.ScoreRequested(
+        media_id=_MEDIA_ID,
+        reference="And so, my fellow Americans: ask not what your country can do for you.",
+        source="speech.txt",
+    ),
+    payloads.ScoreCompleted(
+        media_id=_MEDIA_ID,
+        source="speech.txt",
+        result_id=_RESULT_ID,
+        version=1,
+        reference_words=14,
+        word_error_rate=0.0714,
+        character_error_rate=0.0189,
+        accuracy=0.9286,
+    ),
     payloads.JobProgressed(
         media_id=_MEDIA_ID,
         job_id=_JOB_ID,
@@ -196,6 +286,14 @@ EXAMPLES: Final[tuple[Event, ...]] = (
     ),
     payloads.JobRetryRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
     payloads.JobCancelRequested(media_id=_MEDIA_ID, job_id=_JOB_ID, service=Service.TRANSCRIPTION),
+    payloads.RerunRequested(
+        media_id=_MEDIA_ID,
+        service=Service.TRANSCRIPTION,
+        model="small",
+        language="en",
+        reason="A better model is here.",
+        requested_by="radio-one",
+    ),
     payloads.InventoryRequested(media_id=UUID(int=0), check_id=_OTHER_ID),
     payloads.InventoryReported(
         media_id=UUID(int=0),

@@ -7,7 +7,7 @@ length and duration are those of broadcasters (42 characters, two lines, 1 to 7 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -52,6 +52,8 @@ class Phrase:
     words: Sequence[TimedWord]
     label: str = ""
     """Text before the first word, such as `S1:`."""
+    voice: str = ""
+    """Speaker whom WebVTT names in a tag."""
 
     @property
     def start_s(self) -> float:
@@ -71,6 +73,8 @@ class Cue:
     start_ms: int
     end_ms: int
     lines: tuple[str, ...]
+    voices: tuple[str, ...] = ()
+    """Speaker of each line; empty if none is named in tags."""
 
 
 def split_into_words(segment: TranscriptSegment) -> list[TimedWord]:
@@ -80,7 +84,9 @@ def split_into_words(segment: TranscriptSegment) -> list[TimedWord]:
     reports other words than those of the text, all share the time of the segment.
     """
     recognized = [word for word in segment.words if _clean(word.word)]
-    spelled = _spell(_clean(segment.text), [_clean(word.word) for word in recognized])
+    words = [(_clean(word.word), word.is_spaced) for word in recognized]
+    text = _clean(segment.text)
+    spelled = _spell(text, [word for word, _ in words]) if text else words
     known = [(word.start, word.end) for word in recognized]
     if len(known) != len(spelled):
         known = [(None, None)] * len(spelled)
@@ -114,7 +120,7 @@ def build_cues(phrases: Iterable[Phrase], *, start_s: float = 0.0, end_s: float 
     """
     until_s = float("inf") if end_s is None else end_s
     inside = (
-        Phrase([word for word in phrase.words if start_s <= word.middle_s <= until_s], phrase.label)
+        replace(phrase, words=[word for word in phrase.words if start_s <= word.middle_s <= until_s])
         for phrase in phrases
     )
     groups = sorted((group for phrase in inside for group in _group_words(phrase)), key=_start_of)
@@ -125,23 +131,28 @@ def build_cues(phrases: Iterable[Phrase], *, start_s: float = 0.0, end_s: float 
     ]
     placed = _place(wanted, None if end_s is None else _to_ms(end_s - start_s))
     return [
-        Cue(start_ms, end_ms, _break_lines(phrases) or ())
+        Cue(start_ms, end_ms, lines := _break_lines(phrases) or (), _name_voices(phrases, len(lines)))
         for phrases, (start_ms, end_ms) in zip(shared, placed, strict=True)
         if end_ms > start_ms
     ]
 
 
 def build_transcript_cues(
-    segments: Iterable[TranscriptSegment], *, duration_s: float | None = None
+    segments: Iterable[TranscriptSegment],
+    *,
+    duration_s: float | None = None,
+    has_voice_tags: bool = False,
 ) -> list[Cue]:
-    """Return the cues of a whole transcript; the first cue of each segment names its speaker.
+    """Return the cues of a whole transcript.
 
     Args:
         segments: Segments in any order.
         duration_s: Length of the recording; None if unknown.
+        has_voice_tags: Whether every cue names its speaker in tags of WebVTT; otherwise the first cue of each
+            segment begins with the speaker.
     """
     phrases = [
-        Phrase(words, f"{_clean(segment.speaker)[: LINE_LENGTH - 1]}:" if segment.speaker else "")
+        _to_phrase(words, _clean(segment.speaker or ""), has_voice_tags=has_voice_tags)
         for segment in segments
         if (words := split_into_words(segment))
     ]
@@ -156,10 +167,40 @@ def render_cues(cues: Sequence[Cue], subtitle_format: SubtitleFormat) -> str:
     is_vtt = subtitle_format == "vtt"
     blocks = ["WEBVTT\n\n"] if is_vtt else []
     for number, cue in enumerate(cues, 1):
-        text = "\n".join(cue.lines).translate(_VTT_ENTITIES if is_vtt else _WITHOUT_STYLING)
+        lines = [line.translate(_VTT_ENTITIES if is_vtt else _WITHOUT_STYLING) for line in cue.lines]
+        text = "\n".join(_tag_voices(lines, cue.voices) if is_vtt else lines)
         times = f"{_clock(cue.start_ms)} --> {_clock(cue.end_ms)}"
         blocks.append(f"{number}\n{times if is_vtt else times.replace('.', ',')}\n{text}\n\n")
     return "".join(blocks)
+
+
+def _to_phrase(words: Sequence[TimedWord], speaker: str, *, has_voice_tags: bool) -> Phrase:
+    if has_voice_tags:
+        return Phrase(words, voice=speaker)
+    return Phrase(words, f"{speaker[: LINE_LENGTH - 1]}:" if speaker else "")
+
+
+def _name_voices(phrases: Sequence[Phrase], lines: int) -> tuple[str, ...]:
+    """Return the speaker of each line of a cue; none if no speaker is to be named in tags."""
+    voices = [phrase.voice for phrase in phrases]
+    if not any(voices):
+        return ()
+    return tuple(voices) if len(set(voices)) > 1 else (voices[0],) * lines
+
+
+def _tag_voices(lines: Sequence[str], voices: Sequence[str]) -> list[str]:
+    """Return lines with a tag where the speaker changes."""
+    tagged: list[str] = []
+    speaker = ""
+    for line, voice in zip(lines, voices or [""] * len(lines), strict=True):
+        if voice != speaker and speaker:
+            tagged[-1] += "</v>"
+        name = voice.translate(_VTT_ENTITIES)
+        tagged.append(f"<v {name}>{line}" if voice and voice != speaker else line)
+        speaker = voice
+    if speaker and len(set(voices)) > 1:
+        tagged[-1] += "</v>"  # only a tag around the whole cue may stay open
+    return tagged
 
 
 def _clean(text: str) -> str:
@@ -170,8 +211,6 @@ def _clean(text: str) -> str:
 
 def _spell(text: str, words: list[str]) -> list[tuple[str, bool | None]]:
     """Return the words as the text spells them, each with whether a space precedes it in the text."""
-    if not text:
-        return [(word, None) for word in words]
     if "".join(text.split()) != "".join("".join(words).split()):
         return [(token, True if number else None) for number, token in enumerate(text.split())]
     spelled: list[tuple[str, bool | None]] = []
@@ -229,7 +268,7 @@ def _start_of(phrase: Phrase) -> float:
 
 def _group_words(phrase: Phrase) -> Iterator[Phrase]:
     """Divide a phrase into groups that fit into a cue; only the first has its label."""
-    label = phrase.label
+    label, voice = phrase.label, phrase.voice
     group: list[TimedWord] = []
     for word in (piece for whole in phrase.words for piece in _split_word(whole)):
         if group and (
@@ -237,11 +276,11 @@ def _group_words(phrase: Phrase) -> Iterator[Phrase]:
             or word.end_s - group[0].start_s > MAX_CUE_S
             or _break_lines([Phrase([*group, word], label)]) is None
         ):
-            yield Phrase(group, label)
+            yield Phrase(group, label, voice)
             group, label = [], ""
         group.append(word)
     if group:
-        yield Phrase(group, label)
+        yield Phrase(group, label, voice)
 
 
 def _split_word(word: TimedWord) -> Iterator[TimedWord]:
@@ -303,9 +342,9 @@ def _place(wanted: Sequence[tuple[int, int]], limit_ms: int | None) -> list[tupl
 def _break_lines(phrases: Sequence[Phrase]) -> tuple[str, ...] | None:
     """Return one or two lines that show the phrases, or None if they do not fit.
 
-    A phrase with a label starts a line.
+    A phrase with a label or of another speaker starts a line.
     """
-    if len(phrases) > 1 and any(phrase.label for phrase in phrases[1:]):
+    if any(phrase.label or phrase.voice != phrases[0].voice for phrase in phrases[1:]):
         lines = tuple(_to_line(phrase.label, phrase.words) for phrase in phrases)
         return lines if len(lines) == 2 and max(map(len, lines)) <= LINE_LENGTH else None
     label, words = phrases[0].label, [word for phrase in phrases for word in phrase.words]

@@ -15,6 +15,11 @@ MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_DEAD_LETTER_BYTES: Final = 5 * 1024 * 1024
 """Fits any record and its dead-letter headers: a dead letter that Kafka refuses blocks the outbox."""
 
+COMPACT: Final = "compact"
+"""Cleanup of a topic that keeps the newest event of each key."""
+COMPACTION: Final[Mapping[str, str]] = {"max.compaction.lag.ms": str(24 * 3600 * 1000)}
+"""A newer event removes the older ones of its key within a day, or with the next event after that."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopicConfig:
@@ -30,10 +35,12 @@ class TopicConfig:
     def config(self) -> Mapping[str, str]:
         """Return the settings under Kafka's names."""
         retention_ms = -1 if self.retention is None else int(self.retention.total_seconds() * 1000)
+        compaction = COMPACTION if self.cleanup == COMPACT else {}
         return {
             "cleanup.policy": self.cleanup,
             "retention.ms": str(retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
+            **compaction,
         }
 
 
@@ -99,13 +106,43 @@ TOPICS: Final[dict[str, Topic]] = {
         Topic(payloads.MusicAnalyzed, (ANALYSIS,), (TRACKLIST, GRAPH_SYNC)),
         Topic(payloads.TranscriptionCompleted, (TRANSCRIPTION,), (HIGHLIGHTS, GRAPH_SYNC)),
         Topic(payloads.DiarizationCompleted, (DIARIZATION,), (TRANSCRIPTION, GRAPH_SYNC)),
+        Topic(payloads.SpeakersIdentified, (DIARIZATION,), (GRAPH_SYNC,)),
+        Topic(payloads.PersonChanged, (DIARIZATION,), (GRAPH_SYNC,), cleanup=COMPACT),
         Topic(payloads.TracklistCompleted, (TRACKLIST,), (GRAPH_SYNC,)),
         Topic(payloads.RenameProposed, (TRACKLIST,), (GRAPH_SYNC,)),
         Topic(payloads.HighlightsCompleted, (HIGHLIGHTS,), (GRAPH_SYNC,)),
+        Topic(payloads.EnhancementRequested, ("producers", CLI), (TRANSCRIPTION,)),
+        Topic(payloads.ExportRequested, ("producers", CLI), (TRANSCRIPTION,)),
+        Topic(payloads.ExportCompleted, (TRANSCRIPTION,), (CLI,)),
+        Topic(payloads.ScoreRequested, ("producers", CLI), (TRANSCRIPTION,)),
+        Topic(payloads.ScoreCompleted, (TRANSCRIPTION,), (GRAPH_SYNC, CLI)),
         Topic(payloads.JobProgressed, WORKERS, (GRAPH_SYNC, CLI)),
         Topic(payloads.JobFailed, WORKERS, (GRAPH_SYNC, CLI)),
         Topic(payloads.JobRetryRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
         Topic(payloads.JobCancelRequested, (CLI,), WORKERS, retention=timedelta(days=7)),
+        Topic(
+            payloads.SpeakerNamingRequested,
+            (CLI, "producers"),
+            (DIARIZATION,),
+            partitions=1,
+            retention=timedelta(days=7),
+        ),
+        Topic(
+            payloads.PersonChangeRequested,
+            (CLI, "producers"),
+            (DIARIZATION,),
+            partitions=1,
+            retention=timedelta(days=7),
+        ),
+        Topic(
+            payloads.PersonRequestAnswered, (DIARIZATION,), (CLI,), partitions=1, retention=timedelta(days=7)
+        ),
+        Topic(
+            payloads.RerunRequested,
+            ("producers", CLI),
+            (ANALYSIS, TRANSCRIPTION, DIARIZATION, TRACKLIST, HIGHLIGHTS, INGEST),
+            retention=timedelta(days=30),
+        ),
         Topic(payloads.InventoryRequested, (CLI,), WORKERS, partitions=1, retention=timedelta(days=7)),
         Topic(payloads.InventoryReported, WORKERS, (CLI,), partitions=1, retention=timedelta(days=7)),
     )

@@ -11,7 +11,10 @@ from phonograph_media.probe import AudioStream, Chapter, Probe, VideoStream, pro
 from phonograph_media.rendition import (
     SAMPLE_RATE_HZ,
     Rendition,
+    RenditionReader,
+    Samples,
     make_rendition,
+    open_rendition,
     read_rendition,
     read_rendition_pcm,
 )
@@ -28,6 +31,8 @@ __all__ = [
     "Reason",
     "Region",
     "Rendition",
+    "RenditionReader",
+    "Samples",
     "Track",
     "VideoStream",
     "cut",
@@ -38,6 +43,7 @@ __all__ = [
     "find_silences",
     "make_rendition",
     "mix_down",
+    "open_rendition",
     "probe",
     "read_rendition",
     "read_rendition_pcm",

@@ -82,7 +82,7 @@ class Clock:
         if stamp is None or not isinstance(packet.stream, AudioStream | VideoStream):
             return
         tick_s = float(packet.time_base)
-        index = packet.stream_index
+        index = packet.stream.index
         offset_s = self._choose_offset(index, stamp * tick_s)
         self._ends_s[index] = (stamp + (packet.duration or 0)) * tick_s + offset_s
         if ticks := round(offset_s / tick_s):
@@ -94,7 +94,7 @@ class Clock:
         if packet.duration and packet.time_base:
             length_s = float(packet.duration * packet.time_base)
             self.offsets_s = [offset_s - length_s for offset_s in self.offsets_s]
-            self._ends_s[packet.stream_index] -= length_s
+            self._ends_s[packet.stream.index] -= length_s
 
     def _choose_offset(self, index: int, stamp_s: float) -> float:
         end_s = self._ends_s.get(index)

@@ -221,7 +221,7 @@ class _AudioTrack:
 def _transcode(container: InputContainer, tracks: list[_Track]) -> None:
     by_index = {index: track for track in tracks for index in track.indexes}
     for packet in read_packets(container):
-        track = by_index.get(packet.stream_index)
+        track = by_index.get(packet.stream.index)
         if track is not None and not track.is_done:
             track.take(packet)
         if all(track.is_done for track in tracks):

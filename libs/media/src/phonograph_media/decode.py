@@ -64,6 +64,8 @@ class DecodeStatistics:
 
     packets: int = 0
     damaged: int = 0
+    damaged_at_end: int = 0
+    """Damaged packets after the last one that could be decoded."""
     unsupported: int = 0
     """Damaged packets that need something that FFmpeg's decoder lacks."""
     decoded_s: float = 0.0
@@ -80,6 +82,8 @@ class DecodeStatistics:
     """Size of the packets of sound."""
     skipped_bytes: int = 0
     """Bytes between packets, in formats that consist of packets only."""
+    has_time_stamps: bool = False
+    """The file stores times, so that bytes that are skipped show as gaps."""
     breaks: int = 0
     """Places where the container is damaged."""
     corrections: Corrections = field(default_factory=Corrections)
@@ -91,22 +95,26 @@ class DecodeStatistics:
     def warnings(self, promise: Promise, file_size: int) -> tuple[str, ...]:
         """Return a sentence, with a code before it, about each part that is missing or was repaired."""
         total_s = max(promise.end_s or 0.0, self.end_s)
+        # If nothing is missing that the file states, what follows its sound is none.
+        is_whole = promise.end_s is not None and self.end_s > promise.end_s - _MIN_REPORTED_LOSS_S
+        damaged = self.damaged - (self.damaged_at_end if is_whole else 0)
         lost_s = self._estimate_lost_s()
         sentences = []
-        if self.damaged:
+        if damaged:
             sentences.append(
                 f"sound_damaged: {_of_total(lost_s, total_s)} cannot be decoded, because the file is "
-                f"damaged there ({self.damaged} of {self.packets} packets)."
+                f"damaged there ({damaged} of {self.packets} packets)."
             )
         skipped_s = self._estimate_skipped_s()
-        is_stated = promise.end_s is not None and promise.end_s >= self.end_s
-        if not is_stated and skipped_s > _MIN_REPORTED_LOSS_S:
+        is_stated = promise.end_s is not None and promise.end_s > self.end_s - _MIN_REPORTED_LOSS_S
+        if not self.has_time_stamps and not is_stated and skipped_s > _MIN_REPORTED_LOSS_S:
             sentences.append(
                 f"sound_missing: {self.skipped_bytes} bytes in the file cannot be decoded; about "
                 f"{_of_total(skipped_s, total_s + skipped_s)} are missing."
             )
         gaps_s = self.corrections.filled_s - lost_s
-        if gaps_s > _MIN_REPORTED_LOSS_S:
+        # Frames follow each other in formats that consist of them: any gap is damage.
+        if gaps_s > (0 if self.skipped_bytes else _MIN_REPORTED_LOSS_S):
             sentences.append(
                 f"gaps_filled: {_of_total(gaps_s, total_s)} have no sound in the file, in "
                 f"{self.corrections.gaps} gaps; they are silent here."
@@ -139,7 +147,9 @@ class DecodeStatistics:
     def _describe_end(self, promise: Promise, total_s: float, file_size: int) -> Iterator[str]:
         reached_s = max(self.reached_s, self.end_s) if promise.covers_all_streams else self.end_s
         if promise.end_s is not None:
-            missing_s = promise.end_s - reached_s
+            # Packets at the end that cannot be decoded are reported as damaged.
+            damaged_s = self._estimate_lost_s() * self.damaged_at_end / max(1, self.damaged)
+            missing_s = promise.end_s - reached_s - damaged_s
             if missing_s > _MIN_REPORTED_LOSS_S:
                 yield (
                     f"sound_missing: the file states {promise.end_s:.1f} s of sound; "
@@ -244,13 +254,16 @@ def decode_blocks(
         )
         width = 1 if mono else 2
         pending: list[NDArray[np.float32]] = []
-        count = 0
+        count, has_yielded = 0, False
         for frame in sound.frames:
             pending.append(frame.to_ndarray()[0].astype(np.float32).reshape(-1, width))
             count += frame.samples
             if count >= block_s * sample_rate_hz:
                 yield _join(pending, channels)
-                pending, count = [], 0
+                pending, count, has_yielded = [], 0, True
+        if not pending and not has_yielded:
+            # The resampler returns nothing for a sound of a few samples, which is no error.
+            pending = [np.zeros((1, width), np.float32)]
         if pending:
             yield _join(pending, channels)
 
@@ -346,10 +359,10 @@ class SoundDecoder:
 
     def take(self, packet: "Packet[Stream]") -> Iterator[AudioFrame]:
         """Decode a packet and yield the frames that are ready; packets of other streams are ignored."""
-        track = self._tracks.get(packet.stream_index)
+        track = self._tracks.get(packet.stream.index)
         if track is not None:
             for frame in track.take(packet):
-                yield from self._mix(packet.stream_index, frame)
+                yield from self._mix(packet.stream.index, frame)
 
     def finish(self) -> Iterator[AudioFrame]:
         """Yield the frames that are still buffered."""
@@ -376,10 +389,11 @@ class _TrackDecoder:
         self._stream = stream
         self._target = target
         self._statistics = statistics
+        statistics.has_time_stamps = has_time_stamps(stream)
         self._follower = ClockFollower(
             statistics.corrections,
             from_s=from_s,
-            has_time_stamps=has_time_stamps(stream),
+            has_time_stamps=statistics.has_time_stamps,
             may_overlap=stream.container.format.name != "flac",
         )
         self._resampler: _Resampler | None = None
@@ -421,6 +435,7 @@ class _TrackDecoder:
             return []
         except av.FFmpegError as error:
             self._statistics.damaged += 1
+            self._statistics.damaged_at_end += 1
             self._statistics.unsupported += isinstance(error, av.PatchWelcomeError)
             lost_s = float((packet.duration or 0) * (packet.time_base or 0))
             self._statistics.lost_s += lost_s
@@ -430,6 +445,8 @@ class _TrackDecoder:
                 self._statistics.skipped_bytes += packet.size
                 self._statistics.sound_bytes -= packet.size
             return []
+        if frames:
+            self._statistics.damaged_at_end = 0
         return [frame for frame in frames if isinstance(frame, AudioFrame) and frame.samples]
 
     def _take_frame(self, decoded: AudioFrame) -> Iterator[AudioFrame]:

@@ -26,6 +26,7 @@ FORMATS_OF_FRAMES = {"mp3", "aac", "ac3", "eac3", "dts", "flac"}
 _UNSET_WAV_SIZE = 0x7FFF_F000
 
 _MP3_HEADER_SEARCH_BYTES = 4096
+_MAX_PADDING_BYTES = 1024 * 1024
 _MP3_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _MP3_KBITS = {
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -111,6 +112,18 @@ def tag_ranges(container: InputContainer, path: Path) -> tuple[range, ...]:
         if container.format.name != "flac":
             ranges += _find_inner_id3(file, sound_end)
     return tuple(ranges)
+
+
+def is_only_tag(path: Path) -> bool:
+    """Return whether a file ends with its ID3v2 tag, or with the padding or the ID3v1 tag after it."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = _id3_size(file)
+        end = _find_sound_end(file, size)
+        if not 0 < start <= size or end - start > _MAX_PADDING_BYTES:
+            return False
+        file.seek(start)
+        return not any(file.read(max(0, end - start)))
 
 
 def is_complete_mp4(path: Path) -> bool:

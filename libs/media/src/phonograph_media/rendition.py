@@ -2,11 +2,15 @@
 
 import hashlib
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from phonograph_media.atomic_write import atomic_write
 from phonograph_media.decode import decode_sound
@@ -84,6 +88,51 @@ def make_rendition(source: Path, target: Path, track: Track = None) -> Rendition
     )
 
 
+class Samples(Protocol):
+    """Samples in [-1, 1), 16 kHz mono, of which only the slices that are asked for need memory.
+
+    An array of float32 is one, too.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.float32]:
+        """Return the samples of a slice without a step."""
+
+
+class RenditionReader(Samples):
+    """The samples of an open rendition, read from its file when they are asked for."""
+
+    def __init__(self, wav: wave.Wave_read) -> None:
+        self._wav = wav
+
+    @override
+    def __len__(self) -> int:
+        return self._wav.getnframes()
+
+    @override
+    def __getitem__(self, part: slice, /) -> NDArray[np.float32]:
+        start, stop, _ = part.indices(len(self))
+        self._wav.setpos(start)
+        return _to_float(self._wav.readframes(max(stop - start, 0)))
+
+
+@contextmanager
+def open_rendition(path: Path) -> Iterator[RenditionReader]:
+    """Yield a reader of a rendition that `make_rendition` wrote; the file is open until the block ends.
+
+    Raises:
+        MediaError: `missing`, `truncated`, or `unsupported` if the file is not a rendition.
+    """
+    with _open_wav(path) as wav:
+        count = wav.getnframes()
+        if count:
+            wav.setpos(count - 1)
+            _check_length(path, wav.readframes(1), 1)
+        yield RenditionReader(wav)
+
+
 def read_rendition(path: Path) -> NDArray[np.float32]:
     """Return the samples of a rendition that `make_rendition` wrote.
 
@@ -93,9 +142,7 @@ def read_rendition(path: Path) -> NDArray[np.float32]:
     Raises:
         MediaError: `missing`, `truncated`, or `unsupported` if the file is not a rendition.
     """
-    samples = np.frombuffer(read_rendition_pcm(path), dtype="<i2").astype(np.float32)
-    samples /= 32_768
-    return samples
+    return _to_float(read_rendition_pcm(path))
 
 
 def read_rendition_pcm(path: Path) -> bytes:
@@ -104,23 +151,46 @@ def read_rendition_pcm(path: Path) -> bytes:
     Raises:
         MediaError: `missing`, `truncated`, or `unsupported` if the file is not a rendition.
     """
+    with _open_wav(path) as wav:
+        count = wav.getnframes()
+        pcm = wav.readframes(count)
+        _check_length(path, pcm, count)
+        return pcm
+
+
+@contextmanager
+def _open_wav(path: Path) -> Iterator[wave.Wave_read]:
     try:
-        with path.open("rb") as file, wave.open(file, "rb") as wav:
-            wav_format = (wav.getnchannels(), wav.getsampwidth(), wav.getframerate())
-            stated_count = wav.getnframes()
-            samples = wav.readframes(stated_count)
+        file = path.open("rb")
     except FileNotFoundError as error:
         raise MediaError(
             f"The rendition {display_name(path)} does not exist. Ingest the file again.", reason="missing"
         ) from error
-    except (wave.Error, EOFError) as error:
-        raise _not_a_rendition_error(path) from error
-    if wav_format != (1, _BYTES_PER_SAMPLE, SAMPLE_RATE_HZ):
-        raise _not_a_rendition_error(path)
-    if len(samples) < stated_count * _BYTES_PER_SAMPLE:
+    with file:
+        try:
+            wav = wave.Wave_read(file)
+        except (wave.Error, EOFError) as error:
+            raise _not_a_rendition_error(path) from error
+        with wav:
+            if (wav.getnchannels(), wav.getsampwidth(), wav.getframerate()) != (
+                1,
+                _BYTES_PER_SAMPLE,
+                SAMPLE_RATE_HZ,
+            ):
+                raise _not_a_rendition_error(path)
+            yield wav
+
+
+def _check_length(path: Path, pcm: bytes, count: int) -> None:
+    if len(pcm) < count * _BYTES_PER_SAMPLE:
         raise MediaError(
             f"The rendition {display_name(path)} ends early. Ingest the file again.", reason="truncated"
         )
+
+
+def _to_float(pcm: bytes) -> NDArray[np.float32]:
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    samples /= 32_768
     return samples
 
 

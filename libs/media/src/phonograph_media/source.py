@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from phonograph_media.clock import Clock, time_zero
 from phonograph_media.errors import MediaError, display_name
 from phonograph_media.ogg import FileSlice, OggPart, read_parts
-from phonograph_media.promise import is_complete_mp4, tag_ranges
+from phonograph_media.promise import is_complete_mp4, is_only_tag, tag_ranges
 
 # Formats that FFmpeg detects as text art by suffix, and playlists that would make it open other files.
 _NON_MEDIA_FORMATS = {"tty", "bin", "xbin", "adf", "idf", "hls", "concat", "dash", "sdp"}
@@ -45,6 +45,9 @@ _THOROUGH_OPTIONS = {"analyzeduration": str(300_000_000), "probesize": str(256 *
 # A damaged container yields packets again after a few attempts or not at all.
 _MAX_READ_ERRORS = 50
 _THOROUGH_BYTES = 16 * 1024 * 1024
+_TEXT_BYTES = 4096
+# Tab, line feed, form feed, carriage return and escape are all the control characters that texts have.
+_CONTROL_CHARACTERS = bytes({*range(32), 127} - {9, 10, 12, 13, 27})
 # Decoders need preceding packets: MP3 its bit reservoir, Opus 80 ms.
 PREROLL_S = 1.0
 
@@ -71,7 +74,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     _check_readable(path)
     try:
         with _open_analyzed(path) as container:
-            if container.format.name in _NON_MEDIA_FORMATS:
+            if container.format.name in _NON_MEDIA_FORMATS or _is_text(path):
                 raise _not_media_error(path)
             streams = select_streams(container)
             if streams.audio is None and streams.video is None:
@@ -84,6 +87,11 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     except av.FFmpegError as error:
         # FFmpeg reports some damage as an error of the disk: the disk itself decides.
         _check_readable(path, through=_THOROUGH_BYTES)
+        if is_only_tag(path):
+            raise MediaError(
+                f"{display_name(path)} contains only a tag and no sound. Copy or download it again.",
+                reason="no_audio",
+            ) from error
         unsupported = _describe_unsupported(path, error)
         if unsupported is not None:
             raise MediaError(unsupported, reason="unsupported") from error
@@ -320,6 +328,16 @@ def _no_streams_error(path: Path, container: InputContainer) -> MediaError:
         )
     truncation = _describe_truncation(path)
     return MediaError(truncation, reason="truncated") if truncation is not None else _not_media_error(path)
+
+
+def _is_text(path: Path) -> bool:
+    """Return whether a file is text, such as a web page that was saved in place of a recording.
+
+    FFmpeg takes letters for frames of formats without a header, such as AMR.
+    """
+    with path.open("rb") as file:
+        head = file.read(_TEXT_BYTES)
+    return len(head.translate(None, _CONTROL_CHARACTERS)) == len(head)
 
 
 def _describe_unsupported(path: Path, error: av.FFmpegError) -> str | None:

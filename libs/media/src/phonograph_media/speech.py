@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from phonograph_media.rendition import SAMPLE_RATE_HZ
+from phonograph_media.rendition import SAMPLE_RATE_HZ, Samples
 
 Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Takes whole frames of `FRAME` samples, returns the probability of speech in each."""
@@ -28,6 +28,8 @@ _MIN_LEVEL: Final = 0.05
 """Amplitude of the loud frames below which models miss speech."""
 _LOUD_SHARE: Final = 0.999
 _PROGRESS_EVERY: Final = 100
+_FRAMES_AT_ONCE: Final = 2048
+"""Frames of a long recording that are in memory at once: 65 s."""
 
 
 class SpeechRegion(NamedTuple):
@@ -77,18 +79,19 @@ class SpeechDetector:
         self._loaded()
 
     def detect(
-        self, samples: NDArray[np.float32], progress: Callable[[float], None] = lambda _: None
+        self, samples: Samples, progress: Callable[[float], None] = lambda _: None
     ) -> list[SpeechRegion]:
-        """Return the speech regions in order.
+        """Return the speech regions in order. Memory does not grow with a recording that is read from a file.
 
         Args:
-            samples: Shape (samples,), 16 kHz mono, [-1, 1].
+            samples: 16 kHz mono, [-1, 1].
             progress: Called with the fraction done.
         """
-        if not samples.any():
+        peaks = _measure_peaks(samples)
+        if not peaks.any():
             return []
-        probabilities = _compute_probabilities(self._loaded(), amplify(samples), progress)
-        return _find_regions(probabilities, self._options, samples.size)
+        probabilities = _compute_probabilities(self._loaded(), samples, _gain_of(peaks), progress)
+        return _find_regions(probabilities, self._options, len(samples))
 
     def _loaded(self) -> Model:
         if self._model is None:
@@ -111,29 +114,51 @@ def amplify(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     Args:
         samples: Shape (samples,), 16 kHz mono, [-1, 1].
     """
-    whole = samples.size // FRAME * FRAME
-    if not whole:
-        return samples
-    level = float(np.quantile(np.abs(samples[:whole]).reshape(-1, FRAME).max(axis=1), _LOUD_SHARE))
-    return samples if level == 0 or level >= _MIN_LEVEL else samples * np.float32(_MIN_LEVEL / level)
+    gain = measure_gain(samples)
+    return samples if gain == 1 else samples * gain
+
+
+def measure_gain(samples: Samples) -> np.float32:
+    """Return the factor by which `amplify` multiplies a recording."""
+    return _gain_of(_measure_peaks(samples))
+
+
+def _measure_peaks(samples: Samples) -> NDArray[np.float32]:
+    """Return the largest amplitude of each frame; the last frame may be incomplete."""
+    peaks = []
+    for start in range(0, len(samples), _FRAMES_AT_ONCE * FRAME):
+        part = np.abs(samples[start : start + _FRAMES_AT_ONCE * FRAME])
+        peaks.append(np.pad(part, (0, -part.size % FRAME)).reshape(-1, FRAME).max(axis=1))
+    return np.concatenate(peaks) if peaks else np.empty(0, np.float32)
+
+
+def _gain_of(peaks: NDArray[np.float32]) -> np.float32:
+    level = float(np.quantile(peaks, _LOUD_SHARE)) if peaks.size else 0.0
+    return np.float32(1 if level == 0 or level >= _MIN_LEVEL else _MIN_LEVEL / level)
 
 
 def _compute_probabilities(
-    model: Model, samples: NDArray[np.float32], progress: Callable[[float], None]
+    model: Model, samples: Samples, gain: np.float32, progress: Callable[[float], None]
 ) -> NDArray[np.float32]:
     """Return the probability of speech in each frame.
 
     The model remembers what precedes a frame, and long noise makes it miss speech for seconds. Each window
     therefore starts without a memory. Windows overlap by half, so that every frame is judged twice; a window
     counts less in its first two seconds, where it lacks the context that the other one has.
+
+    Args:
+        model: Reports the probability of speech.
+        samples: 16 kHz mono, [-1, 1].
+        gain: Factor for the samples.
+        progress: Called with the fraction done.
     """
-    count = -(-samples.size // FRAME)
+    count = -(-len(samples) // FRAME)
     weights = np.clip(np.arange(_WINDOW) / _WARM_UP, 0.02, 1).astype(np.float32)
     total, weight = np.zeros(count, np.float32), np.zeros(count, np.float32)
     for number, begin in enumerate(range(_HOP - _WINDOW, count, _HOP)):
         first, last = max(begin, 0), min(begin + _WINDOW, count)
         length = last - first
-        window = samples[first * FRAME : last * FRAME]
+        window = samples[first * FRAME : last * FRAME] * gain
         found = model(np.pad(window, (0, length * FRAME - window.size)))
         total[first:last] += weights[:length] * found
         weight[first:last] += weights[:length]

@@ -163,7 +163,7 @@ def _examine(path: Path, indexes: Sequence[int]) -> dict[int, NDArray[np.float32
         length_s = (container.duration or 0) / av.time_base
         period_s = max(_PERIOD_S, length_s / _MAX_PARTS)
         for packet in read_packets(container):
-            index = packet.stream_index
+            index = packet.stream.index
             if index not in parts or not packet.size:
                 continue
             at_s = float((packet.pts or 0) * (packet.time_base or 0))

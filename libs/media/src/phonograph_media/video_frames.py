@@ -72,7 +72,7 @@ def decode_video(container: InputContainer, video: VideoStream) -> Iterator[Vide
     """Decode the video from the current position of the container; damaged packets are skipped."""
     decoder = VideoDecoder(video)
     for packet in read_packets(container):
-        if packet.stream_index == video.index:
+        if packet.stream.index == video.index:
             yield from decoder.decode(packet)
 
 

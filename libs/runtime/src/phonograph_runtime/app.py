@@ -18,6 +18,7 @@ from phonograph_events import (
     InventoryRequested,
     JobCancelRequested,
     JobRetryRequested,
+    RerunRequested,
     Service,
 )
 from phonograph_runtime import metrics
@@ -35,6 +36,7 @@ from phonograph_runtime.kafka_access import check_access
 from phonograph_runtime.objects import ObjectStore
 from phonograph_runtime.outbox import OutboxRelay
 from phonograph_runtime.probes import serve_probes
+from phonograph_runtime.reruns import RerunControl, RerunHandler
 from phonograph_runtime.retention import Retention
 from phonograph_runtime.revisions import check_schema
 from phonograph_runtime.sampling import pause_s, sample
@@ -147,6 +149,7 @@ class ServiceApp:
         self._last_progress_at = time.monotonic()
         self._fruitless_restarts = 0
         self._periodic: list[tuple[timedelta, Callable[[Transaction], Awaitable[None]]]] = []
+        self._readiness_checks: list[Callable[[], Awaitable[str | None]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -167,6 +170,16 @@ class ServiceApp:
         """Execute jobs of a kind."""
         self._kinds[kind.name] = kind
 
+    def add_rerun(self, handler: RerunHandler, *options: str) -> None:
+        """Process recordings again on request.
+
+        Args:
+            handler: Requests the work.
+            options: Names of the options that the service supports, of `RERUN_OPTIONS`.
+        """
+        control = RerunControl(self.service.value, frozenset(options), handler)
+        self.add_handler(RerunRequested, control.rerun_requested)
+
     def add_inventory(self, inventory: Inventory) -> None:
         """Answer `inventory-requested` with what the service holds."""
         reporter = InventoryReporter(self.service, self.objects, inventory)
@@ -175,6 +188,10 @@ class ServiceApp:
     def add_periodic(self, interval: timedelta, action: Callable[[Transaction], Awaitable[None]]) -> None:
         """Repeat an action in a transaction of its own; copies of the service may do it at the same time."""
         self._periodic.append((interval, action))
+
+    def add_readiness_check(self, check: Callable[[], Awaitable[str | None]]) -> None:
+        """Be ready only while a function, which each probe calls, returns None instead of a reason."""
+        self._readiness_checks.append(check)
 
     def add_closer(self, close: Callable[[], Awaitable[None]]) -> None:
         """Call a function when the service has stopped."""
@@ -348,7 +365,13 @@ class ServiceApp:
             await self.database.ping()
         except (OSError, SQLAlchemyError) as error:
             return f"PostgreSQL does not answer: {error}"
-        return self.consumer.unavailable_reason
+        if self.consumer.unavailable_reason:
+            return self.consumer.unavailable_reason
+        for check in self._readiness_checks:
+            failure = await check()
+            if failure is not None:
+                return failure
+        return None
 
     async def _watch_consumer(self) -> None:
         """Measure the lag; restart the consumer if events wait, no batch is in hand and no position moves."""

@@ -24,6 +24,8 @@ def main(create_app: Callable[[], ServiceApp]) -> None:
         app = create_app()
     except ValidationError as error:
         sys.exit(describe_wrong_setting(error))
+    except PermanentError as error:
+        sys.exit(error.message)
     try:
         if [action, *rest] == ["run"]:
             asyncio.run(_run(app))

@@ -8,7 +8,8 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -21,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from phonograph_events import Cause, Event, Record, record, uuid7
+from phonograph_events import Cause, Event, Facts, Record, record, uuid7
 from phonograph_runtime.errors import PermanentError, UnavailableError
 from phonograph_runtime.ports import JobSubject
 from phonograph_runtime.postgres_access import connector, driver_url, pool_url
@@ -35,6 +36,8 @@ JOBS_CHANNEL = "jobs"
 SERVER = "PostgreSQL"
 _CLIENT_ERRORS = asyncpg.InternalClientError, AsyncAdapt_asyncpg_dbapi.InternalClientError
 """Raised by asyncpg 0.32 if a connection is ended at the moment when it begins an operation."""
+
+T = TypeVar("T", bound=BaseModel)
 
 logger = structlog.get_logger()
 
@@ -53,6 +56,8 @@ class _UnitOfWork:
     """Events that are not written yet."""
     requested: list[tuple[Any, ...]] = field(default_factory=list)
     """Jobs that are not written yet."""
+    remembered: dict[UUID, str] = field(default_factory=dict)
+    """Tasks of recordings that are not written yet, as JSON."""
     writing: asyncio.Task[None] | None = None
     """The write that `start_flush` has started."""
 
@@ -113,6 +118,7 @@ class Transaction:
         media: JobSubject,
         dedupe_key: str | None = None,
         extra_priority: int = 0,
+        requested: Facts | None = None,
     ) -> None:
         """See `JobRequests.enqueue`.
 
@@ -133,8 +139,21 @@ class Transaction:
                 media.owner or "",
                 task.model_dump_json(),
                 cause,
+                to_json(requested or {}).decode(),
             )
         )
+
+    async def remember(self, task: BaseModel, media_id: UUID) -> None:
+        """See `JobRequests.remember`."""
+        if media_id in self._work.remembered:
+            await self.flush()  # one statement cannot change a row twice
+        self._work.remembered[media_id] = task.model_dump_json(exclude_none=True)
+
+    async def recall(self, task: type[T], media_id: UUID) -> T | None:
+        """See `JobRequests.recall`."""
+        await self.flush()  # the recording may be of the same batch
+        rows = await self.fetch("SELECT task FROM recording_tasks WHERE media_file_id = $1", media_id)
+        return task.model_validate(rows[0]["task"]) if rows else None
 
     async def start_flush(self) -> None:
         """Start to write the pending events and jobs while more are added; `flush` waits for it.
@@ -167,6 +186,10 @@ class Transaction:
             columns = map(list, zip(*requested, strict=True))
             statement = job_sql(self.job_table, _ADD_JOBS)
             await self.fetch(statement, *columns, self.max_retries, f"{self.source}.{JOBS_CHANNEL}")
+        remembered, self._work.remembered = self._work.remembered, {}
+        if remembered:
+            # Sorted, so that two transactions cannot deadlock.
+            await self.fetch(_REMEMBER, *map(list, zip(*sorted(remembered.items()), strict=True)))
         outgoing, self._work.outgoing = self._work.outgoing, []
         if outgoing:
             columns = map(
@@ -176,6 +199,11 @@ class Transaction:
             await self.fetch(_ADD_RECORDS, *columns, f"{self.source}.{OUTBOX_CHANNEL}")
 
 
+_REMEMBER = """
+    INSERT INTO recording_tasks (media_file_id, task)
+    SELECT * FROM unnest($1::uuid[], $2::text[]::jsonb[])
+    ON CONFLICT (media_file_id) DO UPDATE SET task = recording_tasks.task || excluded.task
+"""
 _ADD_RECORDS = """
     WITH written AS (
         INSERT INTO outbox (topic, key, value, headers)
@@ -191,9 +219,9 @@ _ADD_JOBS = """
     WITH requested AS (
         SELECT *, row_number() OVER (PARTITION BY owner, priority ORDER BY place) - 1 AS nth
         FROM unnest($1::uuid[], $2::uuid[], $3::varchar[], $4::varchar[], $5::int[], $6::varchar[],
-                    $7::text[]::jsonb[], $8::text[]::jsonb[])
+                    $7::text[]::jsonb[], $8::text[]::jsonb[], $9::text[]::jsonb[])
              WITH ORDINALITY
-             AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, place)),
+             AS job (id, media_file_id, kind, dedupe_key, priority, owner, task, cause, requested, place)),
     lines AS MATERIALIZED (
         SELECT owner, priority, coalesce(greatest(
             (SELECT max(turn) + 1 FROM {jobs} AS own
@@ -203,12 +231,14 @@ _ADD_JOBS = """
         FROM (SELECT DISTINCT owner, priority FROM requested) AS line),
     added AS (
         INSERT INTO {jobs}
-            (id, media_file_id, kind, dedupe_key, priority, owner, turn, task, cause, max_retries)
-        SELECT id, media_file_id, kind, dedupe_key, priority, owner, next + nth, task, cause, $9::int
+            (id, media_file_id, kind, dedupe_key, priority, owner, turn, task, cause, processing_options,
+             max_retries)
+        SELECT id, media_file_id, kind, dedupe_key, priority, owner, next + nth, task, cause, requested,
+               $10::int
         FROM requested JOIN lines USING (owner, priority)
         ORDER BY dedupe_key
         ON CONFLICT (dedupe_key) DO NOTHING)
-    SELECT pg_notify($10, '')
+    SELECT pg_notify($11, '')
 """
 """`turn` is the column of the fair rank; see `Transaction.enqueue`."""
 

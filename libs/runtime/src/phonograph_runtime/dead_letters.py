@@ -10,8 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, literal, or_, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from phonograph_events import (
     ACTION_HEADER,
@@ -32,7 +33,7 @@ from phonograph_runtime import metrics
 from phonograph_runtime.database import Database, Transaction, encode_headers
 from phonograph_runtime.record_batches import UnreadableBatch
 from phonograph_runtime.records import UNREADABLE_BATCH, ConsumedRecord
-from phonograph_runtime.tables import SqlDeadLetter
+from phonograph_runtime.tables import SqlDeadLetter, SqlOutbox
 
 REPLAYED, DROPPED = "replayed", "dropped"
 """Resolutions of a dead letter."""
@@ -191,3 +192,29 @@ async def resolve(transaction: Transaction, ids: Sequence[UUID], resolution: str
         ]
     )
     metrics.DLQ_RESOLVED.labels(resolution).inc(len(resolved))
+
+
+async def erase_records(
+    session: AsyncSession, topic: str, *, key: str | None = None, value: str | None = None
+) -> None:
+    """Delete the records of a topic that must not be kept any longer from outbox and dead letters.
+
+    Args:
+        session: Session of the transaction.
+        topic: Topic of the records, or of the records that were parked.
+        key: Key of the records; None for any.
+        value: A text that is a value in the JSON of the records; None for any.
+    """
+    for table, names in (
+        (SqlOutbox, [topic, dead_letter_topic(topic)]),
+        (SqlDeadLetter, [topic]),
+    ):
+        statement = delete(table).where(table.topic.in_(names))
+        if key is not None:
+            statement = statement.where(table.key == key.encode())
+        if value is not None:
+            forms = {json.dumps(value), json.dumps(value, ensure_ascii=False)}
+            statement = statement.where(
+                or_(*(func.position(literal(form.encode()).op("IN")(table.value)) > 0 for form in forms))
+            )
+        await session.execute(statement)

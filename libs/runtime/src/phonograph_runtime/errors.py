@@ -6,6 +6,8 @@ PhonographError                 phonograph_events.errors
 │   ├── EventError              phonograph_events.envelope: a record that is not a valid event
 │   ├── MediaError              phonograph_media.errors: a file that cannot be decoded
 │   ├── EngineUnavailableError  an engine or its model cannot be used on this machine
+│   ├── (errors of fetching a model, in `phonograph_models.errors`)
+│   ├── RefusedRerunError       a request to run again that cannot be met
 │   ├── StaleSchemaError        the database is not at the revision that the code needs
 │   ├── AccessRefusedError      a server refuses the login or the certificate
 │   └── (the permanent errors of each service, in its `exceptions.py`)
@@ -25,7 +27,7 @@ PhonographError                 phonograph_events.errors
 Adapters convert the exceptions of drivers into these with `raise … from`.
 """
 
-from typing import Any
+from typing import Any, Self
 
 from typing_extensions import override
 
@@ -41,6 +43,7 @@ __all__ = [
     "LeaseLostError",
     "PermanentError",
     "PhonographError",
+    "RefusedRerunError",
     "StaleSchemaError",
     "StorageError",
     "StorageFullError",
@@ -66,6 +69,20 @@ class EngineUnavailableError(PermanentError):
     """An engine or its model cannot be used on this machine; the message says what is missing."""
 
     reason = "engine_unavailable"
+
+
+class RefusedRerunError(PermanentError):
+    """A request to process a recording again cannot be met; nothing was changed."""
+
+    reason = "refused"
+
+    @classmethod
+    def unknown_recording(cls, service: str) -> Self:
+        """Return the error for a recording that a service does not know."""
+        return cls(
+            f"{service} does not know the recording: ingest its file, or try again once it is ingested.",
+            reason="unknown_recording",
+        )
 
 
 class EngineDiedError(TransientError):

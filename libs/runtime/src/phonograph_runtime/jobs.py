@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
-from phonograph_events import JobFailed, JobProgressed, JobStatus
+from phonograph_events import Facts, JobFailed, JobProgressed, JobStatus
 from phonograph_runtime.database import Database, Transaction, cause_from_json
 from phonograph_runtime.errors import LeaseLostError, PermanentError
 from phonograph_runtime.jitter import jitter
@@ -70,6 +71,7 @@ _FENCED = """
 _FREE = "lease_token = NULL, lease_expires_at = NULL"
 _RENEWED = "lease_expires_at = now() + $3::interval, progress = $4"
 _COMPLETED = f"""status = 'completed', completed_at = now(), processing_time = $3, progress = 1,
+    model_config = $4::text::jsonb,
     error_reason = NULL, error_message = NULL, {_FREE}"""
 _GIVEN_UP = f"status = 'failed', completed_at = now(), error_reason = $3, error_message = $4, {_FREE}"
 _POSTPONED = f"""status = 'retrying', run_at = now() + $5::interval,
@@ -95,6 +97,8 @@ class JobKind(Generic[T, R]):
     """Called with the engine's result."""
     failed: Callable[[T, JobFailure, Job, Transaction], Awaitable[None]] | None = None
     """Called when the last attempt has failed, or the job was cancelled."""
+    used: Callable[[R], Facts] | None = None
+    """Returns what made a result: engine, model and settings; stored with the job and in its events."""
 
     def parse_task(self, job: Job) -> T:
         """Return the task of a job of this kind.
@@ -170,7 +174,8 @@ class JobQueue:
 
     async def complete(self, transaction: Transaction, job: Job) -> None:
         """Mark the job completed in the transaction that holds its results. Raises as `renew`."""
-        await self._update_claimed(transaction, job, _COMPLETED, job.seconds)
+        used = to_json(job.used).decode()
+        await self._update_claimed(transaction, job, _COMPLETED, job.seconds, used)
 
     async def fail(self, transaction: Transaction, job: Job, failure: JobFailure, *, permanent: bool) -> bool:
         """Schedule another attempt, or mark the job failed for good. Raises as `renew`.
@@ -261,6 +266,7 @@ class JobQueue:
             progress=min(max(progress, 0.0), 1.0),
             stage=stage,
             attempt=job.attempt,
+            requested=job.requested,
         )
 
     def _failed(self, job: Job, failure: JobFailure, *, final: bool) -> JobFailed:
@@ -273,6 +279,7 @@ class JobQueue:
             message=failure.message,
             attempt=job.attempt,
             final=final,
+            requested=job.requested,
         )
 
     def _to_job(self, row: "asyncpg.Record") -> Job:
@@ -289,4 +296,5 @@ class JobQueue:
             service=self._database.source,
             cause=cause_from_json(row["cause"]),
             lease_expired=row["error_reason"] == LEASE_EXPIRED,
+            requested=row["processing_options"],
         )

@@ -28,6 +28,11 @@ def result_key(media_id: UUID, service: Service) -> str:
     return f"results/{media_id}/{service.value}/{uuid7()}"
 
 
+def person_prefix(person_id: UUID) -> str:
+    """Return the prefix of the keys of everything that is stored about a person."""
+    return f"people/{person_id}"
+
+
 class ObjectStore:
     """Stores objects under keys and returns URIs that any consumer can open.
 
@@ -98,6 +103,17 @@ class ObjectStore:
         """Return the file of an object in a local store, or None for a remote store."""
         self._key(uri)
         return file_uri_to_path(uri)
+
+    def delete_below(self, prefix: str) -> None:
+        """Delete every object whose key begins with a prefix and a slash. Raises `StorageError`."""
+        with _converted_errors(self.uri(prefix)):
+            keys = [each["path"] for batch in obstore.list(self._store, prefix) for each in batch]
+            if keys:
+                obstore.delete(self._store, keys)
+
+    async def delete_below_async(self, prefix: str) -> None:
+        """See `delete_below`."""
+        await asyncio.to_thread(self.delete_below, prefix)
 
     async def put_async(self, key: str, content: bytes | Path) -> str:
         """See `put`."""

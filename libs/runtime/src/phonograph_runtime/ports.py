@@ -1,13 +1,18 @@
 """The interface of the runtime to use cases and engines, free of Kafka, SQL and settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 
-from phonograph_events import Cause, Event, JobSummary
+from phonograph_events import Cause, Event, Facts, JobSummary
+
+T = TypeVar("T", bound=BaseModel)
+
+RERUN_PRIORITY = -1
+"""Added to that of the recording: work on a whole library again should not delay new recordings."""
 
 Progress = Callable[[float, str], None]
 """Reports the progress of a task: a fraction in [0, 1] and the name of the stage."""
@@ -35,6 +40,10 @@ class Job:
     """Whether the worker of the previous attempt died or stopped renewing its lease."""
     seconds: float | None = None
     """Time in the engine; None until the engine has finished."""
+    requested: Facts = field(default_factory=dict)
+    """What was asked."""
+    used: Facts = field(default_factory=dict)
+    """What did the work; empty until the engine has finished."""
 
     @property
     def is_exhausted(self) -> bool:
@@ -60,6 +69,9 @@ class Job:
             waited_s=self.waited_s,
             attempt=self.attempt,
             reason=reason,
+            kind=self.kind,
+            requested=self.requested,
+            used=self.used,
         )
 
     def to_logging_context(self) -> dict[str, Any]:
@@ -126,6 +138,7 @@ class JobRequests(Protocol):
         media: JobSubject,
         dedupe_key: str | None = None,
         extra_priority: int = 0,
+        requested: Facts | None = None,
     ) -> None:
         """Add a job to the transaction. Called by use cases; does not wait for a server.
 
@@ -135,6 +148,24 @@ class JobRequests(Protocol):
             media: The recording; its owner and priority decide when the job is served.
             dedupe_key: The job is not added if one with an equal key exists; `KIND|MEDIA_ID` if None.
             extra_priority: Added to the priority of the recording.
+            requested: Options of the job, as its events and its row state them.
+        """
+
+    async def remember(self, task: BaseModel, media_id: UUID) -> None:
+        """Store the task of a recording, so that it can be run again. Called for each new recording or input.
+
+        Args:
+            task: Input of its jobs, also if the service leaves the recording out; a field that is None keeps
+                what is stored.
+            media_id: The recording.
+        """
+
+    async def recall(self, task: type[T], media_id: UUID) -> T | None:
+        """Return the stored task of a recording, or None if the recording is unknown; waits for the database.
+
+        Args:
+            task: Model of the task.
+            media_id: The recording.
         """
 
 

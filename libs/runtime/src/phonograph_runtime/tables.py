@@ -157,8 +157,9 @@ class JobColumns(Timestamps):
     cause: Mapped[dict[str, Any] | None]
     """The event that requested the job."""
     model_config: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    """Engine and model that did the work."""
+    """What did the work: engine, model and their settings; empty until the job is completed."""
     processing_options: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """What was asked: the options of the recording or of the request to run again."""
     progress: Mapped[float] = mapped_column(Float, server_default="0")
     run_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
@@ -186,6 +187,19 @@ class JobColumns(Timestamps):
                 f"ix_{name}_status_run_at", "status", "run_at", postgresql_where=text("status <> 'completed'")
             ),
         )
+
+
+class RecordingTaskColumns:
+    """Table of the recordings that a service knows, each with its task, from which it can be run again.
+
+    It has recordings whose profile leaves the service out, too, and outlasts the jobs.
+    """
+
+    __tablename__ = "recording_tasks"
+
+    media_file_id: Mapped[UUID] = mapped_column(primary_key=True)
+    task: Mapped[dict[str, Any]]
+    """Input of the jobs of the recording; the JSON of a pydantic model of the service."""
 
 
 def job_sql(table: type[JobColumns], statement: str, change: str = "") -> str:

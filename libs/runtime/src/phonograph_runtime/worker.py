@@ -268,12 +268,14 @@ class Worker:
 
     async def _complete(self, job: Job, task: BaseModel | None, result: Any) -> None:
         """Store results, status and events in one transaction that only the holder of the lease commits."""
+        kind = self._kinds[job.kind]
         try:
+            job = replace(job, used=kind.used(result) if kind.used else {})
             async with self._database.transaction(job.cause) as transaction:
                 # The fenced update comes first: it locks the row, so that the results below are stored
                 # under the lease or not at all.
                 await self._queue.complete(transaction, job)
-                await self._kinds[job.kind].completed(task, result, job, transaction)
+                await kind.completed(task, result, job, transaction)
         except (LeaseLostError, UnavailableError):
             raise
         except Exception as error:  # the job fails, whatever the error was

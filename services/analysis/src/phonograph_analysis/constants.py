@@ -8,17 +8,21 @@ from typing import Final
 
 ANALYZE: Final = "analysis"
 """The kind of job that measures a recording."""
+OPTIONS: Final = ("track",)
+"""Options of a recording that an analysis depends on."""
 
 ENGINE: Final = "essentia"
 """Name of the engine, as results report it."""
-REVISION: Final = 1
+REVISION: Final = 2
 """Number of the changes of this package that changed results; part of `algorithm_build`."""
 
 SAMPLE_RATE_HZ: Final = 44_100
 BLOCK_S: Final = 60.0
 """Audio is read in blocks of about this length, so that memory use does not grow with the recording."""
-EXCERPT_S: Final = 600.0
-"""Longest excerpt for tempo, key, danceability and timbre; loudness is measured on the whole file."""
+PART_S: Final = 300.0
+"""Longest part that is measured at once: memory use does not grow with the recording."""
+KEY_WINDOW_S: Final = 30.0
+"""Length of the windows whose keys show how the key of a mix changes."""
 
 SILENCE_LUFS: Final = -60.0
 """Momentary loudness below which nothing is audible: 16-bit dither is near -90, a quiet room near -65."""
@@ -42,6 +46,16 @@ BEAT_TOLERANCE: Final = 0.1
 """Share by which a beat interval may differ from the median and still count as regular."""
 REGULAR_MIN: Final = 0.5
 """Smallest share of regular beat intervals for a tempo."""
+CONFIDENCE_CLEAR: Final = 0.45
+"""Confidence below which a person should check a tempo."""
+SECTION_BEATS: Final = 32
+"""Shortest stretch of beats that is looked at for a change of tempo."""
+SECTION_CHANGE: Final = 0.008
+"""Change of tempo that ends a section, as a binary logarithm: 0.56 %."""
+BAR_MIN_BEATS: Final = 24
+"""Fewer beats have accents by chance."""
+BAR_CLARITY_MIN: Final = 0.8
+"""Standard deviations by which the first beat of a bar is accented more than the next strongest."""
 
 FLATNESS_MAX: Final = 0.5
 """Spectral flatness within third octaves: noise of any color from 0.56, songs from 0.01 to 0.39."""

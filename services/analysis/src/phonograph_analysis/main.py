@@ -18,6 +18,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
         create_engine=factory.create_engine,
     )
     app.add_handler(MediaReady, events.media_ready)
+    app.add_rerun(events.rerun_requested)
     app.add_job_kind(jobs.ANALYZE_JOB)
     app.add_inventory(factory.inventory)
     return app

@@ -1,10 +1,22 @@
 """Settings of the diarization service, from `DIARIZATION_*`."""
 
-from pydantic import Field, SecretStr, field_serializer
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_serializer, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from phonograph_diarization.domain.engines import EngineChoice
+from phonograph_models import models_folder
 from phonograph_runtime.settings import ServiceSettings
+
+MAX_THREADS = 4
+"""The networks are small: they gain little from more."""
+
+
+def default_threads() -> int:
+    """Return half of the cores: the engines of the other services need the rest."""
+    return min(max(len(os.sched_getaffinity(0)) // 2, 1), MAX_THREADS)
 
 
 class Settings(ServiceSettings):
@@ -16,7 +28,21 @@ class Settings(ServiceSettings):
         default=EngineChoice.AUTO,
         title="Engine",
         description="`auto`: pyannote if it is installed and its model is on this machine, else "
-        "silero-mfcc, which works everywhere. A named engine that cannot load fails the job.",
+        "segmentation-ge2e, else, with a warning, silero-mfcc, which works everywhere. A named engine that "
+        "cannot load fails the job.",
+    )
+    models: Path = Field(
+        default_factory=models_folder,
+        title="Models",
+        description="One folder for each model; by default PHONOGRAPH_MODELS, or a folder in the user's "
+        "cache that all checkouts share.",
+    )
+    threads: int = Field(
+        default_factory=default_threads,
+        ge=1,
+        title="Threads",
+        description="Of segmentation-ge2e; by default half of the cores, at most 4: transcription works on "
+        "the same recording at the same time.",
     )
     pyannote_model: str = Field(
         default="pyannote/speaker-diarization-community-1",
@@ -33,6 +59,11 @@ class Settings(ServiceSettings):
         title="Device of pyannote",
         description="`cpu`, `cuda`, `cuda:1`; `auto` takes CUDA if it is available.",
     )
+
+    @field_validator("models")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser()
 
     @field_serializer("pyannote_token", when_used="json-unless-none")
     def _serialize_token(self, token: SecretStr) -> str:

@@ -14,3 +14,6 @@ REBUILD_LOCK: Final = "graph-sync.rebuild"
 
 SAMPLE_INTERVAL: Final = timedelta(minutes=1)
 """Time between two counts of the stubs."""
+
+REFUSED_RERUN: Final = "rerun"
+"""Kind of the job that a refused request to run again fails with; its recording may not exist."""

@@ -27,6 +27,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
         metrics.STUB_NODES.set(await context.graph.count_stubs())
 
     app.add_periodic(SAMPLE_INTERVAL, count_stubs)
+    app.add_readiness_check(context.graph.readiness_failure)
     app.add_closer(context.graph.aclose)
     return app
 

@@ -7,6 +7,8 @@ DETECT_SILENCE: Final = "silence"
 """Kind of the job that detects silence and blank pictures."""
 SEGMENT: Final = "segments"
 """Kind of the job that finds topics and writes clips."""
+ATTRIBUTE: Final = "speakers"
+"""Kind of the job that finds who speaks in each segment."""
 
 SILENCE_ENGINE: Final = "ffmpeg"
 """Engine of the first stage, as results report it."""

@@ -1,7 +1,7 @@
 """Builds the objects of the service: use cases per transaction, the engine per child process."""
 
 from phonograph_highlights.config import Settings
-from phonograph_highlights.constants import DETECT_SILENCE, SEGMENT
+from phonograph_highlights.constants import ATTRIBUTE, DETECT_SILENCE, SEGMENT
 from phonograph_highlights.services.highlights import HighlightsService
 from phonograph_highlights.storage.highlights import SqlHighlightsStore
 from phonograph_runtime.child import EngineTasks
@@ -35,4 +35,4 @@ def create_engine(settings_json: str) -> EngineTasks:
     engine = HighlightsEngine(
         objects, detector=SilenceDetector(objects), segmenter=TfidfSegmenter(), clips=ClipWriter(objects)
     )
-    return {DETECT_SILENCE: engine.detect_silence, SEGMENT: engine.segment}
+    return {DETECT_SILENCE: engine.detect_silence, SEGMENT: engine.segment, ATTRIBUTE: engine.attribute}

@@ -19,8 +19,10 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
     )
     app.add_handler(MediaReady, events.media_ready)
     app.add_handler(TranscriptionCompleted, events.transcription_completed)
+    app.add_rerun(events.rerun_requested)
     app.add_job_kind(jobs.DETECT_SILENCE_JOB)
     app.add_job_kind(jobs.SEGMENT_JOB)
+    app.add_job_kind(jobs.ATTRIBUTE_JOB)
     app.add_inventory(factory.inventory)
     return app
 

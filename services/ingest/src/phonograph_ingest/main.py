@@ -1,6 +1,6 @@
 """Wires the ingest service."""
 
-from phonograph_events import IngestRequested, Service
+from phonograph_events import IngestRequested, RerunRequested, Service
 from phonograph_ingest import factory
 from phonograph_ingest.config import Settings
 from phonograph_ingest.handlers import events, jobs
@@ -18,6 +18,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
         create_engine=factory.create_engine,
     )
     app.add_handler(IngestRequested, events.ingest_requested)
+    app.add_handler(RerunRequested, events.rerun_requested)
     app.add_job_kind(jobs.INGEST_JOB)
     app.add_inventory(factory.inventory)
     return app

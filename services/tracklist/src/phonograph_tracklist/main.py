@@ -20,6 +20,7 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
     )
     app.add_handler(MediaReady, events.media_ready)
     app.add_handler(MusicAnalyzed, events.music_analyzed)
+    app.add_rerun(events.rerun_requested)
     app.add_job_kind(jobs.TRACKLIST_JOB)
     app.add_inventory(factory.inventory)
     app.add_periodic(settings.stats_refresh, periodic.refresh_stats)

@@ -1,15 +1,21 @@
-"""Errors of the transcription service."""
+"""Errors of the service."""
 
-from phonograph_runtime.errors import EngineUnavailableError, PermanentError
-
-
-class ModelMissingError(EngineUnavailableError):
-    """The model is not on this machine."""
-
-    reason = "model_missing"
+from phonograph_runtime.errors import PermanentError
 
 
-class DownloadError(PermanentError):
-    """A model could not be downloaded."""
+class BadOptionsError(PermanentError):
+    """The requested options name something that does not exist, or contradict each other."""
 
-    reason = "download_failed"
+    reason = "bad_options"
+
+
+class ExportRefusedError(PermanentError):
+    """A file cannot be made from a transcript; the message says why."""
+
+    reason = "export_refused"
+
+
+class ScoreRefusedError(PermanentError):
+    """A transcript cannot be compared with a reference text; the message says why."""
+
+    reason = "score_refused"

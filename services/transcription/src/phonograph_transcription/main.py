@@ -1,8 +1,13 @@
 """Wires the transcription service."""
 
-import sys
-
-from phonograph_events import DiarizationCompleted, MediaReady, Service
+from phonograph_events import (
+    DiarizationCompleted,
+    EnhancementRequested,
+    ExportRequested,
+    MediaReady,
+    ScoreRequested,
+    Service,
+)
 from phonograph_runtime import command
 from phonograph_runtime.app import ServiceApp
 from phonograph_transcription import factory
@@ -21,16 +26,17 @@ def create_app(settings: Settings | None = None) -> ServiceApp:
     )
     app.add_handler(MediaReady, events.media_ready)
     app.add_handler(DiarizationCompleted, events.diarization_completed)
+    app.add_rerun(events.rerun_requested, "engine", "model", "preset", "language")
+    app.add_handler(ExportRequested, events.ExportHandler(app.objects).export_requested)
+    app.add_handler(EnhancementRequested, events.enhancement_requested)
+    app.add_handler(ScoreRequested, events.score_requested)
     app.add_job_kind(jobs.TRANSCRIBE_JOB)
     app.add_job_kind(jobs.MERGE_JOB)
+    app.add_job_kind(jobs.ENHANCE_JOB)
     app.add_inventory(factory.inventory)
     return app
 
 
 def main() -> None:
-    """Run `phonograph-transcription`, or its command `models`."""
-    if sys.argv[1:2] == ["models"]:
-        from phonograph_transcription.commands import run_models
-
-        sys.exit(run_models(sys.argv[2:], factory.model_folder()))
+    """Run `phonograph-transcription`."""
     command.main(create_app)

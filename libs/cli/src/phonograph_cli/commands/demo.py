@@ -61,7 +61,9 @@ async def _ingest(good: list[str], broken: list[str]) -> "tuple[list[FileProgres
     requests = {path: IngestRequested(uri=to_uri(path)) for path in [*good, *broken]}
     async with connect_graph() as driver, connect_kafka() as client:
         with display_progress(out, quiet=False) as on_change:
-            files = await ingestion.follow(client, driver, requests, on_change)
+            files = await ingestion.follow(
+                client, driver, lambda: ingestion.request(client, requests), on_change
+            )
         reader = RecordingReader(driver, project().objects)
         found = [await reader.show(file.media_id) for file in files if file.media_id and file.path in good]
     return files, [recording for recording in found if recording is not None]

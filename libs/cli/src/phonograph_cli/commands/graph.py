@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from phonograph_cli.console import REJECTED, JsonOption, out, print_json, print_line
+from phonograph_cli.console import REJECTED, JsonOption, out, print_json, print_line, report_errors
 from phonograph_cli.session import connect_graph, connect_kafka, project, run
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ def rebuild() -> None:
 
     run(_require_graph())
     here = project()
-    command = [here.service_command(Service.GRAPH_SYNC), "rebuild"]
-    environment = here.service_environment(Service.GRAPH_SYNC)
+    with report_errors():
+        command = [here.service_command(Service.GRAPH_SYNC), "rebuild"]
+        environment = here.service_environment(Service.GRAPH_SYNC)
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phonograph_cli.choices import ProfileName
+from phonograph_cli.choices import PresetName, ProfileName
 from phonograph_cli.console import (
     INTERRUPTED,
+    MAX_NAME_CHARS,
     NOT_UP,
     REJECTED,
     JsonOption,
+    check_length,
     err,
     fail,
     out,
@@ -47,6 +49,18 @@ def ingest(
     track: Annotated[
         str | None, typer.Option(help="Number of the audio track, or all; else the one with speech.")
     ] = None,
+    preset: Annotated[
+        PresetName | None, typer.Option(help="How much time the transcription takes for its accuracy.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Engine of the transcription.", callback=check_length(MAX_NAME_CHARS))
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model of the transcription, for example small.", callback=check_length(MAX_NAME_CHARS)
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show progress until all services end.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all services end.")] = False,
     as_json: JsonOption = False,
@@ -66,12 +80,19 @@ def ingest(
             profile=Profile(profile),
             owner=owner,
             priority=priority,
-            options=Options(language=language, speakers=speakers, track=_parse_track(track)),
+            options=Options(
+                language=language,
+                speakers=speakers,
+                track=_parse_track(track),
+                preset=preset,
+                engine=engine,
+                model=model,
+            ),
         )
         for path in files
     }
     if follow or wait:
-        _require_services()
+        require_services()
         with explain_interrupt():
             outcomes = run(_follow(requests, quiet=as_json or not follow))
         _print_outcomes(outcomes, left_out, as_json=as_json)
@@ -136,10 +157,12 @@ async def _follow(requests: "dict[str, IngestRequested]", *, quiet: bool) -> "li
 
     async with connect_graph() as driver, connect_kafka() as client:
         with display_progress(out, quiet=quiet) as on_change:
-            return await ingestion.follow(client, driver, requests, on_change)
+            return await ingestion.follow(
+                client, driver, lambda: ingestion.request(client, requests), on_change
+            )
 
 
-def _require_services() -> None:
+def require_services() -> None:
     """End the command if a service whose results would be awaited is not running."""
     from phonograph_cli.project import MONITORING
 

@@ -61,7 +61,7 @@ def list_(
     if as_json:
         print_json({"jobs": found, "waiting": waiting})
         return
-    rows = [["" if job.get(name) is None else printable(str(job[name])) for name in COLUMNS] for job in found]
+    rows = [[printable(_cell(job, name)) for name in COLUMNS] for job in found]
     out.print(rendering.listing(COLUMNS, rows))
     if any(waiting.values()):
         counts = ", ".join(f"{name} {count}" for name, count in waiting.items() if count)
@@ -70,7 +70,8 @@ def list_(
 
 @app.command()
 def show(job_id: IdArgument, *, as_json: JsonOption = False) -> None:
-    """Show everything known about a job, and its history."""
+    """Show everything known about a job: what was asked, what did the work, and its history."""
+    from phonograph_cli.jobs import describe_facts
     from phonograph_cli.locations import printable
 
     job, events = run(_read_job_and_history(job_id))
@@ -80,7 +81,8 @@ def show(job_id: IdArgument, *, as_json: JsonOption = False) -> None:
         return
     for name, value in job.items():
         if value is not None:
-            print_line(f"{name:12} {printable(str(value))}")
+            text = describe_facts(value) if isinstance(value, dict) else str(value)
+            print_line(f"{name:12} {printable(text)}")
     for number, entry in enumerate(history):
         label = "history" if number == 0 else ""
         print_line(f"{label:12} {entry['time']}  {entry['what']}")
@@ -138,9 +140,11 @@ async def _read_job_and_history(prefix: str) -> "tuple[Job, list[ReceivedEvent]]
 
 
 async def _retry(prefix: str, *, wait: bool) -> "tuple[Job, ReceivedEvent | None]":
-    from phonograph_cli.jobs import request_retry
+    from phonograph_cli.jobs import REFUSED, request_retry
 
     job = await _read_job(prefix)
+    if job["kind"] == REFUSED:
+        fail(REJECTED, f"The request {job['id']} was refused. Correct it, then: phonograph rerun")
     if job["status"] != "failed":
         fail(REJECTED, f"Job {job['id']} is {job['status']}, not failed.")
     async with connect_kafka() as client:
@@ -157,6 +161,18 @@ async def _cancel(prefix: str, *, yes: bool, wait: bool) -> "tuple[Job, Received
     confirm(f"Cancel the {job['service']} job of {printable(job['file_name'] or job['media_id'])}?", yes=yes)
     async with connect_kafka() as client:
         return job, await request_cancel(client, job, wait=wait)
+
+
+def _cell(job: "Job", column: str) -> str:
+    """Return the text of a column of the list."""
+    value = job.get(column)
+    if value is None:
+        return ""
+    if column == "seconds":
+        return f"{value:.2f}"
+    if column == "file_name" and job["duplicate_of"] is not None:
+        return f"{value}, a copy of {job['duplicate_of']}"
+    return str(value)
 
 
 def _history_entry(received: "ReceivedEvent") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Integrated loudness, and the audible part of a recording, from its momentary loudness."""
+"""Loudness, its range and peak, and the audible part of a recording."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +6,16 @@ from numpy.typing import NDArray
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
 OFFSET_LUFS = -0.691
+RANGE_GATE_LU = -20.0
+RANGE_PERCENTILES = (10.0, 95.0)
+SHORT_TERM_WINDOWS = 27
+"""Momentary windows of 0.4 s, each 0.1 s later, in 3 s."""
+OVERSAMPLING = 4
+SINC_HALF = 12
+"""Samples on each side that the interpolation of the true peak uses."""
+PEAK_BLOCK = 4096
+MAX_OVERSHOOT = 2.0
+"""Between samples a signal rarely exceeds twice its sample peak: quieter blocks cannot have the true peak."""
 MAX_BEAT_S = 1.5
 """Interval of 40 BPM: a gap up to this length, as between two clicks, is part of the music."""
 
@@ -26,38 +36,78 @@ def integrated_loudness(momentary_lufs: NDArray[np.float64]) -> float | None:
     return _mean(kept)
 
 
+def loudness_range(momentary_lufs: NDArray[np.float64]) -> float | None:
+    """Return the loudness range of EBU Tech 3342.
+
+    Args:
+        momentary_lufs: Loudness of 400 ms windows every 0.1 s, shape (windows,).
+
+    Returns:
+        LU; None if nothing is audible for three seconds.
+    """
+    if momentary_lufs.size < SHORT_TERM_WINDOWS:
+        return None
+    energies = 10.0 ** ((momentary_lufs - OFFSET_LUFS) / 10.0)
+    sums = np.concatenate([[0.0], np.cumsum(energies)])
+    short_term = (sums[SHORT_TERM_WINDOWS:] - sums[:-SHORT_TERM_WINDOWS]) / SHORT_TERM_WINDOWS
+    lufs = OFFSET_LUFS + 10.0 * np.log10(np.maximum(short_term, 1e-30))
+    gated = lufs[lufs > ABSOLUTE_GATE_LUFS]
+    if not gated.size:
+        return None
+    kept = gated[gated > _mean(gated) + RANGE_GATE_LU]
+    low, high = np.percentile(kept, RANGE_PERCENTILES)
+    return float(high - low)
+
+
+def true_peak(block: NDArray[np.float32]) -> float:
+    """Return the largest absolute value of a signal between its samples too, as ITU-R BS.1770-5.
+
+    Args:
+        block: Shape (samples, channels); its ends count as silence.
+    """
+    if not block.size:
+        return 0.0
+    sample_peak = float(np.abs(block).max())
+    peak = sample_peak
+    taps = np.arange(-SINC_HALF, SINC_HALF)
+    window = np.hanning(2 * SINC_HALF + 3)[1:-1]
+    for channel in np.pad(block, ((SINC_HALF, SINC_HALF), (0, 0))).T:
+        for start in range(SINC_HALF, len(channel) - SINC_HALF, PEAK_BLOCK):
+            part = channel[start - SINC_HALF : start + PEAK_BLOCK + SINC_HALF]
+            if np.abs(part).max() * MAX_OVERSHOOT < peak:
+                continue
+            for step in range(1, OVERSAMPLING):
+                offset = step / OVERSAMPLING
+                kernel = np.sinc(taps + offset) * np.interp(
+                    taps + offset, np.arange(-SINC_HALF, SINC_HALF + 1), window
+                )
+                peak = max(peak, float(np.abs(np.convolve(part, kernel, "valid")).max()))
+    return peak
+
+
 def find_audible_extent(
     momentary_lufs: NDArray[np.float64],
     at_s: NDArray[np.float64],
     hop_s: float,
     *,
     floor_lufs: float,
-    max_s: float,
 ) -> tuple[float, float, float]:
-    """Return the excerpt to analyze, from the first to the last audible window.
-
-    If that is longer than `max_s`, the excerpt is a part of it of that length, around the middle of the
-    audible windows.
+    """Return the first and the last audible moment, and how much is audible.
 
     Args:
         momentary_lufs: Loudness of each window, shape (windows,).
         at_s: Start of each window in seconds, shape (windows,).
         hop_s: Distance between two windows in seconds.
         floor_lufs: Loudness above which a window is audible.
-        max_s: Longest excerpt to return, in seconds.
 
     Returns:
-        Start and end of the excerpt in seconds, and the audible seconds of the whole file, which include gaps
+        Start and end in seconds, and the audible seconds of the whole file, which include gaps
         of up to a beat. All are 0 if no window is audible.
     """
     audible = np.flatnonzero(momentary_lufs > floor_lufs)
     if not audible.size:
         return 0.0, 0.0, 0.0
     start_s, end_s = at_s[audible[0]], at_s[audible[-1]] + hop_s
-    if end_s - start_s > max_s:
-        middle_s = at_s[audible[audible.size // 2]]
-        start_s = min(max(start_s, middle_s - max_s / 2), end_s - max_s)
-        end_s = start_s + max_s
     steps_s = np.diff(at_s[audible])
     audible_s = hop_s + steps_s[steps_s <= MAX_BEAT_S].sum()
     return float(start_s), float(end_s), float(audible_s)

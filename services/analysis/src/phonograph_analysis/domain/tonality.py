@@ -1,9 +1,20 @@
-"""Detection of audio that is not music, and the choice between two estimates of a key."""
+"""Detection of audio that is not music, and keys from two estimates of each stretch."""
 
-from dataclasses import dataclass
+import cmath
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from phonograph_analysis import constants
-from phonograph_analysis.domain.results import Key, Reason
+from phonograph_analysis.domain.results import Key, KeySection, Reason
+
+CONCERT_PITCH_HZ = 440.0
+TUNING_AGREEMENT_MIN = 0.15
+PITCH_CLASSES = {
+    name: number for number, names in enumerate(
+        ("C", "C# Db", "D", "D# Eb", "E", "F", "F# Gb", "G", "G# Ab", "A", "A# Bb", "B")
+    ) for name in names.split()
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +97,71 @@ def choose_key(first: KeyEstimate, second: KeyEstimate, texture: Texture) -> Key
         profile=winner.profile,
         profiles_agree=agree,
     )
+
+
+def to_tuning_hz(direction: complex) -> float | None:
+    """Return the frequency of the A above middle C, or None if the partials do not agree on one.
+
+    Args:
+        direction: Mean direction of the partials on a circle of one semitone.
+    """
+    if abs(direction) < TUNING_AGREEMENT_MIN:
+        return None
+    semitones = cmath.phase(direction) / (2 * cmath.pi)
+    return round(CONCERT_PITCH_HZ * 2 ** (semitones / 12), 2)
+
+
+def to_camelot(key: str, scale: str) -> str:
+    """Return the place of a key on the Camelot wheel: `8B` is C major, `8A` A minor."""
+    return f"{(_fifths(key, scale) + 7) % 12 + 1}{'B' if scale == 'major' else 'A'}"
+
+
+def to_open_key(key: str, scale: str) -> str:
+    """Return a key in Open Key notation: `1d` is C major, `1m` A minor."""
+    return f"{_fifths(key, scale) % 12 + 1}{'d' if scale == 'major' else 'm'}"
+
+
+def _fifths(key: str, scale: str) -> int:
+    """Return how many fifths the key, or the relative major of a minor one, is above C."""
+    tonic = PITCH_CLASSES[key] + (3 if scale == "minor" else 0)
+    return tonic * 7 % 12
+
+
+def join_keys(windows: Sequence[tuple[float, float, Key | Reason]]) -> tuple[KeySection, ...]:
+    """Return the sections of windows in order of time; one window between two of another key is a mistake.
+
+    Args:
+        windows: Start, end in seconds from the start of the file, and key of each.
+    """
+    names = [(key.key, key.scale) if isinstance(key, Key) else None for _, _, key in windows]
+    for number in range(1, len(names) - 1):
+        if names[number - 1] is not None and names[number - 1] == names[number + 1]:
+            names[number] = names[number - 1]
+    sections: list[KeySection] = []
+    for (start_s, end_s, _), name in zip(windows, names, strict=True):
+        if name is None:
+            continue
+        last = sections[-1] if sections else None
+        if last is not None and (last.key, last.scale) == name and last.end_s == start_s:
+            sections[-1] = replace(last, end_s=end_s)
+        else:
+            sections.append(KeySection(start_s, end_s, *name))
+    return tuple(sections)
+
+
+def combine_keys(parts: Iterable[tuple[float, Key | Reason]]) -> Key | Reason:
+    """Return the key that most of a recording has.
+
+    Args:
+        parts: Length in seconds and key of each part; at least one.
+    """
+    lengths_s: dict[tuple[str, str] | Reason, float] = defaultdict(float)
+    strongest: dict[tuple[str, str] | Reason, Key | Reason] = {}
+    for length_s, key in parts:
+        name = (key.key, key.scale) if isinstance(key, Key) else key
+        lengths_s[name] += length_s * (key.strength if isinstance(key, Key) else 1.0)
+        best = strongest.get(name)
+        if best is None or (isinstance(key, Key) and isinstance(best, Key) and key.strength > best.strength):
+            strongest[name] = key
+    keys = [name for name in lengths_s if not isinstance(name, Reason)]
+    return strongest[max(keys or lengths_s, key=lengths_s.__getitem__)]

@@ -4,6 +4,7 @@ from phonograph_analysis.constants import ANALYZE
 from phonograph_analysis.domain.results import StoredAnalysis
 from phonograph_analysis.domain.tasks import AnalyzeTask
 from phonograph_analysis.factory import analysis_service
+from phonograph_events import Facts
 from phonograph_runtime.database import Transaction
 from phonograph_runtime.jobs import JobKind
 from phonograph_runtime.ports import Job
@@ -16,4 +17,8 @@ async def analyze_completed(
     await analysis_service(transaction).complete_analysis(job, task, stored)
 
 
-ANALYZE_JOB = JobKind(ANALYZE, AnalyzeTask, analyze_completed)
+def _used(stored: StoredAnalysis) -> Facts:
+    return {"engine": stored.analysis.engine, "model": stored.analysis.algorithm_build}
+
+
+ANALYZE_JOB = JobKind(ANALYZE, AnalyzeTask, analyze_completed, used=_used)

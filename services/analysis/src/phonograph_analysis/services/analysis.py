@@ -1,13 +1,18 @@
 """From a recording to its published music features."""
 
+from uuid import UUID
+
 import structlog
 
-from phonograph_analysis.constants import ANALYZE
+from phonograph_analysis.constants import ANALYZE, OPTIONS
+from phonograph_analysis.domain.documents import key_sections, tempo_sections
 from phonograph_analysis.domain.ports import AnalysisStore
 from phonograph_analysis.domain.results import StoredAnalysis
 from phonograph_analysis.domain.tasks import AnalyzeTask
-from phonograph_events import MediaReady, MusicAnalyzed, Service, uuid7
-from phonograph_runtime.ports import Job, JobRequests, Publisher
+from phonograph_analysis.domain.tonality import to_camelot, to_open_key
+from phonograph_events import MediaReady, MusicAnalyzed, RerunRequested, Service, uuid7
+from phonograph_runtime.errors import RefusedRerunError
+from phonograph_runtime.ports import RERUN_PRIORITY, Job, JobRequests, Publisher
 
 logger = structlog.get_logger()
 
@@ -22,8 +27,33 @@ class AnalysisService:
 
     async def request_analysis(self, event: MediaReady) -> None:
         """Request the analysis of a recording whose profile includes it, once."""
+        task = AnalyzeTask(media=event.media)
+        await self._jobs.remember(task, event.media_id)
         if event.media.wants(Service.ANALYSIS):
-            await self._jobs.enqueue(ANALYZE, AnalyzeTask(media=event.media), media=event.media)
+            requested = event.media.options.to_facts(*OPTIONS)
+            await self._jobs.enqueue(ANALYZE, task, media=event.media, requested=requested)
+
+    async def request_rerun(self, event: RerunRequested, request_id: UUID) -> None:
+        """Request another analysis of a recording, once for each request.
+
+        Args:
+            event: The recording.
+            request_id: Id of the request.
+
+        Raises:
+            RefusedRerunError: If the recording is unknown.
+        """
+        task = await self._jobs.recall(AnalyzeTask, event.media_id)
+        if task is None:
+            raise RefusedRerunError.unknown_recording(Service.ANALYSIS)
+        await self._jobs.enqueue(
+            ANALYZE,
+            task,
+            media=task.media,
+            dedupe_key=f"{ANALYZE}|{task.media.media_id}|{request_id}",
+            extra_priority=RERUN_PRIORITY,
+            requested=task.media.options.to_facts(*OPTIONS) | event.to_facts(),
+        )
 
     async def complete_analysis(self, job: Job, task: AnalyzeTask, stored: StoredAnalysis) -> None:
         """Store and publish an analysis.
@@ -54,6 +84,17 @@ class AnalysisService:
                 key_strength=key.strength if key else None,
                 loudness_lufs=analysis.loudness_lufs,
                 danceability=analysis.danceability,
+                tempo_needs_review=tempo.needs_review if tempo else None,
+                tempo_sections=tempo_sections(tempo),
+                beats_per_bar=analysis.bars.beats_per_bar if analysis.bars else None,
+                key_sections=key_sections(key),
+                camelot=to_camelot(key.key, key.scale) if key else None,
+                open_key=to_open_key(key.key, key.scale) if key else None,
+                tuning_hz=analysis.tuning_hz,
+                loudness_range_lu=analysis.loudness_range_lu,
+                true_peak_dbtp=analysis.true_peak_dbtp,
+                onset_rate=analysis.onset_rate,
+                energy=analysis.energy,
                 reasons=analysis.reasons,
             ),
             version=version,

@@ -6,8 +6,11 @@ from pydantic import BaseModel, RootModel
 from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from phonograph_analysis.domain.documents import key_sections, tempo_sections
 from phonograph_analysis.domain.results import StoredAnalysis
+from phonograph_analysis.domain.tonality import to_camelot
 from phonograph_analysis.storage.tables import SqlAnalysisResult
+from phonograph_events.documents import KeySection, TempoSection
 
 
 class BpmCandidates(RootModel[list[float]]):
@@ -15,10 +18,26 @@ class BpmCandidates(RootModel[list[float]]):
 
 
 class TimbreVector(BaseModel):
-    """Shape of `analysis_results.timbre`: mean and variance of each MFCC coefficient."""
+    """Shape of `analysis_results.timbre`: mean, variance and covariance of the MFCC coefficients."""
 
     mean: list[float]
     variance: list[float]
+    covariance: list[list[float]]
+
+
+class SpectrumVector(BaseModel):
+    """Shape of `analysis_results.spectrum`: mean and covariance of the features of the spectrum."""
+
+    mean: list[float]
+    covariance: list[list[float]]
+
+
+class TempoSections(RootModel[list[TempoSection]]):
+    """Shape of `analysis_results.tempo_sections`."""
+
+
+class KeySections(RootModel[list[KeySection]]):
+    """Shape of `analysis_results.key_sections`."""
 
 
 class Reasons(RootModel[dict[str, str]]):
@@ -36,7 +55,8 @@ class SqlAnalysisStore:
         # Two concurrent inserts for one recording compute the same version: the unique constraint refuses one
         # of them, which is tried again.
         analysis = stored.analysis
-        tempo, key, timbre = analysis.tempo, analysis.key, analysis.timbre
+        tempo, key = analysis.tempo, analysis.key
+        timbre, spectrum = analysis.timbre, analysis.spectrum
         table = SqlAnalysisResult
         next_version = (
             select(func.coalesce(func.max(table.version), 0) + 1)
@@ -62,8 +82,27 @@ class SqlAnalysisStore:
                 key_agreed=key.profiles_agree if key else None,
                 loudness_lufs=analysis.loudness_lufs,
                 danceability=analysis.danceability,
-                timbre=TimbreVector(mean=list(timbre.mean), variance=list(timbre.variance)).model_dump()
+                timbre=TimbreVector(
+                    mean=list(timbre.mean),
+                    variance=list(timbre.variance),
+                    covariance=[list(row) for row in timbre.covariance],
+                ).model_dump()
                 if timbre
+                else None,
+                tempo_needs_review=tempo.needs_review if tempo else None,
+                tempo_sections=TempoSections(tempo_sections(tempo)).model_dump(),
+                beats_per_bar=analysis.bars.beats_per_bar if analysis.bars else None,
+                key_sections=KeySections(key_sections(key)).model_dump(),
+                camelot=to_camelot(key.key, key.scale) if key else None,
+                tuning_hz=analysis.tuning_hz,
+                loudness_range_lu=analysis.loudness_range_lu,
+                true_peak_dbtp=analysis.true_peak_dbtp,
+                onset_rate=analysis.onset_rate,
+                energy=analysis.energy,
+                spectrum=SpectrumVector(
+                    mean=list(spectrum.mean), covariance=[list(row) for row in spectrum.covariance]
+                ).model_dump()
+                if spectrum
                 else None,
                 excerpt_start_s=analysis.excerpt_start_s,
                 excerpt_end_s=analysis.excerpt_end_s,

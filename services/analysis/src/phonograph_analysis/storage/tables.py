@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Float, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from phonograph_runtime.tables import JobColumns, Timestamps, service_registry
+from phonograph_runtime.tables import JobColumns, RecordingTaskColumns, Timestamps, service_registry
 
 
 class Base(DeclarativeBase):
@@ -19,6 +19,10 @@ class SqlAnalysisJob(JobColumns, Base):
     """Jobs that measure recordings."""
 
     __tablename__ = "analysis_jobs"
+
+
+class SqlRecordingTask(RecordingTaskColumns, Base):
+    """Recordings that can be analyzed again."""
 
 
 class SqlAnalysisResult(Timestamps, Base):
@@ -46,6 +50,17 @@ class SqlAnalysisResult(Timestamps, Base):
     loudness_lufs: Mapped[float | None] = mapped_column(Float)
     danceability: Mapped[float | None] = mapped_column(Float)
     timbre: Mapped[dict[str, Any] | None]
+    tempo_needs_review: Mapped[bool | None]
+    tempo_sections: Mapped[list[Any]] = mapped_column(server_default="[]")
+    beats_per_bar: Mapped[int | None]
+    key_sections: Mapped[list[Any]] = mapped_column(server_default="[]")
+    camelot: Mapped[str | None] = mapped_column(String(3))
+    tuning_hz: Mapped[float | None] = mapped_column(Float)
+    loudness_range_lu: Mapped[float | None] = mapped_column(Float)
+    true_peak_dbtp: Mapped[float | None] = mapped_column(Float)
+    onset_rate: Mapped[float | None] = mapped_column(Float)
+    energy: Mapped[float | None] = mapped_column(Float)
+    spectrum: Mapped[dict[str, Any] | None]
     excerpt_start_s: Mapped[float] = mapped_column(Float)
     excerpt_end_s: Mapped[float] = mapped_column(Float)
     reason: Mapped[str | None] = mapped_column(String(50))
@@ -60,5 +75,7 @@ class SqlAnalysisResult(Timestamps, Base):
         CheckConstraint("bpm_confidence BETWEEN 0 AND 1", name="bpm_confidence"),
         CheckConstraint("key_strength BETWEEN 0 AND 1", name="key_strength"),
         CheckConstraint("scale IN ('major', 'minor')", name="scale"),
+        CheckConstraint("energy BETWEEN 0 AND 1", name="energy"),
+        CheckConstraint("beats_per_bar IN (3, 4)", name="beats_per_bar"),
         CheckConstraint("excerpt_start_s <= excerpt_end_s", name="excerpt"),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,16 +45,34 @@ class SpeakerVoice:
     """None if the engine had too little speech for one."""
 
 
+class WarningCode(StrEnum):
+    """Codes of warnings for the readers of a result."""
+
+    ENGINE_FALLBACK = "engine_fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class DiarizationWarning:
+    """A problem that readers of the result should know of."""
+
+    code: WarningCode
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class Diarization:
     """The turns in order of time; speakers are S1, S2, … in order of appearance."""
 
     turns: tuple[Turn, ...]
+    """Turns of different speakers overlap where they talk at once, if the engine hears that."""
+    exclusive: tuple[Turn, ...]
+    """The same with one speaker at each moment; equal to `turns` if nothing overlaps."""
     voices: tuple[SpeakerVoice, ...]
     engine: str
     model: str
     reason: str | None = None
     """Reason code if there are no turns."""
+    warnings: tuple[DiarizationWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +147,12 @@ def close_gaps(turns: Iterable[Turn], *, max_gap_s: float) -> list[Turn]:
 
 
 def build_diarization(
-    turns: Iterable[Turn], voiceprints: Mapping[str, Voiceprint], *, engine: str, model: str
+    turns: Iterable[Turn],
+    voiceprints: Mapping[str, Voiceprint],
+    *,
+    engine: str,
+    model: str,
+    exclusive: Iterable[Turn] | None = None,
 ) -> Diarization:
     """Return the result for an engine's turns and voiceprints; empty turns are dropped.
 
@@ -137,6 +161,7 @@ def build_diarization(
         voiceprints: Voiceprints by the same names; speakers may lack one.
         engine: Name of the engine.
         model: Name of its model.
+        exclusive: Turns with one speaker at each moment; None if those of `turns` do not overlap.
     """
     labeled, labels = label_by_appearance(turn for turn in turns if turn.end_s > turn.start_s)
     speech_s = dict.fromkeys(labels.values(), 0.0)
@@ -146,4 +171,10 @@ def build_diarization(
         SpeakerVoice(label, round(speech_s[label], 3), voiceprints.get(name))
         for name, label in labels.items()
     )
-    return Diarization(labeled, voices, engine, model, None if labeled else NO_SPEECH)
+    if exclusive is None:
+        alone = labeled
+    else:
+        known = (turn for turn in exclusive if turn.speaker in labels)
+        ordered = sorted(known, key=lambda turn: (turn.start_s, turn.end_s))
+        alone = tuple(replace(turn, speaker=labels[turn.speaker]) for turn in ordered)
+    return Diarization(labeled, alone, voices, engine, model, None if labeled else NO_SPEECH)

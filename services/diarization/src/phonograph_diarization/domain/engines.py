@@ -9,6 +9,7 @@ class EngineChoice(StrEnum):
 
     AUTO = "auto"
     PYANNOTE = "pyannote"
+    SEGMENTATION_GE2E = "segmentation-ge2e"
     SILERO_MFCC = "silero-mfcc"
 
 

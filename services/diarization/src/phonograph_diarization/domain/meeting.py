@@ -5,7 +5,6 @@ from enum import StrEnum
 from uuid import UUID
 
 from phonograph_diarization.domain.diarization import SpeakerVoice
-from phonograph_diarization.domain.voices import VoiceMatch
 
 
 class MeetingStatus(StrEnum):
@@ -30,8 +29,7 @@ class ArtifactType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A speaker of a meeting; `match` is None if no known person was recognized (M-13)."""
+    """A speaker of a meeting."""
 
     speaker_id: UUID
     voice: SpeakerVoice
-    match: VoiceMatch | None

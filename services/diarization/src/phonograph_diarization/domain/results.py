@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from phonograph_diarization.domain.diarization import Diarization
+from phonograph_events import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +23,5 @@ class StoredDiarization:
     document: StoredObject
     rttm: StoredObject | None
     """None if there are no turns."""
+    used: Facts
+    """What made it: engine, model and limits of the number of speakers."""

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from phonograph_events import MediaRef
+from phonograph_events import MediaRef, Options
 
 
 class DiarizeTask(BaseModel):
@@ -15,3 +15,12 @@ class DiarizeTask(BaseModel):
     media: MediaRef
     meeting_id: UUID
     """The pending meeting that the result completes."""
+    changed_options: Options | None = None
+    """Options of a rerun, in place of those of the recording."""
+    engine: str | None = None
+    """Engine that a rerun asks for."""
+
+    @property
+    def options(self) -> Options:
+        """Return the options that apply."""
+        return self.changed_options or self.media.options

@@ -4,6 +4,7 @@ from phonograph_diarization.constants import DIARIZE
 from phonograph_diarization.domain.results import StoredDiarization
 from phonograph_diarization.domain.tasks import DiarizeTask
 from phonograph_diarization.factory import diarization_service
+from phonograph_events import Facts
 from phonograph_runtime.database import Transaction
 from phonograph_runtime.jobs import JobKind
 from phonograph_runtime.ports import Job, JobFailure
@@ -21,4 +22,8 @@ async def diarize_failed(task: DiarizeTask, failure: JobFailure, _job: Job, tran
     await diarization_service(transaction).fail_diarization(task, failure)
 
 
-DIARIZE_JOB = JobKind(DIARIZE, DiarizeTask, diarize_completed, diarize_failed)
+def _used(stored: StoredDiarization) -> Facts:
+    return stored.used
+
+
+DIARIZE_JOB = JobKind(DIARIZE, DiarizeTask, diarize_completed, diarize_failed, used=_used)

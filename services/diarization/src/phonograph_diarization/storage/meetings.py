@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from phonograph_diarization.domain.diarization import Turn
 from phonograph_diarization.domain.meeting import ArtifactType, MeetingStatus, Speaker
 from phonograph_diarization.domain.results import StoredDiarization, StoredObject
 from phonograph_diarization.domain.voices import encode_vector
@@ -24,6 +25,10 @@ class ArtifactMeta(BaseModel):
     """Bytes."""
 
 
+class TurnTimes(RootModel[list[tuple[float, float]]]):
+    """Shape of `speakers.turns`."""
+
+
 _CONTENT_TYPES = {
     ArtifactType.SPEAKERS_JSON: "application/json",
     ArtifactType.TURNS_RTTM: "text/plain; charset=utf-8",
@@ -36,7 +41,7 @@ class SqlMeetingStore:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add_pending(self, meeting_id: UUID, media: MediaRef) -> None:
+    async def add_pending(self, meeting_id: UUID, media: MediaRef) -> bool:
         """See `MeetingStore.add_pending`."""
         file = insert(SqlFile).values(
             id=media.media_id,
@@ -53,11 +58,13 @@ class SqlMeetingStore:
             .where(SqlMeeting.file_id == media.media_id)
             .scalar_subquery()
         )
-        await self._session.execute(
+        added = await self._session.scalars(
             insert(SqlMeeting)
             .values(id=meeting_id, file_id=media.media_id, version=version, status=MeetingStatus.PENDING)
-            .on_conflict_do_nothing(index_elements=["id"])
+            .on_conflict_do_nothing()
+            .returning(SqlMeeting.id)
         )
+        return added.one_or_none() is not None
 
     async def complete(
         self,
@@ -85,7 +92,7 @@ class SqlMeetingStore:
         )
         version = (await self._session.scalars(statement)).one()
         if speakers:
-            rows = [_speaker_row(meeting_id, speaker) for speaker in speakers]
+            rows = [_speaker_row(meeting_id, speaker, diarization.turns) for speaker in speakers]
             await self._session.execute(insert(SqlSpeaker), rows)
         artifacts = [
             (ArtifactType.SPEAKERS_JSON, stored.document),
@@ -108,15 +115,15 @@ class SqlMeetingStore:
         return {str(speaker_id): 1 for speaker_id in await self._session.scalars(select(SqlSpeaker.id))}
 
 
-def _speaker_row(meeting_id: UUID, speaker: Speaker) -> dict[str, object]:
-    voiceprint, match = speaker.voice.voiceprint, speaker.match
+def _speaker_row(meeting_id: UUID, speaker: Speaker, turns: Sequence[Turn]) -> dict[str, object]:
+    voiceprint = speaker.voice.voiceprint
+    own = [(turn.start_s, turn.end_s) for turn in turns if turn.speaker == speaker.voice.label]
     return {
         "id": speaker.speaker_id,
         "meeting_id": meeting_id,
         "cluster_id": speaker.voice.label,
-        "user_profile_id": None if match is None else match.user_profile_id,
-        "confidence": None if match is None else match.confidence,
         "seconds": speaker.voice.speech_s,
+        "turns": TurnTimes(own).model_dump(mode="json"),
         "embedding": None if voiceprint is None else encode_vector(voiceprint.vector),
         "model_id": None if voiceprint is None else voiceprint.model_id,
         "dim": None if voiceprint is None else voiceprint.dim,

@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, St
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from phonograph_diarization.domain.meeting import ArtifactType, MeetingStatus
-from phonograph_runtime.tables import JobColumns, Timestamps, one_of, service_registry
+from phonograph_events import IdentityState
+from phonograph_runtime.tables import JobColumns, RecordingTaskColumns, Timestamps, one_of, service_registry
 
 
 class Base(DeclarativeBase):
@@ -23,6 +24,10 @@ class SqlDiarizationJob(JobColumns, Base):
     __tablename__ = "diarization_jobs"
 
 
+class SqlRecordingTask(RecordingTaskColumns, Base):
+    """Recordings that can be diarized again."""
+
+
 class SqlFile(Base):
     """A recording with what meetings need of it (M-02); its id is the media id."""
 
@@ -35,8 +40,10 @@ class SqlFile(Base):
     duration: Mapped[float | None] = mapped_column(Float)
     """Seconds (C-15)."""
     size: Mapped[int | None] = mapped_column(BigInteger)
-    owner: Mapped[str | None] = mapped_column(String(200))
+    owner: Mapped[str | None] = mapped_column(String(200), index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    identity_version: Mapped[int] = mapped_column(server_default="0")
+    """Number of changes of who its speakers are."""
 
 
 class SqlMeeting(Base):
@@ -72,20 +79,33 @@ class SqlMeeting(Base):
 
 
 class SqlUserProfile(Base):
-    """A person who is known by voice (M-06, C-24). No code uses the table."""
+    """A person, known by name and, with consent, by voice (M-06, C-24); T0-42: names are unique per owner."""
 
     __tablename__ = "user_profiles"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner: Mapped[str | None] = mapped_column(String(200), index=True)
     display_name: Mapped[str] = mapped_column(String(255))
-    embeddings: Mapped[list[Any]] = mapped_column(server_default="[]")
-    """Arrays of floats; voices are compared with `speaker_profiles`, whose rows name their model."""
+    consent: Mapped[bool] = mapped_column(server_default="false")
+    """Whether voiceprints may be kept."""
+    version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_by: Mapped[str | None] = mapped_column(String(200))
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+    __table_args__ = (
+        Index(
+            "uq_user_profiles_owner_display_name",
+            "owner",
+            "display_name",
+            unique=True,
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
 
 
 class SqlSpeakerProfile(Timestamps, Base):
-    """The voiceprint of a person by one model (T0-10, C-06, C-24). The service reads it and writes no row."""
+    """A voiceprint of a person by one model; a person may have several (T0-10, C-06, C-24)."""
 
     __tablename__ = "speaker_profiles"
 
@@ -100,6 +120,7 @@ class SqlSpeakerProfile(Timestamps, Base):
     model_id: Mapped[str] = mapped_column(String(200))
     dim: Mapped[int]
     sample_count: Mapped[int] = mapped_column(server_default="0")
+    """Number of speakers from whose voices it was made."""
 
     __table_args__ = (
         CheckConstraint("dim > 0", name="dim"),
@@ -107,18 +128,11 @@ class SqlSpeakerProfile(Timestamps, Base):
         Index("ix_speaker_profiles_name", "name"),
         Index("ix_speaker_profiles_user_id", "user_id"),
         Index("ix_speaker_profiles_user_profile_id", "user_profile_id"),
-        Index(
-            "uq_speaker_profiles_user_id_name",
-            "user_id",
-            "name",
-            unique=True,
-            postgresql_nulls_not_distinct=True,
-        ),
     )
 
 
 class SqlSpeaker(Base):
-    """A speaker of a meeting; without a profile until a person is recognized or named (M-05, M-13, C-25)."""
+    """A speaker of a meeting; without a person until one is suggested or named (M-05, M-13, C-25)."""
 
     __tablename__ = "speakers"
 
@@ -130,18 +144,65 @@ class SqlSpeaker(Base):
         ForeignKey("user_profiles.id", ondelete="SET NULL"), index=True
     )
     confidence: Mapped[float | None] = mapped_column(Float)
+    """Cosine similarity of the suggestion."""
+    state: Mapped[str] = mapped_column(String(20), server_default=IdentityState.UNKNOWN.value)
+    decided_by: Mapped[str | None] = mapped_column(String(200))
+    decided_at: Mapped[datetime | None]
     seconds: Mapped[float] = mapped_column(Float)
+    turns: Mapped[list[Any]] = mapped_column(server_default="[]")
+    """Start and end of each turn in seconds: a later meeting finds the same speakers by them."""
     embedding: Mapped[str | None] = mapped_column(Text)
-    """Base64 of little-endian float32; the profile of a person named later is made from it."""
+    """Base64 of little-endian float32; the profile of a person named later is made from it. NULL if there was
+    too little speech, or the person is forgotten."""
     model_id: Mapped[str | None] = mapped_column(String(200))
     dim: Mapped[int | None]
 
     __table_args__ = (
         CheckConstraint("confidence BETWEEN -1 AND 1", name="confidence"),
+        CheckConstraint(one_of("state", IdentityState), name="state"),
         CheckConstraint("seconds >= 0", name="seconds"),
         Index("ix_speakers_meeting_id", "meeting_id"),
         Index("uq_speakers_meeting_id_cluster_id", "meeting_id", "cluster_id", unique=True),
+        # No person speaks with two voices in one meeting.
+        Index(
+            "uq_speakers_meeting_id_user_profile_id",
+            "meeting_id",
+            "user_profile_id",
+            unique=True,
+            postgresql_where=text("user_profile_id IS NOT NULL"),
+        ),
     )
+
+
+class SqlRefusedMatch(Base):
+    """A suggestion that a user refused: it is never made again for this voice."""
+
+    __tablename__ = "refused_matches"
+
+    speaker_id: Mapped[UUID] = mapped_column(ForeignKey("speakers.id", ondelete="CASCADE"), primary_key=True)
+    user_profile_id: Mapped[UUID] = mapped_column(
+        ForeignKey("user_profiles.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    refused_by: Mapped[str] = mapped_column(String(200))
+    refused_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class SqlIdentityDecision(Base):
+    """A decision about a person, with its user and time; without names, as it outlives a forgotten person."""
+
+    __tablename__ = "identity_decisions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    decision: Mapped[str] = mapped_column(String(30))
+    user_profile_id: Mapped[UUID] = mapped_column(index=True)
+    speaker_id: Mapped[UUID | None]
+    other_profile_id: Mapped[UUID | None]
+    """The other person of a merge or split."""
+    score: Mapped[float | None] = mapped_column(Float)
+    decided_by: Mapped[str] = mapped_column(String(200))
+    event_id: Mapped[str | None] = mapped_column(String(200))
+    """Id of the request."""
+    decided_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class SqlArtifact(Base):

@@ -32,6 +32,7 @@ class Label(StrEnum):
     KEY = "Key"
     LOCATION = "Location"
     METADATA = "Metadata"
+    PERSON = "Person"
     RENAME_PROPOSAL = "RenameProposal"
     SEGMENT = "Segment"
     SPEAKER = "Speaker"
@@ -73,10 +74,12 @@ class Relation(StrEnum):
     HAS_SPEAKER = "HAS_SPEAKER"
     HAS_TRACKLIST = "HAS_TRACKLIST"
     HAS_TRANSCRIPT = "HAS_TRANSCRIPT"
+    IDENTIFIED_AS = "IDENTIFIED_AS"
     IN_KEY = "IN_KEY"
     PART_OF = "PART_OF"
     PERFORMED_BY = "PERFORMED_BY"
     SPEAKS_IN = "SPEAKS_IN"
+    SPOKEN_BY = "SPOKEN_BY"
     WORKS_ON = "WORKS_ON"
 
 
@@ -89,7 +92,11 @@ class Aspect(StrEnum):
     MUSIC = "music"
     CATALOG = "catalogue"
     HIGHLIGHTS = "highlights"
+    SPEAKERS = "speakers"
+    IDENTITY = "identity"
+    PEOPLE = "people"
     RESULT = "result"
+    SCORE = "score"
 
 
 FACET_EDGES: Final[dict[Aspect, tuple[Relation, ...]]] = {
@@ -101,11 +108,18 @@ FACET_EDGES: Final[dict[Aspect, tuple[Relation, ...]]] = {
         Relation.HAS_GENRE,
         Relation.IN_KEY,
     ),
+    Aspect.SPEAKERS: (Relation.SPEAKS_IN,),
+    Aspect.IDENTITY: (Relation.IDENTIFIED_AS,),
+    Aspect.PEOPLE: (Relation.SPOKEN_BY,),
 }
-"""Edges to shared nodes that are replaced with a facet; each has the aspect in its property `part`."""
+"""Edges of the owner that are replaced with a facet; each has the aspect in its property `part`.
+
+Those of speakers lead to the owner, the others to shared nodes or people.
+"""
 
 FACET_CHILDREN: Final[dict[Aspect, tuple[Relation, ...]]] = {
     Aspect.MUSIC: (Relation.HAS_ANALYSIS,),
+    Aspect.CATALOG: (Relation.HAS_TRACKLIST,),
     Aspect.HIGHLIGHTS: (Relation.HAS_HIGHLIGHTS, Relation.HAS_SEGMENT, Relation.HAS_CLIP),
 }
 """Edges to nodes that belong to a facet and are replaced with it."""
@@ -183,7 +197,7 @@ class Facet:
     updated_at: datetime
     properties: Properties
     edges: tuple[Edge, ...] = ()
-    """They start at the owner and end at shared nodes."""
+    """They join the owner with other nodes."""
     children: tuple[Child, ...] = ()
 
     def merge(self, other: "Facet") -> "Facet":

@@ -10,7 +10,9 @@ from phonograph_events import (
     DiarizationCompleted,
     Envelope,
     Event,
+    Facts,
     HighlightsCompleted,
+    IdentityState,
     JobFailed,
     JobProgressed,
     JobStatus,
@@ -21,11 +23,16 @@ from phonograph_events import (
     MediaReady,
     MediaRejected,
     MusicAnalyzed,
+    PersonChanged,
     RenameProposed,
+    Result,
+    ScoreCompleted,
     Service,
+    SpeakersIdentified,
     TracklistCompleted,
     TranscriptionCompleted,
 )
+from phonograph_graph_sync.constants import REFUSED_RERUN
 from phonograph_graph_sync.domain.facts import extract_facts, make_key_fact
 from phonograph_graph_sync.domain.graph import (
     Aspect,
@@ -63,16 +70,18 @@ _MEDIA: Final = dict.fromkeys(
 _JOB: Final = dict.fromkeys(
     (
         "status", "kind", "attempt", "progress", "stage", "engine", "model", "seconds", "waited_s", "reason",
-        "message", "duplicate",
+        "message", "duplicate", "file_name", "requested", "used", "version", "level", "result_id",
+        "parent_result_id", "document_uri", "causation_id", "correlation_id",
     )
 )  # fmt: skip
 _MUSIC: Final = {
     "algorithm_build", "bpm", "bpm_confidence", "bpm_candidates", "key", "scale", "key_strength",
-    "loudness_lufs", "danceability", "document_uri",
+    "loudness_lufs", "loudness_range_lu", "true_peak_dbtp", "danceability", "energy", "onset_rate", "camelot",
+    "open_key", "tuning_hz", "tempo_needs_review", "beats_per_bar", "document_uri",
 }  # fmt: skip
 _TRANSCRIPT: Final = {
     "pipeline_version", "version", "language", "language_probability", "word_count", "segment_count",
-    "speaker_count", "preview", "warnings", "document_uri",
+    "speaker_count", "preview", "warnings", "document_uri", "meeting_id", "accuracy_estimate",
 }  # fmt: skip
 _RENAME: Final = {"current_filename", "proposed_filename", "reason", "confidence"}
 _SEGMENT: Final = {"start", "end", "title", "keywords", "importance_score"}
@@ -94,6 +103,7 @@ class _Projection:
     def __init__(self, envelope: Envelope) -> None:
         self.changes = Changes()
         self._version = envelope.aggregateversion
+        self._cause = {"causation_id": envelope.causationid, "correlation_id": envelope.correlationid}
         self._time = envelope.time.astimezone(UTC)
         stamp = self._time.isoformat(timespec="microseconds")
         self._order = f"{self._version:020d}|{stamp}|{envelope.source}|{envelope.id}"
@@ -133,7 +143,9 @@ class _Projection:
             file_name=event.file_name,
             file_hash=event.file_hash,
         )
-        self._complete_job(event.job, duplicate=str(event.duplicate))
+        self._complete_job(
+            event.job, duplicate=str(event.duplicate), file_name=event.file_name if elsewhere else None
+        )
 
     def media_moved(self, event: MediaMoved) -> None:
         self._add_place(event.to_uri, readable_path(event.to_uri).rpartition("/")[2])
@@ -151,6 +163,8 @@ class _Projection:
             "media_id": str(event.media_id),
             "result_id": str(event.result_id),
             "reasons": _as_json(event.reasons),
+            "tempo_sections": _as_json([section.model_dump() for section in event.tempo_sections]),
+            "key_sections": _as_json([section.model_dump() for section in event.key_sections]),
             "engine": event.job.engine,
             "model": event.job.model,
         }
@@ -170,7 +184,7 @@ class _Projection:
             self.changes.add_node(fact.node)
             edges = (fact.edge,)
         self._add_facet(self._recording, Aspect.MUSIC, {"bpm": event.bpm}, edges=edges, children=(analysis,))
-        self._complete_job(event.job)
+        self._complete_result(event, result_id=str(event.result_id))
 
     def transcription_completed(self, event: TranscriptionCompleted) -> None:
         transcript = Ref(Label.TRANSCRIPT, (str(event.result_id),))
@@ -181,7 +195,23 @@ class _Projection:
         if event.parent_result_id is not None:
             parent = Ref(Label.TRANSCRIPT, (str(event.parent_result_id),))
             self._add_link(transcript, Relation.DERIVED_FROM, parent)
-        self._complete_job(event.job)
+        for voice in event.speakers:
+            self._add_link(transcript, Relation.HAS_SPEAKER, Ref(Label.SPEAKER, (str(voice.speaker_id),)))
+        self._complete_result(
+            event,
+            result_id=str(event.result_id),
+            parent_result_id=None if event.parent_result_id is None else str(event.parent_result_id),
+            level=str(event.pipeline_version),
+        )
+
+    def score_completed(self, event: ScoreCompleted) -> None:
+        if event.result_id is None:
+            return
+        transcript = Ref(Label.TRANSCRIPT, (str(event.result_id),))
+        properties = {"accuracy": event.accuracy, "accuracy_source": event.source}
+        # The newest score counts: all of them are about the same version.
+        self._add_facet(transcript, Aspect.SCORE, properties)
+        self._add_link(self._recording, Relation.HAS_TRANSCRIPT, transcript)
 
     def diarization_completed(self, event: DiarizationCompleted) -> None:
         diarization = Ref(Label.DIARIZATION, (str(event.meeting_id),))
@@ -195,47 +225,83 @@ class _Projection:
         )
         self._add_facet(diarization, Aspect.RESULT, properties)
         self._add_link(self._recording, Relation.HAS_DIARIZATION, diarization)
+        speaks_in: list[Edge] = []
         for voice in event.speakers:
             speaker = Ref(Label.SPEAKER, (str(voice.speaker_id),))
-            known = None if voice.user_profile_id is None else str(voice.user_profile_id)
-            self._add_facet(
-                speaker,
-                Aspect.RESULT,
-                {
-                    "label": voice.label,
-                    "seconds": voice.seconds,
-                    "user_profile_id": known,
-                    "confidence": voice.confidence,
-                },
-            )
+            self._add_facet(speaker, Aspect.RESULT, {"label": voice.label, "seconds": voice.seconds})
             self._add_link(diarization, Relation.HAS_SPEAKER, speaker)
-            self._add_link(speaker, Relation.SPEAKS_IN, self._recording)
-        self._complete_job(event.job)
+            speaks_in.append(
+                Edge(speaker, Relation.SPEAKS_IN, self._recording, identity=(("part", Aspect.SPEAKERS),))
+            )
+        self._add_facet(self._recording, Aspect.SPEAKERS, {}, edges=tuple(speaks_in))
+        self._complete_result(event, result_id=str(event.meeting_id))
+
+    def speakers_identified(self, event: SpeakersIdentified) -> None:
+        diarization = Ref(Label.DIARIZATION, (str(event.meeting_id),))
+        self._add_link(self._recording, Relation.HAS_DIARIZATION, diarization)
+        for identified in event.speakers:
+            speaker = Ref(Label.SPEAKER, (str(identified.speaker_id),))
+            properties = {
+                "label": identified.label,
+                "identity": str(identified.state),
+                "person_id": None if identified.person_id is None else str(identified.person_id),
+                "score": identified.score,
+                "decided_by": identified.decided_by,
+                "decided_at": identified.decided_at and identified.decided_at.astimezone(UTC),
+            }
+            edges: tuple[Edge, ...] = ()
+            if identified.person_id is not None:
+                state = str(identified.state)
+                edges = (
+                    self._link_person(
+                        speaker, Relation.IDENTIFIED_AS, identified.person_id, Aspect.IDENTITY, state=state
+                    ),
+                )
+            self._add_facet(speaker, Aspect.IDENTITY, properties, edges=edges)
+            self._add_link(diarization, Relation.HAS_SPEAKER, speaker)
+        people = tuple(
+            self._link_person(
+                self._recording, Relation.SPOKEN_BY, person_id, Aspect.PEOPLE, state=IdentityState.CONFIRMED
+            )
+            for person_id in event.people
+        )
+        self._add_facet(self._recording, Aspect.PEOPLE, {}, edges=people)
+
+    def person_changed(self, event: PersonChanged) -> None:
+        person = Ref(Label.PERSON, (str(event.person_id),))
+        properties = self._with_version(
+            name=event.name,
+            owner=event.owner,
+            consent=event.consent,
+            voiceprint_count=event.voiceprint_count,
+            status="active" if event.name is not None else str(event.decision),
+            merged_into=None if event.merged_into is None else str(event.merged_into),
+            changed_by=event.changed_by,
+        )
+        self._add_facet(person, Aspect.RESULT, properties)
 
     def tracklist_completed(self, event: TracklistCompleted) -> None:
         facts = extract_facts(self._recording, event.metadata, self._time)
         for fact in facts:
             self.changes.add_node(fact.node)
         tracklist_id = None if event.tracklist_id is None else str(event.tracklist_id)
+        children: tuple[Child, ...] = ()
+        if tracklist_id is not None:
+            properties = {
+                "source_type": event.source_type,
+                "track_count": event.track_count,
+                "document_uri": event.document_uri,
+            }
+            ref = Ref(Label.TRACKLIST, (tracklist_id,))
+            children = (self._make_child(ref, Relation.HAS_TRACKLIST, properties),)
         self._add_facet(
             self._recording,
             Aspect.CATALOG,
             {"recording_id": str(event.recording_id), "tracklist_id": tracklist_id},
             edges=tuple(fact.edge for fact in facts),
+            children=children,
         )
-        if tracklist_id is not None:
-            tracklist = Ref(Label.TRACKLIST, (tracklist_id,))
-            self._add_facet(
-                tracklist,
-                Aspect.RESULT,
-                self._with_version(
-                    source_type=event.source_type,
-                    track_count=event.track_count,
-                    document_uri=event.document_uri,
-                ),
-            )
-            self._add_link(self._recording, Relation.HAS_TRACKLIST, tracklist)
-        self._complete_job(event.job)
+        self._complete_result(event, result_id=tracklist_id)
 
     def rename_proposed(self, event: RenameProposed) -> None:
         proposal = Ref(Label.RENAME_PROPOSAL, (str(event.proposal_id),))
@@ -269,7 +335,7 @@ class _Projection:
             properties = clip.model_dump(mode="json", include=_CLIP)
             children.append(self._make_child(ref, Relation.HAS_CLIP, properties))
         self._add_facet(self._recording, Aspect.HIGHLIGHTS, {}, children=tuple(children))
-        self._complete_job(event.job)
+        self._complete_result(event, level=str(event.stage))
 
     def job_progressed(self, event: JobProgressed) -> None:
         self._add_job(
@@ -279,6 +345,7 @@ class _Projection:
             attempt=event.attempt,
             progress=event.progress,
             stage=event.stage,
+            requested=_facts_as_json(event.requested),
         )
         self._link_known_job(event.job_id, event.service)
 
@@ -293,8 +360,15 @@ class _Projection:
             engine=event.engine,
             reason=event.reason,
             message=event.message,
+            requested=_facts_as_json(event.requested),
         )
-        self._link_known_job(event.job_id, event.service)
+        if event.kind != REFUSED_RERUN:
+            self._link_known_job(event.job_id, event.service)
+
+    def _complete_result(self, event: Result, **properties: Any) -> None:
+        """Add the job of a result, with everything by which this version of the result can be found later."""
+        version = self._with_version(document_uri=event.document_uri)
+        self._complete_job(event.job, **version | self._cause | properties)
 
     def _complete_job(self, job: JobSummary, *, has_result: bool = True, **properties: Any) -> None:
         self._add_job(
@@ -308,6 +382,9 @@ class _Projection:
             model=job.model,
             seconds=job.seconds,
             waited_s=job.waited_s,
+            kind=job.kind,
+            requested=_facts_as_json(job.requested),
+            used=_facts_as_json(job.used),
             **{"reason": job.reason} | properties,
         )
         self._link_job(job.job_id)
@@ -358,6 +435,29 @@ class _Projection:
     ) -> Child:
         return Child(ref, relation, self._time, self._with_version(**properties), edges)
 
+    def _link_person(
+        self, start: Ref, relation: Relation, person_id: UUID, aspect: Aspect, *, state: str
+    ) -> Edge:
+        """Return an edge of a facet to a person, whose own event may be still to come.
+
+        Args:
+            start: Owner of the facet.
+            relation: Type of the edge.
+            person_id: The person.
+            aspect: Aspect of the facet.
+            state: How certain it is.
+        """
+        person = Ref(Label.PERSON, (str(person_id),))
+        self._add_stub(person)
+        return Edge(
+            start,
+            relation,
+            person,
+            identity=(("part", aspect),),
+            properties={"state": state},
+            created_at=self._time,
+        )
+
     def _add_place(self, uri: str, file_name: str) -> None:
         properties = {"uri": uri, "file_name": file_name, "file_path": readable_path(uri)}
         self._add_facet(self._recording, Aspect.PLACE, properties)
@@ -396,6 +496,10 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
+def _facts_as_json(facts: Facts) -> str | None:
+    return _as_json(facts) if facts else None
+
+
 _PROJECTORS: Final[dict[type[Event], Callable[[_Projection, Any], None]]] = {
     MediaReady: _Projection.media_ready,
     MediaRejected: _Projection.media_rejected,
@@ -404,7 +508,10 @@ _PROJECTORS: Final[dict[type[Event], Callable[[_Projection, Any], None]]] = {
     MediaDeleted: _Projection.media_deleted,
     MusicAnalyzed: _Projection.music_analyzed,
     TranscriptionCompleted: _Projection.transcription_completed,
+    ScoreCompleted: _Projection.score_completed,
     DiarizationCompleted: _Projection.diarization_completed,
+    SpeakersIdentified: _Projection.speakers_identified,
+    PersonChanged: _Projection.person_changed,
     TracklistCompleted: _Projection.tracklist_completed,
     RenameProposed: _Projection.rename_proposed,
     HighlightsCompleted: _Projection.highlights_completed,

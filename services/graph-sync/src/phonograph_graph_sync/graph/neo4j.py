@@ -1,5 +1,6 @@
 """Writes changes to Neo4j: a batch is one transaction, which contains its Kafka offsets as well."""
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -32,11 +33,13 @@ from phonograph_graph_sync.domain.graph import (
 from phonograph_graph_sync.exceptions import RefusedByGraphError, TooLargeForGraphError
 from phonograph_graph_sync.graph import statements
 from phonograph_graph_sync.graph.schema import ensure_schema
-from phonograph_runtime.errors import UnavailableError
-from phonograph_runtime.neo4j_access import driver_options
+from phonograph_runtime.errors import AccessRefusedError, UnavailableError
+from phonograph_runtime.neo4j_access import describe_refusal, driver_options
 
 RETRY_S: Final = 5.0
 CONNECT_S: Final = 5.0
+CHECK_S: Final = 3.0
+"""Longest wait of a readiness probe, which itself is given up after 5 s."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,7 +52,7 @@ def connect(uri: str, auth: tuple[str, str] | None, ca_file: Path | None = None)
         ca_file: Certificate authority as PEM; the authorities of the system if None.
 
     Raises:
-        AccessRefusedError: If the authority cannot be read.
+        AccessRefusedError: If the address is wrong, or the authority cannot be read.
     """
     address, options = driver_options(uri, ca_file)
     return AsyncGraphDatabase.driver(
@@ -126,6 +129,17 @@ class Neo4jGraph:
         async with _convert_errors():
             found = await self._driver.execute_query(statements.STUBS)
         return int(found.records[0]["stubs"])
+
+    async def readiness_failure(self) -> str | None:
+        """Return why Neo4j cannot be used; None if it answers."""
+        try:
+            async with asyncio.timeout(CHECK_S), _convert_errors(), self._driver.session() as session:
+                await (await session.run("RETURN 1")).consume()
+        except UnavailableError as error:
+            return f"{SERVER} is unavailable: {error.message}"
+        except TimeoutError:
+            return f"{SERVER} does not answer within {CHECK_S:.0f} s"
+        return None
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -397,11 +411,19 @@ async def _convert_errors() -> AsyncIterator[None]:
             ) from error
         if _is_refusal(error):
             raise RefusedByGraphError(f"Neo4j refused it ({error.code}): {error.message}") from error
-        raise UnavailableError(f"{error.code}: {error.message}", server=SERVER) from error
+        raise _unavailable(error, f"{error.code}: {error.message}") from error
     except (DriverError, OSError) as error:
-        raise UnavailableError(" ".join(str(error).split()), server=SERVER) from error
+        raise _unavailable(error, " ".join(str(error).split())) from error
     except (OverflowError, UnicodeEncodeError) as error:
         raise RefusedByGraphError(f"Neo4j has no such value: {error}") from error
+
+
+def _unavailable(error: Exception, message: str) -> UnavailableError:
+    """Return the error of a server that cannot be used now; a refusal ends once its login is corrected."""
+    refusal = describe_refusal(error)
+    if refusal is None:
+        return UnavailableError(message, server=SERVER)
+    return UnavailableError(f"it {refusal}", server=SERVER, reason=AccessRefusedError.reason)
 
 
 def _is_out_of_memory(error: Neo4jError) -> bool:

@@ -25,6 +25,7 @@ _NODE_INDEXES: Final = {
     "genre_name_idx": ("Genre", "name"),
     "recording_status": ("Recording", "status"),
     "job_status": ("Job", "status"),
+    "person_name": ("Person", "name"),
     "transcript_pipeline_version": ("Transcript", "pipeline_version"),
 }
 _EDGE_INDEXES: Final = {

@@ -170,8 +170,8 @@ def delete_facet_edges(aspect: Aspect) -> str:
     """Return the statement that deletes the edges of an older facet. Rows: the owners."""
     return f"""
 UNWIND $rows AS row
-MATCH (n)-[e:{"|".join(FACET_EDGES[aspect])}]->()
-WHERE id(n) = row AND e.part = '{aspect}'
+MATCH (n)-[e:{"|".join(FACET_EDGES[aspect])}]-()
+WHERE id(n) = row AND coalesce(e.part, '{aspect}') = '{aspect}'
 DELETE e
 """
 

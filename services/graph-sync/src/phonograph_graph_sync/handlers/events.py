@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from phonograph_events import Envelope
+from phonograph_events import Envelope, PersonChanged
 from phonograph_graph_sync.domain.batches import Partition, ProjectedEvent
 from phonograph_graph_sync.domain.lag import LagClock
 from phonograph_graph_sync.domain.projection import project
 from phonograph_graph_sync.factory import ProcessContext
 from phonograph_runtime.consumer import count_applied
+from phonograph_runtime.dead_letters import erase_records
 from phonograph_runtime.logs import log_subject
 from phonograph_runtime.records import ConsumedRecord
 
@@ -41,12 +42,21 @@ class GraphSink:
                     await service.prepare()
                     self._is_prepared = True
                 result = await service.mirror([_project(record) for record in batch])
+                # Even if the batch is not new: the graph may have it from a try that failed after it.
+                for key in _keys_of_the_gone(batch):
+                    await erase_records(transaction.session, PersonChanged.TOPIC, key=key)
         new = [record for record, is_new in zip(batch, result.is_new, strict=True) if is_new]
         count_applied(batch, new)
         if not self._context.is_rebuild:
             for record in new:
                 with log_subject(record):
                     logger.info("event mirrored")
+
+
+def _keys_of_the_gone(batch: Sequence[ConsumedRecord]) -> list[str]:
+    """Return the keys of people who no longer exist, and whose names must not be kept in dead letters."""
+    events = [record.content.data for record in batch if isinstance(record.content, Envelope)]
+    return [event.subject for event in events if isinstance(event, PersonChanged) and event.name is None]
 
 
 def _project(record: ConsumedRecord) -> ProjectedEvent:

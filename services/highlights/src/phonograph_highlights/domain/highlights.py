@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
-from phonograph_events.documents import TranscriptSegment
+from phonograph_events.documents import HighlightsDocument, TranscriptSegment
 from phonograph_highlights.constants import ID_NAMESPACE
 from phonograph_highlights.domain.regions import SilenceRegion
 
@@ -81,6 +81,16 @@ class HighlightsResult:
     """A sentence for each clip that could not be written."""
     stage_seconds: dict[str, float]
     """Time of each `ProcessingStage` in the engine."""
+    document_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributedHighlights:
+    """The result of the second stage with speakers."""
+
+    transcript: tuple[TranscriptSegment, ...]
+    """Segments by speaker; `speaker` is the id of the speaker, or the label if the id is unknown."""
+    document: HighlightsDocument
     document_uri: str
 
 

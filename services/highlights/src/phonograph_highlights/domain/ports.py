@@ -7,10 +7,15 @@ from uuid import UUID
 from typing_extensions import override
 
 from phonograph_events import MediaRef, Stream
-from phonograph_highlights.domain.highlights import HighlightsResult, SilenceResult, TopicSegment
+from phonograph_highlights.domain.highlights import (
+    AttributedHighlights,
+    HighlightsResult,
+    SilenceResult,
+    TopicSegment,
+)
 from phonograph_highlights.domain.speech import Utterance
 from phonograph_highlights.domain.status import ProcessingStage
-from phonograph_highlights.domain.tasks import SegmentTask
+from phonograph_highlights.domain.tasks import AttributeTask, SegmentTask, SpokenTranscript
 from phonograph_runtime.ports import InferenceEngine
 
 
@@ -71,6 +76,31 @@ class HighlightsStore(Protocol):
 
         Returns:
             The new version of the highlights, or None if those of a newer transcript are stored.
+        """
+
+    async def save_spoken_transcript(self, media: MediaRef, transcript: SpokenTranscript) -> None:
+        """Remember a v4 transcript, unless a newer one is stored.
+
+        Args:
+            media: The recording, which was added.
+            transcript: The transcript.
+        """
+
+    async def attribution(self, media: MediaRef) -> AttributeTask | None:
+        """Return the task of adding speakers to the highlights of a recording.
+
+        None unless its highlights and the v4 transcript derive from the same v1 transcript.
+        """
+
+    async def save_speakers(self, task: AttributeTask, result: AttributedHighlights) -> int | None:
+        """Store who speaks in the transcript of the highlights.
+
+        Args:
+            task: Names the recording and its transcript.
+            result: The transcript with speakers, and the new document.
+
+        Returns:
+            The new version of the highlights, or None if those of another transcript are stored.
         """
 
     async def mark_failed(self, media: MediaRef, stage: ProcessingStage, message: str) -> None:

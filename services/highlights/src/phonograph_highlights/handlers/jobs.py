@@ -1,8 +1,9 @@
 """Handlers of the jobs that have ended."""
 
-from phonograph_highlights.constants import DETECT_SILENCE, SEGMENT
-from phonograph_highlights.domain.highlights import HighlightsResult, SilenceResult
-from phonograph_highlights.domain.tasks import DetectSilenceTask, SegmentTask
+from phonograph_events import Facts
+from phonograph_highlights.constants import ATTRIBUTE, DETECT_SILENCE, SEGMENT, SILENCE_ENGINE
+from phonograph_highlights.domain.highlights import AttributedHighlights, HighlightsResult, SilenceResult
+from phonograph_highlights.domain.tasks import AttributeTask, DetectSilenceTask, SegmentTask
 from phonograph_highlights.factory import highlights_service
 from phonograph_runtime.database import Transaction
 from phonograph_runtime.jobs import JobKind
@@ -35,7 +36,27 @@ async def segment_failed(task: SegmentTask, failure: JobFailure, _job: Job, tran
     await highlights_service(transaction).fail_segmentation(task, failure)
 
 
+async def attribute_completed(
+    task: AttributeTask, result: AttributedHighlights, job: Job, transaction: Transaction
+) -> None:
+    """Store and publish who speaks in each segment."""
+    await highlights_service(transaction).complete_attribution(job, task, result)
+
+
+def _used_for_silence(_result: SilenceResult) -> Facts:
+    return {"engine": SILENCE_ENGINE}
+
+
+def _used_for_segments(result: HighlightsResult) -> Facts:
+    return {"engine": result.engine}
+
+
 DETECT_SILENCE_JOB = JobKind(
-    DETECT_SILENCE, DetectSilenceTask, detect_silence_completed, detect_silence_failed
+    DETECT_SILENCE,
+    DetectSilenceTask,
+    detect_silence_completed,
+    detect_silence_failed,
+    used=_used_for_silence,
 )
-SEGMENT_JOB = JobKind(SEGMENT, SegmentTask, segment_completed, segment_failed)
+ATTRIBUTE_JOB = JobKind(ATTRIBUTE, AttributeTask, attribute_completed)
+SEGMENT_JOB = JobKind(SEGMENT, SegmentTask, segment_completed, segment_failed, used=_used_for_segments)

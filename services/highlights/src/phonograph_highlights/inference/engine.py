@@ -19,6 +19,7 @@ from phonograph_highlights.domain.documents import (
     segment_to_document,
 )
 from phonograph_highlights.domain.highlights import (
+    AttributedHighlights,
     Clip,
     ContentSegment,
     HighlightsResult,
@@ -28,9 +29,10 @@ from phonograph_highlights.domain.highlights import (
 )
 from phonograph_highlights.domain.ports import TopicSegmenter
 from phonograph_highlights.domain.regions import SilenceRegion, blank_spans, silent_spans
+from phonograph_highlights.domain.speakers import attribute_segments, name_speaker
 from phonograph_highlights.domain.speech import Utterance, span_of, speech_duration_s, split_into_utterances
 from phonograph_highlights.domain.status import ProcessingStage
-from phonograph_highlights.domain.tasks import DetectSilenceTask, SegmentTask
+from phonograph_highlights.domain.tasks import AttributeTask, DetectSilenceTask, SegmentTask
 from phonograph_highlights.inference.clip_writer import ClipWriter
 from phonograph_highlights.inference.silence import SilenceDetector
 from phonograph_runtime.objects import ObjectStore, result_key
@@ -113,6 +115,30 @@ class HighlightsEngine:
             document_uri=self._put_document(task.media.media_id, document),
         )
 
+    def attribute(self, task: AttributeTask, progress: Progress) -> AttributedHighlights:
+        """Find who speaks in each segment of the highlights, and store them as a document.
+
+        Args:
+            task: The highlights, and the transcript with speakers.
+            progress: Called with the fraction done and the stage.
+
+        Raises:
+            PermanentError: With reason `missing_object` or `damaged_object` if the transcript or the document
+                of the highlights cannot be read.
+        """
+        progress(0.0, "speakers")
+        transcript = self._objects.document(task.transcript.transcript_uri, TranscriptDocument)
+        highlights = self._objects.document(task.highlights_uri, HighlightsDocument)
+        spoken = attribute_segments(highlights.segments, transcript.segments, task.transcript.speaker_ids)
+        document = highlights.model_copy(update={"segments": spoken})
+        return AttributedHighlights(
+            transcript=tuple(
+                name_speaker(segment, task.transcript.speaker_ids) for segment in transcript.segments
+            ),
+            document=document,
+            document_uri=self._put_document(task.media.media_id, document),
+        )
+
     def _read_or_detect_regions(self, task: SegmentTask, progress: Progress) -> list[SilenceRegion]:
         if task.silence_uri is None:
             return self._detector.detect(task.media, progress)
@@ -166,8 +192,10 @@ class HighlightsEngine:
 def _to_segment(task: SegmentTask, utterances: Sequence[Utterance], topic: TopicSegment) -> ContentSegment:
     span = span_of(utterances[topic.first : topic.last + 1])
     end_s = min(span.end_s, task.media.duration_s)
+    # Objects of a rerun have other ids than those of the older version, which stays readable.
+    run = () if task.request_id is None else (task.request_id,)
     return ContentSegment(
-        segment_id=derive_id("seg", task.media.media_id, task.result_id, topic.first),
+        segment_id=derive_id("seg", task.media.media_id, task.result_id, topic.first, *run),
         start_s=min(span.start_s, end_s),
         end_s=end_s,
         topic=topic,

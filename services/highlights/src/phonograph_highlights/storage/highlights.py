@@ -10,11 +10,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from phonograph_events import MediaRef, Stream, uuid7
+from phonograph_events.documents import TranscriptSegment
 from phonograph_highlights.constants import SILENCE_ENGINE
-from phonograph_highlights.domain.highlights import HighlightsResult, SilenceResult, recording_job_id
+from phonograph_highlights.domain.highlights import (
+    AttributedHighlights,
+    HighlightsResult,
+    SilenceResult,
+    recording_job_id,
+)
 from phonograph_highlights.domain.regions import SilenceRegion
 from phonograph_highlights.domain.status import LogStatus, ProcessingStage, RecordingStatus
-from phonograph_highlights.domain.tasks import SegmentTask
+from phonograph_highlights.domain.tasks import AttributeTask, SegmentTask, SpokenTranscript
 from phonograph_highlights.storage.tables import (
     Base,
     SqlClip,
@@ -41,6 +47,10 @@ class RecordingMetadata(BaseModel):
     """Version of the published highlights; 0 before the first."""
     transcript_id: UUID | None = None
     transcript_version: int = 0
+    engine: str | None = None
+    """Engine that found the segments."""
+    spoken_transcript: SpokenTranscript | None = None
+    """The newest v4 transcript."""
 
 
 class ClipMetadata(BaseModel):
@@ -144,6 +154,7 @@ class SqlHighlightsStore:
             "version": version,
             "transcript_id": task.result_id,
             "transcript_version": task.version,
+            "engine": result.engine,
         }
         await self._update_recording(
             metadata.model_copy(update=changes),
@@ -155,6 +166,44 @@ class SqlHighlightsStore:
             completed_at=func.now(),
         )
         return version
+
+    async def save_spoken_transcript(self, media: MediaRef, transcript: SpokenTranscript) -> None:
+        """See `HighlightsStore.save_spoken_transcript`."""
+        metadata = await self._lock_recording(media.media_id)
+        stored = metadata.spoken_transcript
+        if stored is None or stored.version < transcript.version:
+            await self._update_recording(metadata.model_copy(update={"spoken_transcript": transcript}))
+
+    async def attribution(self, media: MediaRef) -> AttributeTask | None:
+        """See `HighlightsStore.attribution`."""
+        metadata = await self._lock_recording(media.media_id)
+        transcript = metadata.spoken_transcript
+        if transcript is None or metadata.document_uri is None:
+            return None
+        if transcript.parent_result_id != metadata.transcript_id:
+            return None
+        return AttributeTask(
+            media=media,
+            transcript=transcript,
+            highlights_uri=metadata.document_uri,
+            engine=metadata.engine,
+            reason=metadata.reason,
+        )
+
+    async def save_speakers(self, task: AttributeTask, result: AttributedHighlights) -> int | None:
+        """See `HighlightsStore.save_speakers`."""
+        media_id = task.media.media_id
+        metadata = await self._lock_recording(media_id)
+        if metadata.transcript_id != task.transcript.parent_result_id:
+            return None
+        if metadata.spoken_transcript != task.transcript:
+            return None
+        job_id = recording_job_id(media_id)
+        await self._session.execute(delete(SqlTranscript).where(SqlTranscript.job_id == job_id))
+        await self._insert(SqlTranscript, _transcript_rows(job_id, result.transcript))
+        changes = {"document_uri": result.document_uri, "version": metadata.version + 1}
+        await self._update_recording(metadata.model_copy(update=changes))
+        return metadata.version + 1
 
     async def mark_failed(self, media: MediaRef, stage: ProcessingStage, message: str) -> None:
         """See `HighlightsStore.mark_failed`."""
@@ -199,7 +248,7 @@ class SqlHighlightsStore:
         for table in (SqlClip, SqlContentSegment, SqlTranscript):
             await self._session.execute(delete(table).where(table.job_id == job_id))
         await self._replace_regions(media_id, result.regions)
-        await self._insert(SqlTranscript, _transcript_rows(job_id, result))
+        await self._insert(SqlTranscript, _transcript_rows(job_id, result.transcript))
         await self._insert(SqlContentSegment, _segment_rows(job_id, result))
         await self._insert(SqlClip, _clip_rows(job_id, result))
 
@@ -278,7 +327,7 @@ def _region_row(job_id: str, region: SilenceRegion) -> dict[str, Any]:
     }
 
 
-def _transcript_rows(job_id: str, result: HighlightsResult) -> list[dict[str, Any]]:
+def _transcript_rows(job_id: str, transcript: Sequence[TranscriptSegment]) -> list[dict[str, Any]]:
     return [
         {
             "id": uuid7(),
@@ -290,7 +339,7 @@ def _transcript_rows(job_id: str, result: HighlightsResult) -> list[dict[str, An
             "confidence": segment.confidence,
             "speaker_id": segment.speaker and segment.speaker[:50],
         }
-        for segment in result.transcript
+        for segment in transcript
     ]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from phonograph_highlights.domain.regions import SilenceType
 from phonograph_highlights.domain.status import LayoutType, LogStatus, ProcessingStage, RecordingStatus
-from phonograph_runtime.tables import JobColumns, one_of, service_registry
+from phonograph_runtime.tables import JobColumns, RecordingTaskColumns, one_of, service_registry
 
 
 class Base(DeclarativeBase):
@@ -31,6 +31,10 @@ class SqlHighlightsJob(JobColumns, Base):
     """Jobs of the service, with their leases."""
 
     __tablename__ = "highlights_jobs"
+
+
+class SqlRecordingTask(RecordingTaskColumns, Base):
+    """Recordings whose highlights can be found again."""
 
 
 class SqlJob(Base):
@@ -80,6 +84,7 @@ class SqlTranscript(Base):
     text: Mapped[str] = mapped_column(Text)
     confidence: Mapped[float | None] = mapped_column(Float)
     speaker_id: Mapped[str | None] = mapped_column(String(50))
+    """Id of the speaker in the diarization service, once it is known who speaks; it leads to the person."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),)

@@ -1,6 +1,7 @@
 """Handlers of the jobs that have ended."""
 
-from phonograph_ingest.constants import INGEST
+from phonograph_events import Facts
+from phonograph_ingest.constants import ENGINE, INGEST
 from phonograph_ingest.domain.media import MediaFile, RejectedFile
 from phonograph_ingest.domain.tasks import IngestTask
 from phonograph_ingest.factory import ingest_service
@@ -21,4 +22,8 @@ async def ingest_failed(task: IngestTask, failure: JobFailure, job: Job, transac
     await ingest_service(transaction).fail_ingest(job, task, failure)
 
 
-INGEST_JOB = JobKind(INGEST, IngestTask, ingest_completed, ingest_failed)
+def _used(_outcome: MediaFile | RejectedFile) -> Facts:
+    return {"engine": ENGINE}
+
+
+INGEST_JOB = JobKind(INGEST, IngestTask, ingest_completed, ingest_failed, used=_used)

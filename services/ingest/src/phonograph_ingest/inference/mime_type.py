@@ -12,15 +12,21 @@ _MATROSKA: Final = "matroska,webm"
 _TYPES: Final = {
     "aac": "audio/aac",
     "ac3": "audio/ac3",
+    "adx": "audio/x-adx",
     "aiff": "audio/x-aiff",
     "amr": "audio/amr",
     "ape": "audio/x-ape",
+    "aptx": "audio/aptx",
     "au": "audio/x-au",
+    "avi": "video/x-msvideo",
     "caf": "audio/x-caf",
     "dsf": "audio/x-dsf",
     "dts": "audio/vnd.dts",
     "eac3": "audio/eac3",
     "flac": "audio/flac",
+    "flv": "video/x-flv",
+    "g722": "audio/G722",
+    "ircam": "audio/x-ircam",
     "mp3": "audio/mpeg",
     "mpc": "audio/x-musepack",
     "mpc8": "audio/x-musepack",
@@ -28,13 +34,14 @@ _TYPES: Final = {
     "mpegts": "video/mp2t",
     "mxf": "application/mxf",
     "nut": "video/x-nut",
+    "sox": "audio/x-sox",
     "tak": "audio/x-tak",
     "tta": "audio/x-tta",
     "w64": "audio/x-w64",
     "wav": "audio/wave",
     "wv": "audio/x-wavpack",
 }
-"""By FFmpeg's name of the container. MPEG streams have one registered type, with and without video."""
+"""By FFmpeg's name of the container. MPEG streams, AVI and FLV have one type, with and without video."""
 _TYPES_BY_KIND: Final = {"asf": ("audio/x-ms-wma", "video/x-ms-wmv"), "ogg": ("audio/ogg", "video/ogg")}
 
 

@@ -8,6 +8,7 @@ from phonograph_events import (
     MediaDuplicated,
     MediaReady,
     MediaRejected,
+    Options,
     uuid7,
 )
 from phonograph_ingest.constants import ENGINE, INGEST
@@ -46,7 +47,8 @@ class IngestService:
         )
         dedupe_key = None if event.request_id is None else f"{event.owner or ''}|{event.request_id}"
         media = RequestedMedia(uuid7(), event.owner, event.priority)
-        await self._jobs.enqueue(INGEST, task, media=media, dedupe_key=dedupe_key)
+        requested = event.options.to_facts(*Options.model_fields) | {"profile": str(event.profile)}
+        await self._jobs.enqueue(INGEST, task, media=media, dedupe_key=dedupe_key, requested=requested)
 
     async def complete_ingest(self, job: Job, task: IngestTask, outcome: MediaFile | RejectedFile) -> None:
         """Register a file and publish it as new or as a duplicate; or store and publish its rejection.

@@ -4,7 +4,7 @@ import codecs
 from dataclasses import dataclass
 from typing import Final
 
-from phonograph_runtime.legacy_text import decode, detect_encoding
+from phonograph_runtime.legacy_text import MIN_EVIDENCE, WESTERN, decode, detect_encoding
 from phonograph_tracklist.constants import MAX_CUE_BYTES
 from phonograph_tracklist.exceptions import BadCueError
 
@@ -44,11 +44,19 @@ def decode_cue(data: bytes) -> DecodedCue:
         encoding = "utf-8"
     if encoding is not None:
         return DecodedCue(data.decode(encoding, errors="replace"))
-    # Whole lines, because a cut or damaged one must not decide.
-    lines = [line for line in data.splitlines() if not line.isascii()]
-    detected = detect_encoding(lines[:_MAX_SAMPLED_LINES])
-    text = decode(data, detected.encoding) or data.decode(detected.encoding, errors="replace")
-    return DecodedCue(text, detected.encoding)
+    # One text per line, because a cut or damaged one must not decide.
+    texts = [_value(line) for line in data.splitlines() if not line.isascii()]
+    detected = detect_encoding(texts[:_MAX_SAMPLED_LINES])
+    text = decode(data, detected.encoding)
+    if text is None and detected.evidence < MIN_EVIDENCE:
+        return DecodedCue(decode(data, WESTERN) or "", WESTERN)
+    return DecodedCue(text or data.decode(detected.encoding, errors="replace"), detected.encoding)
+
+
+def _value(line: bytes) -> bytes:
+    """Return the text of a line without its keyword: texts begin with capitals."""
+    keyword, _, value = line.strip().partition(b" ")
+    return value.strip(b' "') if keyword.isascii() else line
 
 
 def _is_utf8(data: bytes) -> bool:

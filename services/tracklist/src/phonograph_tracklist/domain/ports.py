@@ -25,16 +25,19 @@ class Catalog(Protocol):
         Called before anything else is stored for the recording.
         """
 
-    async def complete(self, media_id: UUID, modified_at: datetime | None) -> None:
+    async def complete(self, media_id: UUID, modified_at: datetime | None) -> int:
         """Mark a recording as published. Called when its job has succeeded.
 
         Args:
             media_id: Id of the recording.
             modified_at: When its file was last changed, if known.
+
+        Returns:
+            Number of its results, which is the version of this one.
         """
 
     async def fail(self, media_id: UUID) -> None:
-        """Mark a recording as failed. Called when its job has failed for good."""
+        """Mark a recording as failed, unless it has a result. Called when its job has failed for good."""
 
     async def replace_metadata(
         self, media_id: UUID, method: ExtractionMethod, rows: Sequence[MetadataRow]
@@ -58,16 +61,19 @@ class Catalog(Protocol):
             False if a newer analysis is recorded.
         """
 
-    async def add_tracklist(self, media: MediaRef, tracklist: Tracklist, warnings: Sequence[str]) -> UUID:
-        """Add a tracklist as the current one of its recording. Called when a job has found one.
+    async def replace_tracklist(
+        self, media: MediaRef, tracklist: Tracklist | None, warnings: Sequence[str], *, version: int
+    ) -> UUID | None:
+        """Add the current tracklist of a recording; earlier ones are kept. Called when a job has succeeded.
 
         Args:
             media: The recording.
-            tracklist: Its tracklist.
+            tracklist: Its tracklist; None if there is none any more.
             warnings: Sentences for the user, about this tracklist and about sources that were skipped.
+            version: Version of the result.
 
         Returns:
-            Id of the tracklist.
+            Id of the tracklist; None without one.
         """
 
     async def is_name_taken(self, media: MediaRef, file_name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from pydantic import BaseModel
@@ -11,10 +12,12 @@ from phonograph_events import (
     MetadataEntry,
     MusicAnalyzed,
     RenameProposed,
+    RerunRequested,
     Service,
     TracklistCompleted,
 )
-from phonograph_runtime.ports import Job, JobFailure, JobRequests, Publisher
+from phonograph_runtime.errors import RefusedRerunError
+from phonograph_runtime.ports import RERUN_PRIORITY, Job, JobFailure, JobRequests, Publisher
 from phonograph_tracklist.constants import (
     MAX_EVENT_METADATA_BYTES,
     MAX_EVENT_TRACKS,
@@ -50,11 +53,35 @@ class TracklistService:
     async def request_tracklist(self, event: MediaReady) -> None:
         """Add a recording to the catalog, and request its tracklist once."""
         media = event.media
+        task = TracklistTask(media=media, tags=event.tags, chapters=event.chapters)
+        await self._jobs.remember(task, media.media_id)
         if not media.wants(Service.TRACKLIST):
             return
         await self._catalog.add(media)
-        task = TracklistTask(media=media, tags=event.tags, chapters=event.chapters)
         await self._jobs.enqueue(TRACKLIST, task, media=media)
+
+    async def request_rerun(self, event: RerunRequested, request_id: UUID) -> None:
+        """Request another search for the tracklist of a recording, once for each request.
+
+        Args:
+            event: The recording.
+            request_id: Id of the request.
+
+        Raises:
+            RefusedRerunError: If the recording is unknown.
+        """
+        task = await self._jobs.recall(TracklistTask, event.media_id)
+        if task is None:
+            raise RefusedRerunError.unknown_recording(Service.TRACKLIST)
+        await self._catalog.add(task.media)
+        await self._jobs.enqueue(
+            TRACKLIST,
+            task,
+            media=task.media,
+            dedupe_key=f"{TRACKLIST}|{task.media.media_id}|{request_id}",
+            extra_priority=RERUN_PRIORITY,
+            requested=event.to_facts(),
+        )
 
     async def add_music_features(self, event: MusicAnalyzed) -> None:
         """Store measured features as metadata, unless those of a newer analysis are stored."""
@@ -81,11 +108,12 @@ class TracklistService:
         media, search = task.media, result.search
         rows = rows_from_tags(task.tags)
         document = search.to_document()
+        # The recording comes first: it stays locked, so that two results cannot have one version.
+        version = await self._catalog.complete(media.media_id, result.modified_at)
         await self._catalog.replace_metadata(media.media_id, ExtractionMethod.TAG, rows)
-        tracklist_id = None
-        if search.tracklist is not None:
-            tracklist_id = await self._catalog.add_tracklist(media, search.tracklist, document.warnings)
-        await self._catalog.complete(media.media_id, result.modified_at)
+        tracklist_id = await self._catalog.replace_tracklist(
+            media, search.tracklist, document.warnings, version=version
+        )
         await self._publisher.publish(
             TracklistCompleted(
                 media_id=media.media_id,
@@ -99,13 +127,15 @@ class TracklistService:
                 tracks=list(_take_bytes(MAX_EVENT_TRACKS_BYTES, document.tracks[:MAX_EVENT_TRACKS])),
                 warnings=document.warnings[:MAX_EVENT_WARNINGS],
                 metadata=list(_take_bytes(MAX_EVENT_METADATA_BYTES, map(_to_entry, rows))),
-            )
+            ),
+            version=version,
         )
         proposal = await self._with_free_name(task, result)
         if proposal is not None:
             await self._propose_rename(task, proposal)
         logger.info(
             "tracklist stored",
+            version=version,
             source_type=document.source_type,
             tracks=len(document.tracks),
             warnings=len(document.warnings),

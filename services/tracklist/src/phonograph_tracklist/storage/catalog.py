@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import delete, exists, func, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, delete, exists, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -80,18 +80,25 @@ class SqlCatalog:
         )
         await self._session.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
 
-    async def complete(self, media_id: UUID, modified_at: datetime | None) -> None:
+    async def complete(self, media_id: UUID, modified_at: datetime | None) -> int:
         """See `Catalog.complete`."""
-        await self._session.execute(
+        statement = (
             update(SqlRecording)
             .where(SqlRecording.id == media_id)
-            .values(completed_at=func.now(), last_modified=modified_at)
+            .values(
+                completed_at=func.now(),
+                last_modified=modified_at,
+                result_version=SqlRecording.result_version + 1,
+            )
+            .returning(SqlRecording.result_version)
         )
+        version = (await self._session.scalars(statement)).one()
         await self._set_status(media_id, RecordingStatus.COMPLETED)
+        return version
 
     async def fail(self, media_id: UUID) -> None:
         """See `Catalog.fail`."""
-        await self._set_status(media_id, RecordingStatus.FAILED)
+        await self._set_status(media_id, RecordingStatus.FAILED, SqlRecording.result_version == 0)
 
     async def replace_metadata(
         self, media_id: UUID, method: ExtractionMethod, rows: Sequence[MetadataRow]
@@ -149,14 +156,18 @@ class SqlCatalog:
         )
         return (await self._session.execute(statement)).scalar_one_or_none() is not None
 
-    async def add_tracklist(self, media: MediaRef, tracklist: Tracklist, warnings: Sequence[str]) -> UUID:
-        """See `Catalog.add_tracklist`."""
+    async def replace_tracklist(
+        self, media: MediaRef, tracklist: Tracklist | None, warnings: Sequence[str], *, version: int
+    ) -> UUID | None:
+        """See `Catalog.replace_tracklist`."""
         # Before the insert: the index allows one current tracklist per recording.
         await self._session.execute(
             update(SqlTracklist)
             .where(SqlTracklist.recording_id == media.media_id, SqlTracklist.is_current)
             .values(is_current=False)
         )
+        if tracklist is None:
+            return None
         tracklist_id = uuid7()
         tracks = [entry.to_document().model_dump(mode="json") for entry in tracklist.tracks]
         await self._session.execute(
@@ -164,6 +175,7 @@ class SqlCatalog:
                 id=tracklist_id,
                 recording_id=media.media_id,
                 is_current=True,
+                version=version,
                 title=(tracklist.title or media.file_name)[:MAX_TITLE_CHARS],
                 artist=tracklist.artist and tracklist.artist[:MAX_ARTIST_CHARS],
                 source_type=tracklist.source_type,
@@ -232,11 +244,13 @@ class SqlCatalog:
         """See `Catalog.refresh_stats`. Readers are not blocked; they see the old counts meanwhile (C-39)."""
         await self._session.execute(text("SELECT refresh_recording_stats()"))
 
-    async def _set_status(self, media_id: UUID, status: RecordingStatus) -> None:
+    async def _set_status(
+        self, media_id: UUID, status: RecordingStatus, *conditions: ColumnElement[bool]
+    ) -> None:
         """Set the status, unless a newer file has taken the path."""
         await self._session.execute(
             update(SqlRecording)
-            .where(SqlRecording.id == media_id, SqlRecording.status != RecordingStatus.DELETED)
+            .where(SqlRecording.id == media_id, SqlRecording.status != RecordingStatus.DELETED, *conditions)
             .values(status=status)
         )
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from phonograph_runtime.tables import JobColumns, Timestamps, one_of, service_registry
+from phonograph_runtime.tables import JobColumns, RecordingTaskColumns, Timestamps, one_of, service_registry
 from phonograph_tracklist.domain.metadata import ExtractionMethod, ValueType
 from phonograph_tracklist.domain.status import ProposalStatus, RecordingStatus
 
@@ -24,6 +24,10 @@ class SqlTracklistJob(JobColumns, Base):
     """Jobs that find the tracklist of a recording."""
 
     __tablename__ = "tracklist_jobs"
+
+
+class SqlRecordingTask(RecordingTaskColumns, Base):
+    """Recordings whose tracklist can be searched for again."""
 
 
 class SqlRecording(Timestamps, Base):
@@ -48,6 +52,8 @@ class SqlRecording(Timestamps, Base):
     """When its result was published; None until then."""
     music_result_id: Mapped[UUID | None]
     """The analysis whose features are among the metadata."""
+    result_version: Mapped[int] = mapped_column(server_default="0")
+    """Number of its results so far."""
     correlation_id: Mapped[UUID | None]
 
     __table_args__ = (
@@ -103,6 +109,8 @@ class SqlTracklist(Timestamps, Base):
         ForeignKey("recordings.id", ondelete="SET NULL"), index=True
     )
     is_current: Mapped[bool] = mapped_column(server_default="true")
+    version: Mapped[int] = mapped_column(server_default="1")
+    """Version of the result that it belongs to."""
     title: Mapped[str] = mapped_column(String(500), index=True)
     artist: Mapped[str | None] = mapped_column(String(255), index=True)
     source_url: Mapped[str | None] = mapped_column(String(1024))

@@ -19,6 +19,7 @@ def to_document(transcript: Transcript, pipeline_version: PipelineVersion) -> pu
         engine=transcript.engine,
         model=transcript.model,
         language=transcript.language,
+        languages=list(transcript.languages),
         text=transcript.text,
         warnings=[
             public.TranscriptWarning(code=warning.code, message=warning.message, segment=warning.segment)
@@ -43,11 +44,12 @@ def from_document(
                 end_s=segment.end,
                 text=segment.text,
                 words=tuple(
-                    Word(word.word, word.start, word.end, word.confidence, word.speaker)
+                    Word(word.word, word.start, word.end, word.confidence, word.speaker, word.is_spaced)
                     for word in segment.words
                 ),
                 confidence=segment.confidence,
                 speaker=segment.speaker,
+                language=segment.language,
             )
             for segment in document.segments
         ),
@@ -69,6 +71,7 @@ def _to_document_segment(segment: Segment) -> public.TranscriptSegment:
         text=segment.text,
         speaker=segment.speaker,
         confidence=segment.confidence,
+        language=segment.language,
         words=[
             public.Word(
                 word=word.text,
@@ -76,6 +79,7 @@ def _to_document_segment(segment: Segment) -> public.TranscriptSegment:
                 end=word.end_s,
                 confidence=word.confidence,
                 speaker=word.speaker,
+                is_spaced=word.is_spaced,
             )
             for word in segment.words
         ],

@@ -1,11 +1,32 @@
 """Results of the service, and the inputs of a merge."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from phonograph_events import MediaRef, PipelineVersion
+from pydantic import BaseModel, ConfigDict
+
+from phonograph_events import Facts, MediaRef, PipelineVersion, SpeakerSummary
+from phonograph_transcription.domain.enhancement import Improvement
 from phonograph_transcription.domain.speakers import Turn
 from phonograph_transcription.domain.transcript import Transcript
+
+
+class Meeting(BaseModel):
+    """A diarization with its speakers; stored as JSONB. Who they are is not known here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    meeting_id: UUID
+    speakers: list[SpeakerSummary]
+
+
+@dataclass(frozen=True, slots=True)
+class EnhancedContent:
+    """The changes of an enhanced transcript."""
+
+    improvements: tuple[Improvement, ...]
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +35,12 @@ class StoredTranscript:
 
     transcript: Transcript
     document_uri: str
-    settings: dict[str, str | int]
-    """Settings of the engine."""
+    used: Facts
+    """What made it: engine, model, language and settings."""
     turns: tuple[Turn, ...] = ()
     """Speaker turns that were merged into the transcript."""
+    enhanced: EnhancedContent | None = None
+    """Changes to the transcript from which it was derived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +55,29 @@ class TranscriptionResult:
     stored: StoredTranscript
     processing_s: float | None
     """Time in the engine, in seconds."""
+    meeting: Meeting | None = None
+    """The meeting whose speakers a v4 transcript has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """The newest transcript of a recording as an engine recognized it."""
+
+    result_id: UUID
+    media: MediaRef
+    document_uri: str
+    language_probability: float | None
+    used: Facts
+    """What made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """The text of one version of a transcript."""
+
+    result_id: UUID
+    version: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +90,7 @@ class Diarization:
     engine: str | None
     document_uri: str | None
     """None if the diarization found no speakers."""
+    meeting: Meeting | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,16 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 
+from phonograph_transcription.domain.segmentation import is_sentence_end
 from phonograph_transcription.domain.transcript import (
     Segment,
     Transcript,
     TranscriptWarning,
     WarningCode,
     Word,
+    join_words,
     mean_confidence,
 )
 
@@ -63,6 +65,19 @@ class TurnIndex:
         tied = [speaker for speaker, rank in ranked.items() if rank - best < 1e-6]
         return previous if previous in tied else tied[0]
 
+    def is_speaking(self, speaker: str, start_s: float, end_s: float) -> bool:
+        """Return whether a turn of a speaker overlaps an interval.
+
+        Args:
+            speaker: Label of the speaker.
+            start_s: Start of the interval, in seconds.
+            end_s: End of the interval, in seconds.
+        """
+        return any(
+            turn.speaker == speaker and min(end_s, turn.end_s) > max(start_s, turn.start_s)
+            for turn in self._turns_near(start_s, end_s)
+        )
+
     def _turns_near(self, start_s: float, end_s: float) -> Sequence[Turn]:
         first = bisect_left(self._latest_ends, start_s - TOLERANCE_S)
         return self._turns[first : bisect_right(self._starts, end_s + TOLERANCE_S)]
@@ -74,7 +89,8 @@ def assign_speakers(transcript: Transcript, turns: TurnIndex) -> Transcript:
     A word belongs to the speaker whose turns overlap it most; in a tie to the speaker of the word before,
     else to the one whose turn started first. A word outside all turns belongs to the nearest turn within
     `TOLERANCE_S`, else it has no speaker (None). A word without times has the speaker of the word before it
-    in its segment, else that of the word after it. Only words split a segment: a turn without words has no
+    in its segment, else that of the word after it. Where two speakers talk at once, the first word of a
+    sentence follows the rest of it. Only words split a segment: a turn without words has no
     effect. No word is added, lost or moved.
     """
     segments: list[Segment] = []
@@ -104,6 +120,7 @@ def _split_by_speaker(segment: Segment, turns: TurnIndex, previous: str | None) 
             words=run,
             confidence=segment.confidence if len(runs) == 1 else mean_confidence(run),
             speaker=run[0].speaker,
+            language=segment.language,
         )
         start = max(min(_known_starts(following), default=end), start)
 
@@ -120,7 +137,36 @@ def _assign_words(segment: Segment, turns: TurnIndex, previous: str | None) -> l
             end = word.start_s if word.end_s is None else word.end_s
             previous = turns.find_speaker(word.start_s, end, previous)
         assigned.append(replace(word, speaker=previous))
-    return [replace(word, speaker=assigned[0].speaker) for word in words[:first_timed]] + assigned
+    assigned = [replace(word, speaker=assigned[0].speaker) for word in words[:first_timed]] + assigned
+    return _move_first_words(assigned, turns)
+
+
+def _move_first_words(words: Sequence[Word], turns: TurnIndex) -> list[Word]:
+    """Return the words; the first of a sentence is moved to the speaker of the rest if both talk then.
+
+    The engines place the beginning of a turn later than the word, while the other speaker is still finishing.
+    """
+    moved = list(words)
+    for first, end in _find_sentences(words):
+        word, rest = words[first], words[first + 1 : min(first + 3, end)]
+        speakers = {following.speaker for following in rest}
+        speaker = speakers.pop() if len(speakers) == 1 else None
+        if speaker is None or speaker == word.speaker or word.start_s is None or word.end_s is None:
+            continue
+        if turns.is_speaking(speaker, word.start_s, word.end_s):
+            moved[first] = replace(word, speaker=speaker)
+    return moved
+
+
+def _find_sentences(words: Sequence[Word]) -> Iterator[tuple[int, int]]:
+    """Yield the first index of each sentence and the index after its last word."""
+    first = 0
+    for number, (word, following) in enumerate(pairwise(words)):
+        if is_sentence_end(word, following):
+            yield first, number + 1
+            first = number + 1
+    if words:
+        yield first, len(words)
 
 
 def _end_of_run(run: Sequence[Word], following: Sequence[Word], segment: Segment) -> float:
@@ -144,7 +190,7 @@ def _split_text(text: str, runs: Sequence[Sequence[Word]]) -> list[str]:
         for number, word in enumerate(run):
             found = text.find(word.text, position)
             if found < 0:
-                return [" ".join(word.text for word in run) for run in runs]
+                return [join_words(run) for run in runs]
             if number == 0 and cuts[-1] > 0:
                 cuts[-1] = found
             position = found + len(word.text)

@@ -5,9 +5,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 MAX_WORD_S = 3.0
 """No spoken word is longer; engines stretch the last word before a silence."""
+MIN_WORD_S = 0.04
+"""No spoken word is shorter; engines report words of no length where they are unsure."""
 
 
 class WarningCode(StrEnum):
@@ -16,6 +19,7 @@ class WarningCode(StrEnum):
     NO_SPEECH = "no_speech"
     UNSUPPORTED_LANGUAGE = "unsupported_language"
     ENGINE_FALLBACK = "engine_fallback"
+    MEMORY_FALLBACK = "memory_fallback"
     REPETITION = "repetition"
     INVENTED_TEXT = "invented_text"
     NO_SPEAKERS = "no_speakers"
@@ -41,6 +45,8 @@ class Word:
     end_s: float | None
     confidence: float | None
     speaker: str | None = None
+    is_spaced: bool | None = None
+    """Whether the text has a space before it; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Segment:
     confidence: float | None = None
     """In [0, 1]; the mean of the words' if the engine reports none for segments."""
     speaker: str | None = None
+    language: str | None = None
+    """ISO 639-1 code; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,12 @@ class Transcript:
     def text(self) -> str:
         """The whole text, one line per segment."""
         return "\n".join(segment.text for segment in self.segments)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The spoken languages, each once, in the order of their first words."""
+        spoken = (s.language or self.language for s in self.segments)
+        return tuple(dict.fromkeys(language for language in spoken if language is not None))
 
     @property
     def word_count(self) -> int:
@@ -106,6 +120,14 @@ def mean_confidence(words: Iterable[Word]) -> float | None:
     return math.fsum(known) / len(known) if known else None
 
 
+def join_words(words: Iterable[Word]) -> str:
+    """Return the words as one line: with spaces, except before words that have none."""
+    line = ""
+    for word in words:
+        line += word.text if not line or word.is_spaced is False else f" {word.text}"
+    return line
+
+
 def clip_word(word: Word, *, duration_s: float) -> Word:
     """Return the word with times inside the recording, in order, and at most `MAX_WORD_S` apart."""
     if word.start_s is None or word.end_s is None:
@@ -123,14 +145,11 @@ def put_in_order(segments: Sequence[Segment]) -> list[Segment]:
     """
     timed = [word for segment in segments for word in segment.words if word.start_s is not None]
     starts = _make_ascending([word.start_s or 0.0 for word in timed])
-    numbers = iter(range(len(timed)))
+    placed = iter(_widen([_place_word(word, starts, number) for number, word in enumerate(timed)]))
     ordered: list[Segment] = []
     free_s = 0.0
     for segment in segments:
-        words = tuple(
-            word if word.start_s is None else _place_word(word, starts, next(numbers))
-            for word in segment.words
-        )
+        words = tuple(word if word.start_s is None else next(placed) for word in segment.words)
         known = [word for word in words if word.start_s is not None]
         start_s = known[0].start_s or 0.0 if known else max(segment.start_s, free_s)
         end_s = known[-1].end_s or start_s if known else segment.end_s
@@ -152,6 +171,58 @@ def _place_word(word: Word, starts: Sequence[float], number: int) -> Word:
     if number + 1 < len(starts):
         end_s = min(end_s, starts[number + 1])
     return replace(word, start_s=start_s, end_s=end_s)
+
+
+def _widen(words: list[Word]) -> list[Word]:
+    """Return the words, in the order of time, with those of no length widened to `MIN_WORD_S` where possible.
+
+    They take the time first from the gap after them, then from the gap before them, then from longer words
+    next to them.
+    """
+    spans = [(word.start_s or 0.0, word.end_s or word.start_s or 0.0) for word in words]
+    first = 0
+    while first < len(spans):
+        end = first
+        while end < len(spans) and _is_short(spans[end]) and spans[end][0] - spans[first][0] < MIN_WORD_S:
+            end += 1
+        if end > first:
+            _widen_run(spans, first, end)
+        first = max(end, first + 1)
+    return [
+        replace(word, start_s=round(start_s, 3), end_s=round(end_s, 3))
+        for word, (start_s, end_s) in zip(words, spans, strict=True)
+    ]
+
+
+def _is_short(span: tuple[float, float]) -> bool:
+    return span[1] - span[0] < MIN_WORD_S - 1e-6
+
+
+def _widen_run(spans: list[tuple[float, float]], first: int, end: int) -> None:
+    """Share the time around consecutive short words equally between them.
+
+    Args:
+        spans: Start and end of all words; those of the run and their neighbors are changed.
+        first: Index of the first word of the run.
+        end: Index of the word after the last one.
+    """
+    wanted_s = (end - first) * MIN_WORD_S
+    before_s = spans[first - 1][1] if first else 0.0
+    from_s, to_s = spans[first][0], spans[end - 1][1]
+    # After the last word, the recording may end.
+    after_s = spans[end][0] if end < len(spans) else to_s
+    to_s = min(max(to_s, from_s + wanted_s), max(after_s, to_s))
+    from_s = max(before_s, min(from_s, to_s - wanted_s))
+    if end < len(spans) and spans[end][0] <= to_s:
+        start_s, end_s = spans[end]
+        to_s += min(wanted_s - (to_s - from_s), max(end_s - start_s - MIN_WORD_S, 0.0))
+        spans[end] = (max(start_s, to_s), end_s)
+    if first and before_s >= from_s:
+        start_s, end_s = spans[first - 1]
+        from_s -= min(wanted_s - (to_s - from_s), max(end_s - start_s - MIN_WORD_S, 0.0))
+        spans[first - 1] = (start_s, min(end_s, from_s))
+    borders = [from_s + (to_s - from_s) * number / (end - first) for number in range(end - first + 1)]
+    spans[first:end] = pairwise(borders)
 
 
 def _make_ascending(times: Sequence[float]) -> list[float]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
-from phonograph_media import SAMPLE_RATE_HZ
-from phonograph_media.speech import SpeechRegion, amplify
+from phonograph_events import Facts
+from phonograph_media import SAMPLE_RATE_HZ, Samples
+from phonograph_media.speech import SpeechRegion, measure_gain
 from phonograph_runtime.errors import EngineUnavailableError
 from phonograph_runtime.ports import Progress
 from phonograph_transcription.domain.engines import EngineChoice
@@ -21,6 +21,7 @@ from phonograph_transcription.domain.transcript import (
     WarningCode,
     Word,
     clip_word,
+    join_words,
     mean_confidence,
 )
 from phonograph_transcription.inference.speech import NO_SPEECH, make_speech_detector
@@ -53,6 +54,11 @@ class PocketsphinxTranscriber(Transcriber):
     def model(self) -> str:
         return MODEL
 
+    @property
+    @override
+    def settings(self) -> Facts:
+        return {"device": "cpu", "beam": BEAM}
+
     @override
     def load(self) -> None:
         if self._decoder is None:
@@ -69,9 +75,7 @@ class PocketsphinxTranscriber(Transcriber):
             ) from error
 
     @override
-    def predict(
-        self, samples: NDArray[np.float32], *, language: str | None, progress: Progress
-    ) -> Transcript:
+    def predict(self, samples: Samples, *, language: str | None, progress: Progress) -> Transcript:
         empty = Transcript(NAME, MODEL, LANGUAGE, None)
         if language is not None and language.lower().partition("-")[0] != LANGUAGE:
             message = f"pocketsphinx supports English only, not {language!r}; use a Whisper model."
@@ -79,27 +83,35 @@ class PocketsphinxTranscriber(Transcriber):
         self.load()
         # The features keep a noise estimate: without a reset, one recording would influence the next.
         self._decoder.reinit_feat()
-        segments = tuple(self._segments(amplify(samples), progress))
+        segments = tuple(self._segments(samples, progress))
         if not segments:
             return empty.with_warnings(NO_SPEECH)
         return Transcript(NAME, MODEL, LANGUAGE, None, segments)
 
-    def _segments(self, samples: NDArray[np.float32], progress: Progress) -> Iterator[Segment]:
+    def _segments(self, samples: Samples, progress: Progress) -> Iterator[Segment]:
         progress(0.0, "speech")
+        gain = measure_gain(samples)
         for region in self._detector.detect(samples):
-            words = tuple(self._words(samples, region))
+            words = tuple(self._words(samples, region, gain))
             if words:
                 yield Segment(
                     start_s=words[0].start_s or 0.0,
                     end_s=words[-1].end_s or 0.0,
-                    text=" ".join(word.text for word in words),
+                    text=join_words(words),
                     words=words,
                     confidence=mean_confidence(words),
                 )
             progress(region.end / len(samples), "words")
 
-    def _words(self, samples: NDArray[np.float32], region: SpeechRegion) -> Iterator[Word]:
-        scaled = np.rint(samples[region.start : region.end] * 32_768)
+    def _words(self, samples: Samples, region: SpeechRegion, gain: np.float32) -> Iterator[Word]:
+        """Yield the words of a region.
+
+        Args:
+            samples: The recording.
+            region: The region.
+            gain: Factor for quiet recordings.
+        """
+        scaled = np.rint(samples[region.start : region.end] * (gain * 32_768))
         pcm = np.clip(scaled, -32_768, 32_767).astype("<i2").tobytes()
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, no_search=False, full_utt=True)
@@ -112,5 +124,6 @@ class PocketsphinxTranscriber(Transcriber):
                 start_s=region.start_s + found.start_frame / FRAMES_PER_S,
                 end_s=region.start_s + (found.end_frame + 1) / FRAMES_PER_S,
                 confidence=round(min(max(found.prob, 0.0), 1.0), 4),
+                is_spaced=True,
             )
             yield clip_word(word, duration_s=len(samples) / SAMPLE_RATE_HZ)

@@ -4,11 +4,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, String, Text, UniqueConstraint, func
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from phonograph_events import PipelineVersion
-from phonograph_runtime.tables import JobColumns, Timestamps, one_of, service_registry
+from phonograph_events import ExportFormat, PipelineVersion
+from phonograph_runtime.tables import JobColumns, RecordingTaskColumns, Timestamps, one_of, service_registry
 
 
 class Base(DeclarativeBase):
@@ -21,6 +32,10 @@ class SqlTranscriptionJob(JobColumns, Base):
     """Recordings to transcribe and transcripts to merge (T1-07)."""
 
     __tablename__ = "transcription_jobs"
+
+
+class SqlRecordingTask(RecordingTaskColumns, Base):
+    """Recordings that can be transcribed again."""
 
 
 class SqlTranscriptionResult(Timestamps, Base):
@@ -44,6 +59,8 @@ class SqlTranscriptionResult(Timestamps, Base):
     speaker_info: Mapped[dict[str, Any] | None]
     accuracy: Mapped[float | None] = mapped_column(Float)
     """1 - word error rate, if a reference exists (C-51)."""
+    accuracy_source: Mapped[str | None] = mapped_column(String(300))
+    """Name of the reference text."""
     accuracy_estimate: Mapped[float | None] = mapped_column(Float)
     word_count: Mapped[int | None]
     processing_time: Mapped[float | None] = mapped_column(Float)
@@ -65,7 +82,51 @@ class SqlTranscriptionResult(Timestamps, Base):
         CheckConstraint("version >= 1", name="version"),
         CheckConstraint("speaker_count >= 0", name="speaker_count"),
         CheckConstraint("pipeline_version = 'v1' OR parent_result_id IS NOT NULL", name="has_parent"),
+        Index(
+            "ix_transcription_results_current",
+            "media_file_id",
+            postgresql_include=["id", "parent_result_id", "pipeline_version", "version"],
+        ),
     )
+
+
+class SqlTranscriptSegment(Base):
+    """Segments as the search finds them (T1-18, T1-19); a trigger on `transcription_results` fills them."""
+
+    __tablename__ = "transcript_segments"
+
+    result_id: Mapped[UUID] = mapped_column(
+        ForeignKey("transcription_results.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    start_time: Mapped[float] = mapped_column(Float)
+    end_time: Mapped[float] = mapped_column(Float)
+    speaker: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str] = mapped_column(String(20), index=True)
+    """ISO 639-1 code; empty if unknown."""
+    confidence: Mapped[float | None] = mapped_column(Float, index=True)
+    text: Mapped[str] = mapped_column(Text)
+    search: Mapped[Any] = mapped_column(TSVECTOR)
+
+    __table_args__ = (
+        Index(
+            "ix_transcript_segments_search",
+            "search",
+            postgresql_using="gin",
+            postgresql_with={"gin_pending_list_limit": 512},
+        ),
+    )
+
+
+class SqlTranscriptWord(Base):
+    """Words of all transcripts, in which the search finds those similar to a mistyped one."""
+
+    __tablename__ = "transcript_words"
+
+    word: Mapped[str] = mapped_column(Text, primary_key=True)
+    trigrams: Mapped[list[str]] = mapped_column(ARRAY(Text))
+
+    __table_args__ = (Index("ix_transcript_words_trigrams", "trigrams", postgresql_using="gin"),)
 
 
 class SqlMergeInputs(Timestamps, Base):
@@ -86,10 +147,12 @@ class SqlMergeInputs(Timestamps, Base):
     turns_uri: Mapped[str | None] = mapped_column(Text)
     media: Mapped[dict[str, Any] | None]
     """The recording as the diarization reported it; a `phonograph_events.MediaRef`."""
+    meeting: Mapped[dict[str, Any] | None]
+    """The speakers of the diarization; a `domain.results.Meeting`."""
 
 
 class SqlV2ProcessingJob(Timestamps, Base):
-    """Further processing of a transcript, for example multi-pass (T0-11). No code uses the table."""
+    """Further processing of a transcript (T0-11); its state follows that of the job that does it (T0-43)."""
 
     __tablename__ = "v2_processing_jobs"
 
@@ -114,7 +177,7 @@ class SqlV2ProcessingJob(Timestamps, Base):
 
 
 class SqlExport(Base):
-    """Files exported from a transcript (T0-18, C-03). No code uses the table."""
+    """Files exported from a transcript (T0-18, C-03)."""
 
     __tablename__ = "exports"
 
@@ -124,9 +187,9 @@ class SqlExport(Base):
     )
     format: Mapped[str] = mapped_column(String(10))
     file_path: Mapped[str] = mapped_column(Text)
+    """URI in the object store."""
     file_size: Mapped[int | None] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
-    __table_args__ = (
-        CheckConstraint("format IN ('json', 'txt', 'srt', 'vtt', 'md', 'summary')", name="format"),
-    )
+    __table_args__ = (CheckConstraint(one_of("format", ExportFormat), name="format"),)

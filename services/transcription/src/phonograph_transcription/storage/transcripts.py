@@ -1,6 +1,7 @@
 """Versions of transcripts and the inputs of their merges in PostgreSQL."""
 
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from phonograph_transcription.domain.documents import to_document
 from phonograph_transcription.domain.results import (
     Diarization,
     LatestTranscript,
+    Meeting,
     MergeInputs,
     TranscriptionResult,
 )
@@ -31,6 +33,7 @@ class ContentSegment(BaseModel):
     text: str
     confidence: float | None
     speaker: str | None
+    language: str | None
 
 
 class Content(BaseModel):
@@ -38,6 +41,7 @@ class Content(BaseModel):
 
     text: str
     language: str | None
+    languages: list[str]
     segments: list[ContentSegment]
 
 
@@ -58,6 +62,16 @@ class DiarizationContent(BaseModel):
     """Shape of `transcription_results.diarization_content`."""
 
     turns: list[Turn]
+    meeting: Meeting | None = None
+    """The meeting, whose speakers lead to people (T0-31)."""
+
+
+class EnhancedContentV2(BaseModel):
+    """Shape of `transcription_results.enhanced_content_v2` (T0-08, T0-09)."""
+
+    enhanced_text: str
+    improvements: list[dict[str, Any]]
+    enhancement_metadata: dict[str, Any]
 
 
 class ProcessingMetadata(BaseModel):
@@ -93,6 +107,7 @@ class SqlTranscriptStore:
             "diarization_engine": diarization.engine,
             "turns_uri": diarization.document_uri,
             "media": diarization.media.model_dump(mode="json"),
+            "meeting": None if diarization.meeting is None else _json(diarization.meeting),
         }
         # Locks the row before it is compared: a newer diarization may arrive at the same time.
         inputs = _to_domain(await self._upsert(diarization.media.media_id, {}, {}))
@@ -148,16 +163,23 @@ def _values(result: TranscriptionResult, version: int) -> dict[str, Any]:
         "processing_time": result.processing_s,
         "engine": transcript.engine,
         "model_used": transcript.model[:100],
-        "model_config": stored.settings,
+        "model_config": stored.used,
         "quality_warnings_v2": [_json(warning) for warning in document.warnings],
         "processing_metadata": _json(
             ProcessingMetadata(language_probability=transcript.language_probability)
         ),
     }
+    if stored.enhanced is not None:
+        enhanced = EnhancedContentV2(
+            enhanced_text=transcript.text,
+            improvements=[asdict(improvement) for improvement in stored.enhanced.improvements],
+            enhancement_metadata=stored.enhanced.metadata,
+        )
+        values |= {"enhanced_content_v2": _json(enhanced)}
     if has_speakers:
         values |= {
             "speaker_info": _json(SpeakerInfo(words=_words_by_speaker(transcript))),
-            "diarization_content": _json(DiarizationContent(turns=turns)),
+            "diarization_content": _json(DiarizationContent(turns=turns, meeting=result.meeting)),
             "merged_content": content,
             "speaker_count": len(transcript.speakers),
         }
@@ -168,6 +190,7 @@ def _content(document: TranscriptDocument) -> Content:
     return Content(
         text=document.text,
         language=document.language,
+        languages=document.languages,
         segments=[
             ContentSegment(
                 id=number,
@@ -176,6 +199,7 @@ def _content(document: TranscriptDocument) -> Content:
                 text=segment.text,
                 confidence=segment.confidence,
                 speaker=segment.speaker,
+                language=segment.language,
             )
             for number, segment in enumerate(document.segments)
         ],
@@ -200,6 +224,10 @@ def _to_domain(row: SqlMergeInputs) -> MergeInputs:
         diarization=None
         if row.diarization_job_id is None
         else Diarization(
-            MediaRef.model_validate(row.media), row.diarization_job_id, row.diarization_engine, row.turns_uri
+            MediaRef.model_validate(row.media),
+            row.diarization_job_id,
+            row.diarization_engine,
+            row.turns_uri,
+            None if row.meeting is None else Meeting.model_validate(row.meeting),
         ),
     )
