@@ -137,8 +137,9 @@ async def send_bytes(stack: Stack, place: TopicPartition, batch: bytes) -> int:
     await client.bootstrap()
     try:
         client.add_topic(place.topic)
-        await client.force_metadata_update()
-        node = client.cluster.leader_for_partition(place)
+        # A new topic has no leader for a moment.
+        while (node := client.cluster.leader_for_partition(place)) in {None, -1}:
+            await client.force_metadata_update()
         request: Any = ProduceRequest(
             transactional_id=None,
             required_acks=-1,

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.support.engines import Sum
 from tests.support.stack import Stack
 
-from phonograph_events import Record
+from phonograph_events import Envelope, Record
 from phonograph_runtime.database import Database
 from phonograph_runtime.settings import ServiceSettings
 from phonograph_runtime.tables import DeliveryBase, JobColumns, RecordingTaskColumns, service_registry
@@ -145,6 +145,20 @@ async def rows(database: Database, query: str) -> Sequence[Any]:
     """Return the rows of a query."""
     async with database.engine.connect() as connection:
         return (await connection.execute(text(query))).all()
+
+
+async def wait_until_consumed(database: Database, *events: Envelope, timeout_s: float = 60) -> None:
+    """Wait until a service has handled events, because records of several topics arrive in any order.
+
+    Raises:
+        TimeoutError: If it has not in time.
+    """
+    ids = ", ".join(f"'{event.id}'" for event in events)
+    async with asyncio.timeout(timeout_s):
+        while await rows(database, f"SELECT count(*) FROM inbox WHERE event_id IN ({ids})") != [
+            (len(events),)
+        ]:
+            await asyncio.sleep(0.1)
 
 
 def delivered(record: Record, offset: int, *, partition: int = 0) -> Any:

@@ -53,7 +53,7 @@ def test_cause_joins_the_events_of_one_request() -> None:
     second = envelope(IngestRequested(uri="/b.mp3"), source="ingest", cause=first.as_cause())
     assert second.correlationid == first.correlationid
     assert second.causationid == first.id
-    assert first.as_cause() == Cause(first.id, first.correlationid)
+    assert first.as_cause() == Cause(first.id, first.correlationid, source="cli")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from tests.support.scratch import wait_until_consumed
 from tests.support.stack import Stack
 
 from phonograph_events import JobFailed, MusicAnalyzed, RerunRequested
@@ -16,7 +17,8 @@ async def test_each_request_makes_one_version(stack: Stack, tmp_path: Path, corr
     silent = media_ready(write(tmp_path / "silence.wav", np.zeros(RATE_HZ)))
     request = RerunRequested(media_id=event.media_id, service="analysis")
     async with service(stack, tmp_path) as app:
-        await stack.publish(event, correlation_id=correlation_id)
+        ingested = await stack.publish(event, correlation_id=correlation_id)
+        await wait_until_consumed(app.database, ingested)
         sent = await stack.publish(request, correlation_id=correlation_id)
         await stack.send(sent.to_record())
         await stack.publish(request, correlation_id=correlation_id)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tests.support.scratch import wait_until_consumed
 from tests.support.stack import Stack, running
 
 from phonograph_events import (
@@ -44,15 +45,16 @@ async def test_each_request_makes_one_version_from_the_newest_transcript(
         return [event for event in found if isinstance(event.data, kind)]
 
     async with running(app):
-        await stack.publish(ready(media), correlation_id=correlation_id)
+        ingested = await stack.publish(ready(media), correlation_id=correlation_id)
+        await wait_until_consumed(app.database, ingested)
         await stack.publish(request, correlation_id=correlation_id)
         (refused,) = await collect(JobFailed, 1)
-        for version in (1, 3):
-            transcript = transcribed(app, media, lines, version=version)
-            await stack.publish(transcript, correlation_id=correlation_id)
-        await stack.publish(
-            transcribed(app, media, lines, version=4, level="v4"), correlation_id=correlation_id
-        )
+        transcripts = [transcribed(app, media, lines, version=version) for version in (1, 3)]
+        transcripts.append(transcribed(app, media, lines, version=4, level="v4"))
+        sent_transcripts = [
+            await stack.publish(transcript, correlation_id=correlation_id) for transcript in transcripts
+        ]
+        await wait_until_consumed(app.database, *sent_transcripts)
         sent = await stack.publish(request, correlation_id=correlation_id)
         await stack.send(sent.to_record())
         await collect(HighlightsCompleted, 1)
@@ -118,8 +120,11 @@ async def test_each_request_finds_the_speakers_of_the_segments_again(
         for version, parent in ((2, v1.result_id), (4, uuid7()))
     )
     async with running(app):
-        for event in (ready(media), v1, v4, enhanced):
+        sent = [
             await stack.publish(event, correlation_id=correlation_id)
+            for event in (ready(media), v1, v4, enhanced)
+        ]
+        await wait_until_consumed(app.database, *sent)
         for count in (1, 2):
             await stack.publish(request, correlation_id=correlation_id)
             events = await stack.collect(

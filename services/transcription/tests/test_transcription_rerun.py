@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.support.scratch import wait_until_consumed
 from tests.support.stack import Stack, running
 
 from phonograph_events import (
@@ -253,8 +254,8 @@ async def test_recording_of_another_profile_can_be_transcribed_on_request(
     scenario: Scenario, tmp_path: Path
 ) -> None:
     music = scenario.ready(wav(tmp_path / "talk.wav", sample_of_talk(tmp_path)), profile="music")
-    async with scenario.service():
-        await scenario.publish(music)
+    async with scenario.service() as app:
+        await wait_until_consumed(app.database, await scenario.publish(music))
         await scenario.publish(rerun(music))
         (result,) = await scenario.results((music, "v1"))
     assert result.data.version == 1
