@@ -20,9 +20,10 @@ from tests.support.stack import Stack
 from phonograph_events import Record
 
 HEADER_BYTES = 61
+_NOT_LEADER = 6
+"""Error code of Kafka."""
 CRC, ATTRIBUTES, LAST_DELTA = 17, 21, 23
 """Positions in the header of a batch."""
-TRANSACTIONAL = 0x10
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,10 @@ async def send_bytes(stack: Stack, place: TopicPartition, batch: bytes) -> int:
             timeout=10_000,
             topics=[(place.topic, [(place.partition, batch)])],
         )
-        response: Any = await client.send(node, request)
-        ((_, ((_, error, offset, *_),)),) = response.topics
+        error = _NOT_LEADER
+        while error == _NOT_LEADER:  # its leader does not know yet that it is
+            response: Any = await client.send(node, request)
+            ((_, ((_, error, offset, *_),)),) = response.topics
         assert error == 0, f"Kafka refused the batch: error {error}"
         return int(offset)
     finally:

@@ -87,9 +87,20 @@ def record(folder: Path, voices: Sequence[int], **changes: Any) -> MediaRef:
         voices: numbers from 1 to 90, in the order in which they speak.
         **changes: fields that replace the usual ones.
     """
-    path = folder / f"{uuid4()}.wav"
     samples = np.repeat(np.array(voices) * _STEP, RATE)
     samples[-8:] = np.random.default_rng().uniform(-0.5, 0.5, 8)
+    return media_of(folder, samples, **{"profile": "meeting"} | changes)
+
+
+def media_of(folder: Path, samples: Any, **changes: Any) -> MediaRef:
+    """Return a recording whose rendition is in the object store.
+
+    Args:
+        folder: holds the file, and the object store in `objects`.
+        samples: shape (samples,), 16 kHz mono, [-1, 1].
+        **changes: fields that replace the usual ones.
+    """
+    path = folder / f"{uuid4()}.wav"
     with wave.open(str(path), "wb") as wav:
         wav.setparams((1, 2, RATE, 0, "NONE", ""))
         wav.writeframes((samples * 32_767).astype("<i2").tobytes())
@@ -102,12 +113,11 @@ def record(folder: Path, voices: Sequence[int], **changes: Any) -> MediaRef:
             "file_size": path.stat().st_size,
             "kind": "audio",
             "mime_type": "audio/x-wav",
-            "duration_s": len(voices),
+            "duration_s": len(samples) / RATE,
             "file_hash": uuid4().hex * 2,
             "secondary_hash": uuid4().hex,
             "content_fp": f"pcm16k1:{uuid4().hex}",
             "rendition_uri": objects.put(f"renditions/{path.name}", path),
-            "profile": "meeting",
         }
         | changes
     )

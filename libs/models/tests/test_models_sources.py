@@ -331,8 +331,8 @@ def test_index_is_the_one_that_pip_is_configured_with(tmp_path, monkeypatch):
     (default,) = read_pip_settings().urls
     assert default.startswith("https://")
     (tmp_path / "pip.conf").write_text(
-        "[global]\nindex-url = http://user:word@one.test/simple\nproxy = http://proxy.test:1\n"
-        "[download]\nextra-index-url =\n  http://two.test/simple\n  http://three.test/simple\n"
+        "[global]\nINDEX_URL = http://user:word@one.test/simple\nproxy = http://proxy.test:1\n"
+        "[download]\nEXTRA_INDEX_URL =\n  http://two.test/simple\n  http://three.test/simple\n"
     )
     settings = read_pip_settings()
     assert settings.urls == (

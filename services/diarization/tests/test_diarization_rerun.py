@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.stack import Stack, running
+from tests.support.voices import media_of as media
 
 from phonograph_diarization.config import Settings
 from phonograph_diarization.main import create_app
 from phonograph_events import DiarizationCompleted, Envelope, JobFailed, RerunRequested, Service
 
-from .test_diarization_service import events_of, execute, media, ready, select
+from .test_diarization_service import events_of, execute, ready, select
 
 MEETINGS = "SELECT id, version, status, speaker_count FROM meetings WHERE file_id = :id ORDER BY version"
 JOBS = "SELECT processing_options, model_config FROM diarization_jobs WHERE media_file_id = :id ORDER BY id"

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import wave
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.support.models import RequireModel
 from tests.support.stack import Stack, running
 from tests.support.system import SAMPLES
+from tests.support.voices import media_of as media
 
 from phonograph_diarization.config import Settings
 from phonograph_diarization.domain.engines import EngineChoice
@@ -35,36 +35,10 @@ from phonograph_events import (
 )
 from phonograph_media import make_rendition, read_rendition
 from phonograph_runtime.app import ServiceApp
-from phonograph_runtime.objects import ObjectStore
 
 from .support.rttm import from_rttm
 
 JOB = JobSummary(job_id=uuid4(), service="test")
-
-
-def media(folder: Path, samples: Any, **changes: Any) -> MediaRef:
-    """Return a recording whose rendition is in the object store."""
-    path = folder / f"{uuid4()}.wav"
-    with wave.open(str(path), "wb") as wav:
-        wav.setparams((1, 2, 16_000, 0, "NONE", ""))
-        wav.writeframes((samples * 32_767).astype("<i2").tobytes())
-    objects = ObjectStore((folder / "objects").as_uri())
-    return MediaRef.model_validate(
-        {
-            "media_id": uuid7(),
-            "uri": path.as_uri(),
-            "file_name": path.name,
-            "file_size": path.stat().st_size,
-            "kind": "audio",
-            "mime_type": "audio/x-wav",
-            "duration_s": len(samples) / 16_000,
-            "file_hash": uuid4().hex * 2,
-            "secondary_hash": uuid4().hex,
-            "content_fp": f"pcm16k1:{uuid4().hex}",
-            "rendition_uri": objects.put(f"renditions/{path.name}", path),
-        }
-        | changes
-    )
 
 
 def ready(file: MediaRef) -> MediaReady:

@@ -154,25 +154,31 @@ def read_pip_settings() -> IndexSettings:
     """
     lines = [line.partition("=") for line in _run_pip("config", "list").splitlines() if "=" in line]
     values = {
-        key.removeprefix(f"{section}."): str(ast.literal_eval(value))
+        _variable(key.removeprefix(f"{section}.")): str(ast.literal_eval(value))
         for section in _SECTIONS
         for key, _, value in lines
         if key.startswith(f"{section}.")
     }
-    if values.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+    if values.get("NO_INDEX", "").lower() in ("1", "true", "yes", "on"):
         raise SourceUnavailableError("The package index is not asked: pip is configured with no-index.")
-    url = values.get("index-url") or _default_index()
+    url = values.get("INDEX_URL") or _default_index()
     return IndexSettings(
-        urls=(url, *values.get("extra-index-url", "").split()),
-        certificates=values.get("cert"),
-        client_certificate=values.get("client-cert"),
-        proxy=values.get("proxy"),
+        urls=(url, *values.get("EXTRA_INDEX_URL", "").split()),
+        certificates=values.get("CERT"),
+        client_certificate=values.get("CLIENT_CERT"),
+        proxy=values.get("PROXY"),
     )
+
+
+def _variable(setting: str) -> str:
+    """Return the name of a setting as in pip's environment variables, without `PIP_`."""
+    return setting.upper().replace("-", "_")
 
 
 def _default_index() -> str:
     """Return the index that pip names as its default in its help."""
-    found = re.search(r"--index-url <url>.*?\(default\s+(\S+?)\)", _run_pip("download", "--help"), re.DOTALL)
+    pattern = r"Base URL of the Python Package\s+Index\s+\(default\s+(\S+?)\)"
+    found = re.search(pattern, _run_pip("download", "--help"))
     if found is None:
         raise SourceUnavailableError("The package index is not known: pip names none. Set PIP_INDEX_URL.")
     return found[1]

@@ -1,6 +1,5 @@
 """Settings of the diarization service, from `DIARIZATION_*`."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_serializer, field_validator
@@ -8,6 +7,7 @@ from pydantic_settings import SettingsConfigDict
 
 from phonograph_diarization.domain.engines import EngineChoice
 from phonograph_models import models_folder
+from phonograph_runtime.cores import count_cores
 from phonograph_runtime.settings import ServiceSettings
 
 MAX_THREADS = 4
@@ -16,7 +16,7 @@ MAX_THREADS = 4
 
 def default_threads() -> int:
     """Return half of the cores: the engines of the other services need the rest."""
-    return min(max(len(os.sched_getaffinity(0)) // 2, 1), MAX_THREADS)
+    return min(max(count_cores() // 2, 1), MAX_THREADS)
 
 
 class Settings(ServiceSettings):

@@ -20,6 +20,17 @@ MAX_BEAT_S = 1.5
 """Interval of 40 BPM: a gap up to this length, as between two clicks, is part of the music."""
 
 
+def _make_kernel(offset: float) -> NDArray[np.float64]:
+    """Return the filter that interpolates at an offset from each sample, as a share of their distance."""
+    taps = np.arange(-SINC_HALF, SINC_HALF) + offset
+    window = np.interp(taps, np.arange(-SINC_HALF, SINC_HALF + 1), np.hanning(2 * SINC_HALF + 3)[1:-1])
+    kernel: NDArray[np.float64] = np.sinc(taps) * window
+    return kernel
+
+
+_BETWEEN_SAMPLES = [_make_kernel(step / OVERSAMPLING) for step in range(1, OVERSAMPLING)]
+
+
 def integrated_loudness(momentary_lufs: NDArray[np.float64]) -> float | None:
     """Return the integrated loudness by the two gates of ITU-R BS.1770-5 (EBU R128).
 
@@ -59,28 +70,22 @@ def loudness_range(momentary_lufs: NDArray[np.float64]) -> float | None:
     return float(high - low)
 
 
-def true_peak(block: NDArray[np.float32]) -> float:
+def true_peak(block: NDArray[np.float32], earlier: float = 0.0) -> float:
     """Return the largest absolute value of a signal between its samples too, as ITU-R BS.1770-5.
 
     Args:
         block: Shape (samples, channels); its ends count as silence.
+        earlier: Peak of the blocks before, which is returned if this one has none that is higher.
     """
     if not block.size:
-        return 0.0
-    sample_peak = float(np.abs(block).max())
-    peak = sample_peak
-    taps = np.arange(-SINC_HALF, SINC_HALF)
-    window = np.hanning(2 * SINC_HALF + 3)[1:-1]
+        return earlier
+    peak = max(earlier, float(np.abs(block).max()))
     for channel in np.pad(block, ((SINC_HALF, SINC_HALF), (0, 0))).T:
         for start in range(SINC_HALF, len(channel) - SINC_HALF, PEAK_BLOCK):
             part = channel[start - SINC_HALF : start + PEAK_BLOCK + SINC_HALF]
             if np.abs(part).max() * MAX_OVERSHOOT < peak:
                 continue
-            for step in range(1, OVERSAMPLING):
-                offset = step / OVERSAMPLING
-                kernel = np.sinc(taps + offset) * np.interp(
-                    taps + offset, np.arange(-SINC_HALF, SINC_HALF + 1), window
-                )
+            for kernel in _BETWEEN_SAMPLES:
                 peak = max(peak, float(np.abs(np.convolve(part, kernel, "valid")).max()))
     return peak
 

@@ -54,7 +54,7 @@ class Tempo:
     """The tempo of a recording, which may change."""
 
     bpm: float
-    """Beats per minute, 40 to 250; of the longest section if there are several."""
+    """Beats per minute, 40 to 250; that at which most of the time is spent."""
     confidence: float
     """0 to 1: agreement of the engine's five beat trackers, relative to the largest possible."""
     candidates: tuple[float, ...]

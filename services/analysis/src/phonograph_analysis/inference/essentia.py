@@ -257,7 +257,7 @@ class EssentiaAnalyzer(MusicAnalyzer):
             momentary.append(windows)
             complete_windows.append(windows[EDGE_WINDOWS:-EDGE_WINDOWS])
             starts_s.append(read_s + LOUDNESS_HOP_S * np.arange(windows.size, dtype=np.float64))
-            peak = max(peak, true_peak(block))
+            peak = true_peak(block, peak)
             read_s += len(block) / SAMPLE_RATE_HZ
             # Most files are shorter than one part: keeping it saves a second decoding.
             if kept_s < constants.PART_S:

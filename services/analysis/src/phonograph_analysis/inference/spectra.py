@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,12 +218,18 @@ def active_spectra(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]
         yield spectrum[level > floor_db]
 
 
-def _chroma(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the share of each pitch class, shape (frames, 12), of spectra of shape (frames, 2049)."""
+@cache
+def _pitch_classes() -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return which bins of a spectrum have a pitch, and the pitch class of each of these, one-hot."""
     frequencies = np.fft.rfftfreq(FRAME, 1 / SAMPLE_RATE_HZ)
     pitched = (frequencies > LOWEST_HZ) & (frequencies < HIGHEST_HZ)
     pitch_class = np.round(12 * np.log2(frequencies[pitched] / 440.0)).astype(int) % 12
-    to_chroma = (pitch_class[:, np.newaxis] == np.arange(12)).astype(np.float32)
+    return pitched, (pitch_class[:, np.newaxis] == np.arange(12)).astype(np.float32)
+
+
+def _chroma(spectra: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the share of each pitch class, shape (frames, 12), of spectra of shape (frames, 2049)."""
+    pitched, to_chroma = _pitch_classes()
     classes = spectra[:, pitched] @ to_chroma
     shares: NDArray[np.float32] = classes / (classes.sum(axis=1, keepdims=True) + 1e-9)
     return shares

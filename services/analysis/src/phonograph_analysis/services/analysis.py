@@ -1,18 +1,22 @@
 """From a recording to its published music features."""
 
+from typing import Final
 from uuid import UUID
 
 import structlog
 
 from phonograph_analysis.constants import ANALYZE, OPTIONS
-from phonograph_analysis.domain.documents import key_sections, tempo_sections
+from phonograph_analysis.domain.documents import to_document
 from phonograph_analysis.domain.ports import AnalysisStore
 from phonograph_analysis.domain.results import StoredAnalysis
 from phonograph_analysis.domain.tasks import AnalyzeTask
-from phonograph_analysis.domain.tonality import to_camelot, to_open_key
 from phonograph_events import MediaReady, MusicAnalyzed, RerunRequested, Service, uuid7
+from phonograph_events.documents import MusicDocument
 from phonograph_runtime.errors import RefusedRerunError
 from phonograph_runtime.ports import RERUN_PRIORITY, Job, JobRequests, Publisher
+
+SHARED: Final = {*MusicDocument.model_fields} & {*MusicAnalyzed.model_fields}
+"""Fields that the event has in common with the document."""
 
 logger = structlog.get_logger()
 
@@ -75,27 +79,7 @@ class AnalysisService:
                 ),
                 document_uri=stored.document_uri,
                 result_id=result_id,
-                algorithm_build=analysis.algorithm_build,
-                bpm=tempo.bpm if tempo else None,
-                bpm_confidence=tempo.confidence if tempo else None,
-                bpm_candidates=list(tempo.candidates) if tempo else [],
-                key=key.key if key else None,
-                scale=key.scale if key else None,
-                key_strength=key.strength if key else None,
-                loudness_lufs=analysis.loudness_lufs,
-                danceability=analysis.danceability,
-                tempo_needs_review=tempo.needs_review if tempo else None,
-                tempo_sections=tempo_sections(tempo),
-                beats_per_bar=analysis.bars.beats_per_bar if analysis.bars else None,
-                key_sections=key_sections(key),
-                camelot=to_camelot(key.key, key.scale) if key else None,
-                open_key=to_open_key(key.key, key.scale) if key else None,
-                tuning_hz=analysis.tuning_hz,
-                loudness_range_lu=analysis.loudness_range_lu,
-                true_peak_dbtp=analysis.true_peak_dbtp,
-                onset_rate=analysis.onset_rate,
-                energy=analysis.energy,
-                reasons=analysis.reasons,
+                **to_document(analysis).model_dump(include=SHARED),
             ),
             version=version,
         )
